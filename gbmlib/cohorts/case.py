@@ -1,31 +1,41 @@
 """One patient's scans: images, label, affine and spacing, read from NIfTI and written back to it.
 
 Inside the library every volume is in canonical orientation (RAS+) and in the order (z, y, x). NIfTI's own order
-(x, y, z), its header and its orientation stay in this file.
+(x, y, z), its header and its orientation stay in :mod:`gbmlib.cohorts.nifti`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+from gbmlib.cohorts.nifti import (
+    Grid,
+    canonical_grid,
+    grid_of,
+    load,
+    read,
+    to_file_axes,
+    translate,
+    volume,
+    write,
+)
+from gbmlib.cohorts.problems import CaseError
 
-class CaseError(ValueError):
-    """A case cannot be used as it is; the message names the case, the file and a remedy."""
+__all__ = ["Case", "CaseError", "FileCase", "ImageFile", "read", "translate", "write"]
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Where one channel lies: a NIfTI file and, in a 4-D file, the index of the channel."""
+    """Where one channel lies: a NIfTI file and, in a 4-D file, the index of the channel and how many there must be."""
 
     path: Path
     channel: int | None = None
+    channels: int = 1
 
 
 class Case:
@@ -67,6 +77,7 @@ class FileCase(Case):
     """A case whose volumes are NIfTI files; nothing is read before it is asked for.
 
     ``values`` maps each value a label file may hold to the internal one; any other value raises :class:`CaseError`.
+    Where several file values share an internal one, the first of them is what :meth:`write` gives back.
     """
 
     id: str
@@ -89,102 +100,97 @@ class FileCase(Case):
         return next(iter(self.files.values())).path
 
     @cached_property
-    def _canonical(self) -> nib.Nifti1Image:
-        return nib.as_closest_canonical(_open(self.reference, self.id))
+    def _grid(self) -> Grid:
+        return grid_of(self.reference, self.id)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return tuple(int(size) for size in self._canonical.shape[:3][::-1])
+        return self._grid.shape
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        return tuple(float(step) for step in nib.affines.voxel_sizes(self._canonical.affine)[::-1])
+        return self._grid.spacing
 
     @property
     def affine(self) -> np.ndarray:
-        return np.asarray(self._canonical.affine)
+        return self._grid.affine.copy()
+
+    def with_modalities(self, modalities: Sequence[str]) -> FileCase:
+        """The same case with these channels, in this order."""
+        return replace(self, files={name: self.files[name] for name in modalities})
 
     def images(self) -> np.ndarray:
-        volumes = [read(file.path, self.id, file.channel) for file in self.files.values()]
-        shapes = {volume.shape for volume in volumes}
-        if len(shapes) > 1:
-            named = ", ".join(f"{name} {volume.shape}" for name, volume in zip(self.files, volumes, strict=True))
-            raise CaseError(f"case {self.id}: its images differ in shape (z, y, x): {named}; resample them to one grid")
-        return np.stack(volumes).astype(np.float32, copy=False)
+        """All channels, float32 (channel, z, y, x).
+
+        Raises:
+            CaseError: a file is missing, damaged or lies on another grid than the first, or holds voxels that are not
+                finite. All files at fault are named together.
+        """
+        out = np.empty((len(self.files), *self.shape), np.float32)
+        problems = []
+        for path in dict.fromkeys(file.path for file in self.files.values()):
+            here = [(index, file) for index, file in enumerate(self.files.values()) if file.path == path]
+            try:
+                image = load(path, self.id)
+                self._agrees(canonical_grid(image.shape, image.affine, path, self.id), path)
+                for index, file in here:
+                    expect_channels(image.shape, file, self.id)
+                    out[index] = volume(image, path, self.id, file.channel)
+                    broken = 0 if image.get_data_dtype().kind in "biu" else int((~np.isfinite(out[index])).sum())
+                    if broken:
+                        name = self.modalities[index]
+                        raise CaseError(
+                            f"case {self.id}: {path} ({name}) holds {broken} voxels that are not finite; find out "
+                            "where they come from, and set them to 0 if they are background"
+                        )
+            except CaseError as error:
+                problems.append(str(error))
+        if problems:
+            raise CaseError("\n".join(problems))
+        return out
 
     def label(self) -> np.ndarray:
+        """The label map, uint8 (z, y, x), in the cohort's internal convention.
+
+        Raises:
+            CaseError: there is no label; its file is missing, damaged, on another grid than the images, or holds
+                values that the cohort's convention does not know.
+        """
         if self.label_file is None:
             raise CaseError(f"case {self.id} has no label file; use case.has_label to ask first")
-        stored = read(self.label_file, self.id)
-        return translate(stored, self.values, f"case {self.id}: {self.label_file}")
+        image = load(self.label_file, self.id)
+        self._agrees(canonical_grid(image.shape, image.affine, self.label_file, self.id), self.label_file)
+        where = f"case {self.id}: {self.label_file}"
+        return np.ascontiguousarray(translate(volume(image, self.label_file, self.id), self.values, where))
 
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
+        """Write a label map (z, y, x; internal convention) as NIfTI in the case's native space and file convention.
+
+        The file takes header, orientation and affine of the case's first image. Nothing is left behind on failure.
+        """
         if label_map.shape != self.shape:
             raise CaseError(f"case {self.id}: the label map is {label_map.shape}, the case {self.shape} (z, y, x)")
         back = {internal: stored for stored, internal in reversed(self.values.items())}
+        if max(back.values(), default=0) > 255:
+            raise CaseError(f"case {self.id}: its label values {sorted(back.values())} do not fit into 8 bits")
         stored = translate(label_map, back, f"case {self.id}: the label map to write to {path}")
-        original = _open(self.reference, self.id)
-        write(path, _to_orientation_of(original, stored), original)
+        original = load(self.reference, self.id)
+        write(path, to_file_axes(stored, original), original)
+
+    def _agrees(self, grid: Grid, path: Path) -> None:
+        difference = self._grid.difference(grid)
+        if difference:
+            raise CaseError(
+                f"case {self.id}: {path} and {self.reference.name} differ in {difference}; "
+                "resample them to one grid, or fetch the case again"
+            )
 
 
-def read(path: Path, case_id: str = "", channel: int | None = None) -> np.ndarray:
-    """A volume (z, y, x) in canonical orientation, with the file's scaling applied.
-
-    Raises:
-        CaseError: the file is missing, is no NIfTI file, is cut short, or lacks the channel.
-    """
-    image = nib.as_closest_canonical(_open(path, case_id))
-    try:
-        if len(image.shape) == 4 and channel is not None:
-            data = np.asarray(image.dataobj[..., channel])
-        else:
-            data = np.asarray(image.dataobj)
-    except Exception as error:
-        raise CaseError(f"case {case_id}: {path} cannot be read to its end ({error}); fetch it again") from error
-    data = data.reshape([size for axis, size in enumerate(data.shape) if axis < 3 or size != 1])
-    if data.ndim != 3:
-        raise CaseError(f"case {case_id}: {path} has shape {data.shape} (x, y, z), not three axes")
-    return np.ascontiguousarray(data.transpose(2, 1, 0))
-
-
-def write(path: str | Path, data: np.ndarray, like: nib.Nifti1Image) -> None:
-    """Write a volume (x, y, z, in the orientation of ``like``) with that image's affine and header, whole or not at all."""
-    header = like.header.copy()
-    header.set_data_dtype(data.dtype)
-    header["scl_slope"], header["scl_inter"], header["cal_max"], header["cal_min"] = 1, 0, 0, 0
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = ".nii.gz" if path.name.endswith(".gz") else ".nii"
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
-    nib.save(nib.Nifti1Image(data, like.affine, header), unfinished)
-    unfinished.replace(path)
-
-
-def translate(stored: np.ndarray, values: Mapping[int, int], where: str) -> np.ndarray:
-    """Map label values one by one; uint8. A value that the map does not know raises :class:`CaseError`."""
-    found = np.unique(stored)
-    unknown = [float(value) for value in found if value not in values]
-    if unknown:
-        raise CaseError(f"{where} holds the label values {unknown}; known here are {sorted(values)}")
-    out = np.zeros(stored.shape, np.uint8)
-    for value in found:
-        if values[int(value)]:
-            out[stored == value] = values[int(value)]
-    return out
-
-
-def _open(path: Path, case_id: str) -> nib.Nifti1Image:
-    try:
-        return nib.load(path)
-    except FileNotFoundError:
-        raise CaseError(f"case {case_id}: {path} is missing") from None
-    except Exception as error:
-        raise CaseError(f"case {case_id}: {path} is not a readable NIfTI file ({error}); fetch it again") from error
-
-
-def _to_orientation_of(original: nib.Nifti1Image, data: np.ndarray) -> np.ndarray:
-    """Turn canonical (z, y, x) data back to the axes of ``original`` (x, y, z in the file's own orientation)."""
-    canonical = nib.orientations.axcodes2ornt("RAS")
-    own = nib.orientations.io_orientation(original.affine)
-    turn = nib.orientations.ornt_transform(canonical, own)
-    return np.ascontiguousarray(nib.orientations.apply_orientation(data.transpose(2, 1, 0), turn))
+def expect_channels(shape: tuple[int, ...], file: ImageFile, case_id: str) -> None:
+    """Raise :class:`CaseError` where an image of this shape (x, y, z, …) has not the channels its data set names."""
+    found = int(np.prod(shape[3:], dtype=int))
+    if found != file.channels:
+        raise CaseError(
+            f"case {case_id}: {file.path} has {found} channel{'' if found == 1 else 's'} (shape {shape}), the data "
+            f"set names {file.channels}; fetch the file again or correct the names"
+        )

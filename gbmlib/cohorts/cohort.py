@@ -63,8 +63,10 @@ class Cohort:
         """The same cases with these channels, in this order."""
         wanted = tuple(modalities)
         missing = [name for name in wanted if name not in self.modalities]
-        if missing or not wanted:
+        if missing:
             raise CaseError(f"cohort {self.name} has no modality {missing}; it has {list(self.modalities)}")
+        if not wanted or len(set(wanted)) < len(wanted):
+            raise CaseError(f"modalities {list(wanted)}: name one or more of {list(self.modalities)}, each once")
         kinds = dict(zip(self.modalities, self.modality_kinds, strict=True)) if self.modality_kinds else {}
         return replace(
             self,

@@ -1,0 +1,264 @@
+"""Cohorts in the BraTS layouts, as released from 2017 on.
+
+Two families of file names, each in any folders below the root (``HGG``/``LGG``, one folder a case, or none):
+
+- ``ID_flair, ID_t1, ID_t1ce, ID_t2, ID_seg`` (2017 to 2021; .nii.gz, in 2019 and 2020 also .nii). Labels 1, 2, 4; or
+  1, 2, 3, 4, the values of 2015, of which 3 (non-enhancing) is merged into 1 as the challenge did in 2017.
+- ``ID-t2f, ID-t1n, ID-t1c, ID-t2w, ID-seg`` (2023 and later). Labels 1, 2, 3. The challenges for which 3 is the
+  enhancing tumour are read; post-treatment labels (2024: 4 is the resection cavity) are refused.
+
+The name of a cohort has its year where all ids begin alike: ``Brats17_``, ``Brats18_``, ``BraTS19_``, ``BraTS20_``,
+``BraTS2021_``, ``BraTS-GLI-`` (2023); else it is plain ``brats``. Then follows the number of labelled cases.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from gbmlib.cohorts import layout
+from gbmlib.cohorts.case import FileCase, ImageFile
+from gbmlib.cohorts.cohort import GLIOMA, Cohort
+from gbmlib.cohorts.layout import Convention, Layout
+from gbmlib.cohorts.problems import CaseError, Problem
+
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+
+#: The two families by their name for t1ce: what joins id and name, and the names in the order of MODALITIES.
+FAMILIES = {
+    "t1ce": ("_", ("flair", "t1", "t1ce", "t2")),
+    "t1c": ("-", ("t2f", "t1n", "t1c", "t2w")),
+}
+
+YEARS = {"brats17_": 2017, "brats18_": 2018, "brats19_": 2019, "brats20_": 2020, "brats2021_": 2021, "brats-gli-": 2023}
+
+#: Challenges of 2023 and later whose label 3 is enhancing tumour: adult and African glioma, metastases, meningioma.
+#: Paediatric labels changed their meaning from one year to the next, so they are refused.
+CHALLENGES = ("GLI", "SSA", "MET", "MEN")
+
+#: So many labels with an enhancing tumour, and no 3, tell the values of 2017 from those of 2015.
+ENOUGH = 5
+
+_MEANS = {name: (family, modality) for family, (_, names) in FAMILIES.items()
+          for name, modality in zip(names, MODALITIES, strict=True)}  # fmt: skip
+_FILE = re.compile(rf"(?P<id>.+)[_-](?P<name>{'|'.join(_MEANS)}|seg)\.nii(\.gz)?", re.IGNORECASE)
+_VISIT = re.compile(r"(brats-[a-z]+-\d+)-\d{3}|(brats1[789]_.+)_\d+|(.*pat\d+)_\d+", re.IGNORECASE)
+
+
+def cohort(path: str) -> Cohort:
+    """Open a folder of BraTS cases, with or without labels, reading no image and few labels.
+
+    Raises:
+        CaseError: no such folder, no BraTS files in it, cases that lack a modality (all are listed), labels in a
+            convention that is not recognised.
+    """
+    return layout.cohort(scan(path))
+
+
+def scan(path: str) -> Layout:
+    """What lies in a folder, complete or not.
+
+    Raises:
+        CaseError: no such folder, no BraTS files in it, or files of both families.
+    """
+    root = layout.existing(path, "brats")
+    files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    families: dict[str, Path] = {}
+    strays, hollow = [], []
+    for folder, folders, names in layout.walk(root):
+        if not names and not folders:
+            hollow.append(folder)
+        for name in names:
+            match = _FILE.fullmatch(name)
+            if match:
+                family, modality = _MEANS.get(match["name"].lower(), (None, "label"))
+                families.setdefault(family, folder / name)
+                files[match["id"]][modality].append(folder / name)
+            elif layout.stem(name).lower().endswith("_segm"):
+                strays.append(folder / name)
+    families.pop(None, None)
+    if len(families) != 1:
+        raise _wrong_place(path, root, families)
+    family = next(iter(families))
+    _adopt(strays, files)
+    problems = [problem for case_id in sorted(files) for problem in _faults(case_id, files[case_id], family)]
+    return Layout(
+        kind="brats",
+        root=root,
+        family=_family_name(files),
+        cases=tuple(_case(case_id, files[case_id]) for case_id in sorted(files)),
+        modalities=MODALITIES,
+        modality_kinds=("MR",) * len(MODALITIES),
+        problems=(*problems, *_nothing_in(hollow, files)),
+        recognise=partial(recognise, family, tuple(files)),
+    )
+
+
+def patient_of(case_id: str) -> str:
+    """The patient behind a case id: without the number of the visit, where the release's ids carry one."""
+    match = _VISIT.fullmatch(case_id)
+    return next(filter(None, match.groups())) if match else case_id
+
+
+def recognise(family: str, ids: Iterable[str], labels: Iterable[tuple[str, frozenset[int]]]) -> Convention:
+    """The label convention of a cohort, from its file names and the values of its labels.
+
+    No more labels are taken than needed: five that hold an enhancing tumour, or all where fewer do.
+
+    Raises:
+        CaseError: the values fit no convention, or more than one.
+    """
+    others = {match[1] for match in (re.match(r"BraTS-([A-Z]+)-", name) for name in ids) if match} - set(CHALLENGES)
+    if others:
+        raise CaseError(
+            f"label convention not recognised: the meaning of label values in the BraTS challenges {sorted(others)} is "
+            f"not that of glioma or changed between years; known here are {list(CHALLENGES)}. Convert the labels to "
+            "1 necrotic and non-enhancing, 2 oedema, 3 enhancing, under names without that prefix"
+        )
+    enhancing, other = (4, 3) if family == "t1ce" else (3, 4)
+    seen: dict[str, frozenset[int]] = {}
+    for case_id, values in labels:
+        seen[case_id] = values
+        if {3, 4} <= values:
+            break
+        clear = [found for found in seen.values() if enhancing in found]
+        if len(clear) >= ENOUGH and not any(other in found for found in seen.values()):
+            break
+    return _by_names_of_2023(seen) if family == "t1c" else _by_names_of_2017(seen)
+
+
+def _by_names_of_2017(seen: dict[str, frozenset[int]]) -> Convention:
+    values = frozenset().union(*seen.values())
+    if any({3, 4} <= found for found in seen.values()):
+        text = "BraTS 2015: 1 necrotic, 2 oedema, 3 non-enhancing, 4 enhancing; 3 is merged into 1, 4 becomes 3"
+        return Convention({0: 0, 1: 1, 2: 2, 3: 1, 4: 3}, GLIOMA, text)
+    if 3 in values and 4 not in values:
+        raise CaseError(
+            f"label convention not recognised: the labels of {_first(seen, 3)} hold 3 but none holds 4. Files named "
+            "_t1ce (2017 to 2021) have 4 for the enhancing tumour, and 3, besides 4, only with the values of 2015; a 3 "
+            "without a 4 may be enhancing (2023 and later) or non-enhancing (2015). Convert 3 to the value that it "
+            "means: 4 if enhancing, 1 if not"
+        )
+    _refuse_masks(seen, values, 4)
+    text = "BraTS 2017 to 2021: 1 necrotic and non-enhancing core, 2 oedema, 4 enhancing tumour; 4 becomes 3"
+    return Convention({0: 0, 1: 1, 2: 2, 4: 3}, GLIOMA, text + _without_evidence(seen, 4))
+
+
+def _by_names_of_2023(seen: dict[str, frozenset[int]]) -> Convention:
+    values = frozenset().union(*seen.values())
+    if 4 in values:
+        raise CaseError(
+            f"label convention not recognised: the labels of {_first(seen, 4)} hold 4. Files named -t1c (2023 and "
+            "later) have 1, 2 and 3; a 4 is the resection cavity in the post-treatment data of 2024, or the enhancing "
+            "tumour of 2017 to 2021 under new names. Take those cases out, or convert 4 to the value that it means"
+        )
+    _refuse_masks(seen, values, 3)
+    text = "BraTS 2023 and later: 1 necrotic and non-enhancing core, 2 oedema, 3 enhancing tumour; kept as they are"
+    return Convention({0: 0, 1: 1, 2: 2, 3: 3}, GLIOMA, text + _without_evidence(seen, 3))
+
+
+def _refuse_masks(seen: dict[str, frozenset[int]], values: frozenset[int], enhancing: int) -> None:
+    if values & {1, 2, enhancing} == {1}:
+        raise CaseError(
+            f"label convention not recognised: the labels, from {_first(seen, 1)} on, hold no value but 1, as masks "
+            f"of the whole tumour do; labels with 1 necrotic and non-enhancing, 2 oedema, {enhancing} enhancing are "
+            "needed"
+        )
+
+
+def _without_evidence(seen: dict[str, frozenset[int]], enhancing: int) -> str:
+    if not seen:
+        return " (by the file names: no case has a label)"
+    return (
+        "" if any(enhancing in found for found in seen.values()) else f" (by the file names: no label has {enhancing})"
+    )
+
+
+def _first(seen: dict[str, frozenset[int]], value: int) -> str:
+    return next(case_id for case_id, found in seen.items() if value in found)
+
+
+def _case(case_id: str, files: dict[str, list[Path]]) -> FileCase:
+    images = {modality: ImageFile(files[modality][0]) for modality in MODALITIES if modality in files}
+    return FileCase(case_id, patient_of(case_id), images, files["label"][0] if "label" in files else None)
+
+
+def _faults(case_id: str, files: dict[str, list[Path]], family: str) -> list[Problem]:
+    joint, names = FAMILIES[family]
+    some = next(iter(files.values()))[0]
+    problems = [_rivals(case_id, modality, paths) for modality, paths in files.items() if len(paths) > 1]
+    for modality, name in zip(MODALITIES, names, strict=True):
+        if modality not in files:
+            expected = some.parent / f"{case_id}{joint}{name}.nii{'.gz' if some.suffix == '.gz' else ''}"
+            remedy = "fetch the file, or take the case's other files out of the folder"
+            problems.append(Problem(case_id, expected, "error", f"{modality} is missing", remedy))
+    return problems
+
+
+def _rivals(case_id: str, modality: str, paths: list[Path]) -> Problem:
+    """Several files for one volume: harmless if they are one file, packed and unpacked side by side."""
+    others = " and ".join(map(str, paths[1:]))
+    if len({path.parent for path in paths}) == 1 and len({_checksum(path) for path in paths}) == 1:
+        return Problem(case_id, paths[0], "note", f"{modality} is there twice, also as {others}", "remove one of them")
+    what = f"{modality} is claimed by other files too: {others}"
+    return Problem(case_id, paths[0], "error", what, "keep the right file, and one folder a case")
+
+
+def _checksum(path: Path) -> bytes:
+    """CRC and size of the content, packed or not: gzip's trailer, or the same made from a plain file."""
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        return content[-8:]
+    return zlib.crc32(content).to_bytes(4, "little") + (len(content) % 2**32).to_bytes(4, "little")
+
+
+def _adopt(strays: list[Path], files: dict[str, dict[str, list[Path]]]) -> None:
+    """Give a label that was released under its scanner's name (2020, case 355: W39_…_Segm.nii) to its folder's case."""
+    homes = defaultdict(set)
+    for case_id, of_case in files.items():
+        for path in (path for paths in of_case.values() for path in paths):
+            homes[path.parent].add(case_id)
+    for stray in strays:
+        for case_id in homes[stray.parent] if len(homes[stray.parent]) == 1 else ():
+            if "label" not in files[case_id]:
+                files[case_id]["label"].append(stray)
+
+
+def _nothing_in(hollow: list[Path], files: dict[str, dict[str, list[Path]]]) -> list[Problem]:
+    """An empty folder beside the folders of cases is a case that was not unpacked."""
+    beside = {paths[0].parent.parent for of_case in files.values() for paths in of_case.values()}
+    remedy = "unpack the case again, or remove the folder"
+    return [
+        Problem(folder.name, folder, "error", "the folder is empty: all modalities are missing", remedy)
+        for folder in hollow
+        if folder.parent in beside and folder.name not in files
+    ]
+
+
+def _family_name(ids: Iterable[str]) -> str:
+    years = {next((year for start, year in YEARS.items() if name.lower().startswith(start)), "") for name in ids}
+    return f"brats{years.pop()}" if len(years) == 1 else "brats"
+
+
+def _wrong_place(path: str, root: Path, families: dict[str, Path]) -> CaseError:
+    if families:
+        names = " and ".join(map(str, families.values()))
+        return CaseError(
+            f"brats:{path} holds files of two releases that name and label differently: {names}; "
+            "open the folder of one release, and the other as a cohort of its own"
+        )
+    files = [folder / name for folder, _, names in layout.walk(root) for name in names]
+    tasks = [file.parent for file in files if file.name == "dataset.json"]
+    if tasks:
+        advice = f"it has the Decathlon's layout: open {' or '.join(f'msd:{task}' for task in tasks[:12])}"
+    elif any(file.name.endswith(".mha") for file in files):
+        advice = "the .mha files of BraTS 2012 to 2015 have to be converted to NIfTI under these names first"
+    elif any(file.name.endswith((".zip", ".tar", ".tar.gz", ".tgz")) for file in files):
+        advice = "unpack its archives first"
+    else:
+        advice = f"it holds {layout.listing(root)}"
+    return CaseError(f"brats:{path}: no files named ID_flair.nii.gz … or ID-t2f.nii.gz … in {root}; {advice}")

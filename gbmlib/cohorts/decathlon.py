@@ -1,0 +1,240 @@
+"""Cohorts in the layout of the Medical Segmentation Decathlon: ``dataset.json``, ``imagesTr``, ``labelsTr``, …
+
+Brain tumours (Task01) are recognised by the names that ``dataset.json`` gives to the labels and brought to the
+internal convention of glioma: the Decathlon's 1 is oedema, 2 non-enhancing, 3 enhancing. Other tasks keep their values
+and names. A cohort is called by the ``name`` in ``dataset.json`` and its number of labelled cases, wherever it lies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from gbmlib.cohorts import layout
+from gbmlib.cohorts.case import FileCase, ImageFile
+from gbmlib.cohorts.cohort import GLIOMA, Cohort
+from gbmlib.cohorts.layout import Convention, Layout
+from gbmlib.cohorts.problems import CaseError, Problem
+
+#: The names in the ten tasks' dataset.json, reduced to letters, and what the cohorts are called.
+TASKS = {
+    "brats": "task01-braintumour",
+    "leftatrium": "task02-heart",
+    "liver": "task03-liver",
+    "hippocampus": "task04-hippocampus",
+    "prostate": "task05-prostate",
+    "lung": "task06-lung",
+    "pancreas": "task07-pancreas",
+    "hepaticvessel": "task08-hepaticvessel",
+    "spleen": "task09-spleen",
+    "colon": "task10-colon",
+}
+
+#: What brain tumour data calls its channels, lower-cased; the internal names keep this order.
+GLIOMA_MODALITIES = {
+    "flair": "flair",
+    "t2f": "flair",
+    "t1": "t1",
+    "t1w": "t1",
+    "t1n": "t1",
+    "t1ce": "t1ce",
+    "t1gd": "t1ce",
+    "t1c": "t1ce",
+    "t2": "t2",
+    "t2w": "t2",
+}
+
+#: Words in a label's name and the internal value; a name must match exactly one.
+_MEANINGS = {r"non.?enhanc|necro": 1, r"o?edema": 2, r"(?<!non)(?<!non.)enhanc": 3}
+
+#: Cases of Task01 that are the same scan or patient.
+_PAIRS = {"290": "007", "275": "001", "293": "002", "278": "010", "288": "013", "280": "015"}
+
+
+def cohort(path: str) -> Cohort:
+    """Open a task of the Decathlon, with its test cases (which have no labels) where they are there; reads no image.
+
+    Raises:
+        CaseError: no such folder, several tasks in it, no usable ``dataset.json``, files that are missing (all are
+            listed).
+    """
+    return layout.cohort(scan(path))
+
+
+def scan(path: str) -> Layout:
+    """What ``dataset.json`` names and what of it is there.
+
+    Raises:
+        CaseError: no such folder, several tasks in it, no usable ``dataset.json``.
+    """
+    root = _task_folder(path, layout.existing(path, "msd"))
+    file = root / "dataset.json"
+    dataset = _dataset(file)
+    convention = _convention(dataset["labels"], file)
+    channels = _channels(dataset["modality"], file, glioma=convention.labels == GLIOMA)
+    cases, problems = _cases(root, dataset, channels, glioma=convention.labels == GLIOMA)
+    return Layout(
+        kind="msd",
+        root=root,
+        family=_family_name(dataset),
+        cases=tuple(sorted(cases, key=lambda case: case.id)),
+        modalities=tuple(channels),
+        modality_kinds=tuple("CT" if name == "ct" else "MR" for name in channels),
+        problems=(*problems, *_left_out(root, cases)),
+        recognise=lambda labels: convention,
+    )
+
+
+def _task_folder(path: str, root: Path) -> Path:
+    """The folder that holds dataset.json: the root itself, or the only such folder below it."""
+    if (root / "dataset.json").is_file():
+        return root
+    tasks = [folder for folder, _, files in layout.walk(root) if "dataset.json" in files]
+    if len(tasks) == 1:
+        return tasks[0]
+    if tasks:
+        choice = " or ".join(f"msd:{task}" for task in tasks[:12])
+        raise CaseError(f"msd:{path} holds {len(tasks)} data sets; choose one: {choice}")
+    if (root.parent / "dataset.json").is_file():
+        raise CaseError(f"msd:{path} has no dataset.json, but the folder above it has: open msd:{root.parent}")
+    brats = any(re.search(r"[_-](flair|t2f)\.nii", name) for _, _, files in layout.walk(root) for name in files)
+    advice = f"its files look like BraTS: open brats:{root}" if brats else f"it holds {layout.listing(root)}"
+    raise CaseError(f"msd:{path}: no dataset.json in {root}; {advice}")
+
+
+def _dataset(file: Path) -> Mapping:
+    try:
+        dataset = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise CaseError(f"{file} cannot be read ({error}); fetch the task again") from error
+    if isinstance(dataset, dict) and "channel_names" in dataset:
+        raise CaseError(f"{file} is in the layout of nnU-Net v2, not the Decathlon's; open the original download")
+    lacking = [
+        f"{key!r} as {kind.__name__}"
+        for key, kind in {"modality": dict, "labels": dict, "training": list}.items()
+        if not isinstance(dataset, dict) or not isinstance(dataset.get(key), kind)
+    ]
+    if lacking:
+        raise CaseError(f"{file} lacks {', '.join(lacking)}; fetch the task again")
+    return dataset
+
+
+def _numbered(names: Mapping[str, str], what: str, file: Path) -> dict[int, str]:
+    """A table of dataset.json, from numbers to names, in the order of the numbers."""
+    try:
+        return dict(sorted((int(number), str(name)) for number, name in names.items()))
+    except ValueError:
+        raise CaseError(f"{file}: {what} must map numbers to names, but is {dict(names)}; correct it") from None
+
+
+def _convention(names: Mapping[str, str], file: Path) -> Convention:
+    labels = _numbered(names, "'labels'", file)
+    labels.pop(0, None)
+    if not labels or min(labels) < 1 or max(labels) > 255:
+        raise CaseError(f"{file}: 'labels' must name values from 1 to 255, but names {sorted(labels)}; correct it")
+    meanings = {value: _meaning(name) for value, name in labels.items()}
+    said = ", ".join(f"{value} {name}" for value, name in labels.items())
+    if set(meanings.values()) == set(GLIOMA):
+        # The value that stands for the internal one when writing comes first; see FileCase.values.
+        text = "; ".join(f"{value} becomes {meaning}" for value, meaning in meanings.items() if value != meaning)
+        return Convention(
+            {0: 0, **meanings}, GLIOMA, f"Decathlon, brain tumours: {said}" + (f"; {text}" if text else "")
+        )
+    return Convention({0: 0, **{value: value for value in labels}}, labels, f"Decathlon: {said}; kept as they are")
+
+
+def _meaning(name: str) -> int | None:
+    """The internal value of glioma that a label's name means, if it means exactly one."""
+    found = [value for words, value in _MEANINGS.items() if re.search(words, name.lower())]
+    return found[0] if len(found) == 1 else None
+
+
+def _channels(names: Mapping[str, str], file: Path, glioma: bool) -> dict[str, int]:
+    """Internal channel name to its index in the file, in the internal order."""
+    named = [name.strip().lower() for name in _numbered(names, "'modality'", file).values()]
+    if glioma:
+        named = [GLIOMA_MODALITIES.get(name, name) for name in named]
+    twice = [name for name, count in Counter(named).items() if count > 1]
+    if twice or not named:
+        raise CaseError(
+            f"{file}: 'modality' must give each channel a name of its own, but is {dict(names)}; correct it"
+        )
+    order = list(dict.fromkeys(GLIOMA_MODALITIES.values())) if glioma else []
+    indices = {name: index for index, name in enumerate(named)}
+    return {name: indices[name] for name in sorted(named, key=lambda name: order.index(name) if name in order else 99)}
+
+
+def _cases(
+    root: Path, dataset: Mapping, channels: Mapping[str, int], glioma: bool
+) -> tuple[list[FileCase], list[Problem]]:
+    entries = [_entry(entry, root) for entry in dataset["training"]]
+    tests = [_entry(entry, root) for entry in dataset.get("test") or []]
+    problems = []
+    if tests and not any(_present(image) for image, _ in tests):
+        what = f"none of the {len(tests)} test cases is here, so they are left out"
+        problems.append(Problem("", root / "imagesTs", "note", what, "fetch imagesTs if they are wanted"))
+        tests = []
+    entries = [entry for entry in [*entries, *tests] if not entry[0].name.startswith(".")]
+    if not entries:
+        raise CaseError(f"{root / 'dataset.json'} names no case under 'training'; fetch the task again")
+    cases: dict[str, FileCase] = {}
+    for image, label in entries:
+        case_id = layout.stem(image.name)
+        there = {file: _present(file) for file in (image, label) if file}
+        for what, file in (("image", image), ("label", label)):
+            if file and not there[file]:
+                remedy = "fetch it again, or take the case out of dataset.json"
+                problems.append(Problem(case_id, file, "error", f"the {what} is missing", remedy))
+        if case_id in cases:
+            what = "dataset.json names two cases of this id"
+            problems.append(Problem(case_id, image, "error", what, "keep one entry, or rename one of the files"))
+            continue
+        many = len(channels) > 1
+        files = {
+            name: ImageFile(there[image], index if many else None, len(channels))
+            for name, index in channels.items()
+            if there[image]
+        }
+        cases[case_id] = FileCase(case_id, _patient(case_id, glioma), files, there.get(label))
+    return list(cases.values()), problems
+
+
+def _entry(entry: object, root: Path) -> tuple[Path, Path | None]:
+    """Paths of image and label of an entry of dataset.json: a pair in 'training', a bare path in 'test'."""
+    pair = {"image": entry} if isinstance(entry, str) else entry
+    if not isinstance(pair, dict) or not isinstance(pair.get("image"), str):
+        raise CaseError(f"{root / 'dataset.json'} has an entry without an image: {entry!r}; correct it")
+    label = pair.get("label")
+    return root / PurePosixPath(pair["image"]), root / PurePosixPath(label) if label else None
+
+
+def _present(file: Path) -> Path | None:
+    """The file, or the same one packed or unpacked."""
+    other = file.with_name(file.name.removesuffix(".gz") if file.suffix == ".gz" else file.name + ".gz")
+    return next((path for path in (file, other) if path.is_file()), None)
+
+
+def _patient(case_id: str, glioma: bool) -> str:
+    start, _, number = case_id.rpartition("_")
+    return f"{start}_{_PAIRS.get(number, number)}" if glioma and start.upper() == "BRATS" else case_id
+
+
+def _left_out(root: Path, cases: list[FileCase]) -> list[Problem]:
+    """Images that lie there but are not named in dataset.json."""
+    named = {file.path for case in cases for file in case.files.values()}
+    folders = {path.parent for path in named}
+    names = {path.name for folder in folders for path in folder.iterdir() if path.is_file() and path not in named}
+    extra = sorted(name for name in names if re.fullmatch(r"[^.].*\.nii(\.gz)?", name))
+    if not extra:
+        return []
+    what = f"{len(extra)} images that dataset.json does not name are left out: {', '.join(extra[:5])}"
+    what += " …" if len(extra) > 5 else ""
+    return [Problem("", root / "dataset.json", "note", what, "add them to dataset.json if they are wanted")]
+
+
+def _family_name(dataset: Mapping) -> str:
+    own = re.sub(r"[^a-z0-9]", "", str(dataset.get("name", "")).lower())
+    return "-".join(filter(None, ("msd", TASKS.get(own, own))))
