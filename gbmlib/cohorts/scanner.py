@@ -1,0 +1,192 @@
+"""What a scanner makes of a phantom: four contrasts, distractors, blur, bias and noise.
+
+Intensities are ratios to normal white matter until the last step, which scales them to integers as BraTS has them. The
+table of contrasts was read off 19 BraTS 2018 cases (medians within tissues and labels, spread between cases).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from gbmlib.cohorts.anatomy import Body, Tissue, atlas
+from gbmlib.cohorts.fields import generator, inside, noise
+from gbmlib.cohorts.tumour import Tumour
+
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+
+#: For each contrast, mean and spread between cases of the intensity of a pure tissue, as a ratio to white matter.
+CONTRAST = {
+    #         fluid         grey          liquid        solid         rim           oedema
+    "flair": ((0.45, 0.12), (1.12, 0.12), (1.35, 0.45), (1.65, 0.30), (1.65, 0.35), (1.70, 0.30)),
+    "t1": ((0.42, 0.08), (0.76, 0.05), (0.66, 0.10), (0.78, 0.09), (0.84, 0.09), (0.86, 0.07)),
+    "t1ce": ((0.48, 0.08), (0.82, 0.06), (0.66, 0.10), (0.84, 0.10), (1.50, 0.22), (0.87, 0.07)),
+    "t2": ((2.60, 0.45), (1.28, 0.15), (2.35, 0.40), (1.80, 0.30), (1.75, 0.28), (1.65, 0.25)),
+}
+TISSUES = ("fluid", "grey", "liquid", "solid", "rim", "oedema")
+
+#: Bias field (standard deviation of its logarithm), noise at 1 mm (ratio to white matter; mean and spread of its
+#: logarithm), and the intensity of white matter in the file (median and spread of its logarithm).
+DEVICE = {
+    "flair": (0.09, (0.045, 0.4), (210, 0.45)),
+    "t1": (0.06, (0.025, 0.4), (430, 0.50)),
+    "t1ce": (0.06, (0.030, 0.4), (420, 0.60)),
+    "t2": (0.08, (0.035, 0.4), (290, 0.60)),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that is in view: shares (z, y, x) of tissues and lesions in each voxel of a grid, and the label map."""
+
+    key: tuple[int, int]
+    tissues: Tissue
+    inside: np.ndarray
+    coverage: np.ndarray
+    parts: dict[str, np.ndarray]
+    label: np.ndarray
+
+
+def scene(body: Body, tissues: Tissue, tumour: Tumour) -> Scene:
+    """Put the tumour and the distractors into an anatomy."""
+
+    def random(purpose: str) -> np.random.Generator:
+        return generator(body.seed, body.number, "scene", purpose)
+
+    grid = tissues.grid
+    width = float(np.mean(grid.spacing))
+    brain = tissues.depth > 0
+    label = np.zeros(grid.shape, np.uint8)
+    parts = {name: np.zeros(grid.shape) for name in ("core", "rim", "liquid", "oedema")}
+
+    box = grid.box(tumour.low, tumour.high)
+    near = grid.crop(box)
+    core, rim, oedema = tumour.on(near)
+    here = brain[box]
+    label[box] = np.where(here & (core < 0), np.where(rim < 0, 3, 1), np.where(here & (oedema < 0), 2, 0))
+    parts["core"][box] = inside(core, width)
+    parts["rim"][box] = inside(rim, width)
+    damp = core + 2 + noise(random("liquid"), 13, 0.5 * tumour.amounts.radius).on(near)
+    parts["liquid"][box] = inside(damp, width + 3)
+    # Past the border of what a rater outlines, oedema fades into tissue that looks almost normal.
+    strongest = 1 - 0.45 * np.clip((oedema + tumour.front_level) / max(tumour.front_level, 8.0), 0, 1)
+    parts["oedema"][box] = inside(oedema - 0.5, width + 2.5) * strongest
+
+    burden = random("white matter lesions")
+    level = float(burden.normal(2.3, 0.5))
+    spots = tissues.ventricle / 18 + level - 1.5 * noise(burden, 8).on(grid)
+    cap = tissues.ventricle - np.clip(burden.gamma(2.0, 1.3), 0, 8) * np.exp(noise(burden, 14, 0.7).on(grid))
+    hyper = np.maximum(inside(4 * spots, width + 1), inside(cap, width + 1))
+    parts["white matter lesions"] = hyper * np.clip(1.3 * tissues.white - 0.1, 0, 1)
+
+    meninges = np.exp(-((tissues.depth / (1.5 + width / 3)) ** 2)) * inside(
+        0.9 - noise(random("meninges"), 16).on(grid), 0.6
+    )
+    plexus = inside(tissues.ventricle + 2, width) * inside(0.8 - noise(random("plexus"), 9).on(grid), 0.5)
+    vessels = _vessels(body, tissues, random("vessels"))
+    parts["vessels"] = np.maximum(vessels, np.maximum(0.5 * meninges, 0.7 * plexus))
+    coverage = inside(-tissues.depth, width)
+    return Scene((body.seed, body.number), tissues, brain, coverage, parts, label)
+
+
+def acquire(view: Scene, modality: str) -> np.ndarray:
+    """One image of a scene: int16 (z, y, x), positive inside the brain and exactly 0 outside."""
+
+    def random(purpose: str) -> np.random.Generator:
+        return generator(*view.key, "scanner", modality, purpose)
+
+    grid, parts, tissues = view.tissues.grid, view.parts, view.tissues
+    draws = random("contrast").standard_normal(len(TISSUES))
+    pure = {
+        name: max(mean + spread * float(np.clip(draw, -2, 2)), 0.1)
+        for name, (mean, spread), draw in zip(TISSUES, CONTRAST[modality], draws, strict=True)
+    }
+    bias, (sigma, sigma_spread), (white, white_spread) = DEVICE[modality]
+
+    texture = random("texture")
+    grey = pure["grey"] * (1 + noise(texture, 35, 0.06).on(grid))
+    image = tissues.fluid * pure["fluid"] + tissues.grey * grey + tissues.white
+    image *= 1 + noise(texture, 6, 0.03).on(grid) + noise(texture, 18, 0.03).on(grid)
+
+    wet = parts["oedema"] * (1 + noise(texture, 9, 0.22).on(grid)) * (1 - tissues.fluid)
+    image += wet * (pure["oedema"] - 1) * (tissues.white + 0.6 * tissues.grey)
+    if modality in ("flair", "t2", "t1"):
+        share = 0.85 * (pure["oedema"] - 1) * parts["white matter lesions"] * (1 - np.minimum(parts["oedema"], 1))
+        image += share * (1 - parts["core"])
+    solid = pure["solid"] * (1 - parts["liquid"]) + pure["liquid"] * parts["liquid"]
+    solid = solid * (1 - parts["rim"]) + pure["rim"] * parts["rim"]
+    solid *= 1 + noise(texture, 5, 0.07).on(grid) + noise(texture, 12, 0.07).on(grid)
+    image += parts["core"] * (solid - image)
+    if modality == "t1ce":
+        image += parts["vessels"] * (1 - parts["core"]) * (pure["rim"] + 0.35 - image)
+
+    image *= np.exp(noise(random("bias"), 75, bias).on(grid))
+    image = _blur(image, view, random("blur"))
+    # Noise of neighbouring voxels is partly shared, so it falls with the edge of a voxel, not the root of its volume.
+    sigma *= np.exp(sigma_spread * random("noise level").standard_normal()) / np.prod(grid.spacing) ** (1 / 3)
+    grain = random("noise")
+    image = np.hypot(image + sigma * grain.standard_normal(grid.shape), sigma * grain.standard_normal(grid.shape))
+    image *= white * np.exp(white_spread * random("scale").standard_normal()) * view.coverage
+    return np.where(view.inside, np.clip(np.rint(image), 1, 32767), 0).astype(np.int16)
+
+
+def _blur(image: np.ndarray, view: Scene, random: np.random.Generator) -> np.ndarray:
+    """Blur as a point spread in the plane and a slice thickness across it would, inside the brain only."""
+    spacing = view.tissues.grid.spacing
+    extent = np.full(3, random.uniform(0.8, 1.6))
+    across = 0 if random.random() < 0.8 else int(random.integers(1, 3))
+    extent[across] = max(extent[across], random.choice([1.0, 3.0, 5.0, 6.0], p=[0.35, 0.25, 0.3, 0.1]))
+    # Voxels of the grid have already averaged over their own extent.
+    sigma = [max(wide**2 - step**2, 0) ** 0.5 / 12**0.5 / step for wide, step in zip(extent, spacing, strict=True)]
+    if max(sigma) < 0.1:
+        return image
+    weight = np.maximum(view.coverage, 1e-6)
+    return ndimage.gaussian_filter(image * weight, sigma) / ndimage.gaussian_filter(weight, sigma)
+
+
+#: Paths of large veins and arteries in template space, (z, y, x) in mm, and their radius.
+_COURSES = (
+    (
+        ((2, 62, 0), (40, 48, 0), (62, 20, 0), (72, -15, 0), (66, -50, 0), (40, -86, 0), (8, -98, 0)),
+        2.2,
+    ),  # sagittal sinus
+    (((8, -38, 0), (4, -58, 0), (-4, -84, 0)), 1.6),  # straight sinus
+    (((-12, 2, -8), (-10, 6, -24), (-4, 0, -38), (6, -10, -46)), 1.3),  # middle cerebral arteries
+    (((-12, 2, 8), (-10, 6, 24), (-4, 0, 38), (6, -10, 46)), 1.3),
+    (((-12, -90, -12), (-16, -74, -44), (-22, -54, -54)), 2.0),  # transverse sinuses
+    (((-12, -90, 12), (-16, -74, 44), (-22, -54, 54)), 2.0),
+)
+
+
+def _vessels(body: Body, tissues: Tissue, random: np.random.Generator) -> np.ndarray:
+    """Share of enhancing vessel in each voxel: the large ones by their course, and small ones wandering in sulci."""
+    paths = []
+    for course, radius in _COURSES:
+        corners = body.positions(np.array(course, float))
+        along = np.linspace(0, len(corners) - 1, 40 * len(corners))
+        path = np.stack([np.interp(along, np.arange(len(corners)), corners[:, axis]) for axis in range(3)], 1)
+        paths.append((path, radius * random.uniform(0.6, 1.1)))
+    sulci = atlas(tissues.grid.spacing).sulci
+    starts = body.positions(sulci[random.integers(len(sulci), size=10 + random.poisson(14))])
+    for start in starts:
+        heading = ndimage.gaussian_filter1d(random.standard_normal((int(random.integers(15, 60)), 3)), 5, axis=0)
+        heading /= np.linalg.norm(heading, axis=1, keepdims=True)
+        paths.append((start + np.cumsum(heading, 0), random.uniform(0.5, 1.1)))
+
+    points = np.concatenate([path for path, _ in paths])
+    radii = np.concatenate([np.full(len(path), radius) for path, radius in paths])
+    here = tissues.depth > 0
+    where = np.stack([np.broadcast_to(line, here.shape)[here] for line in tissues.grid.axes()], 1)
+    reach = 2.5 * (radii.max() + np.mean(tissues.grid.spacing))
+    distance, which = cKDTree(points).query(where, distance_upper_bound=reach)
+    # A tube of Gaussian profile, averaged over a voxel: wider by the voxel's variance and as much fainter.
+    radius = radii[np.minimum(which, len(radii) - 1)]
+    wide = radius**2 + np.mean(np.square(tissues.grid.spacing)) / 12
+    share = np.zeros(here.shape)
+    share[here] = np.where(
+        np.isfinite(distance), radius**2 / wide * np.exp(-(np.minimum(distance, reach) ** 2) / 2 / wide), 0
+    )
+    return share
