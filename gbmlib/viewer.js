@@ -1,0 +1,364 @@
+// The slice viewer: three linked planes of one case, with its label maps drawn over them (slices.js does the drawing).
+//
+// One script for two places: Python ends it with a guard that mounts it in a static page, or with the export that
+// anywidget wants in JupyterLab (viewer.py).
+
+const PLANES = [
+  { name: "Axial", axis: 0, across: 2, down: 1, edges: { left: "R", right: "L", top: "A", bottom: "P" } },
+  { name: "Coronal", axis: 1, across: 2, down: 0, edges: { left: "R", right: "L", top: "S", bottom: "I" } },
+  { name: "Sagittal", axis: 2, across: 1, down: 0, edges: { left: "A", right: "P", top: "S", bottom: "I" } },
+];
+const AXES = ["z", "y", "x"];
+const STYLES = { off: "Off", outline: "Outline", fill: "Fill" };
+const DASHES = [[], [5, 3], [2, 2], [9, 3, 2, 3]]; // two outlines differ by more than their colour
+const DIFFERENCES = [
+  { value: 1, name: "missed", colour: "#CC79A7" },
+  { value: 2, name: "extra", colour: "#009E73" },
+  { value: 3, name: "other class", colour: "#E69F00" },
+];
+const HINT =
+  "Click or tap a picture to take hold of it; then drag, turn the wheel or press the arrow keys. Page Up and Page " +
+  "Down change the slice, Escape lets go. With Alt the wheel needs no click.";
+const CONVENTION = "Radiological convention: the patient’s left (L) is on the right of the picture.";
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+// One of several {value: text}, as a row of buttons; radio buttons underneath, which keyboards and screen readers know.
+function choice(label, options, chosen, choose) {
+  const name = "gbm-" + Math.random().toString(36).slice(2); // the groups of two viewers must not mix
+  const group = element("div", { class: "gbm-choice", role: "radiogroup", "aria-label": label });
+  for (const [value, text] of Object.entries(options)) {
+    const input = element("input", { type: "radio", name, value, onchange: () => choose(value) });
+    input.checked = value === chosen;
+    group.append(element("label", {}, input, element("span", {}, text)));
+  }
+  return group;
+}
+
+function slider(label, { min, max, step, value }, change) {
+  const input = element("input", { type: "range", min, max, step, "aria-label": label });
+  input.value = value;
+  input.oninput = () => change(Number(input.value));
+  return input;
+}
+
+const row = (label, control) => element("div", { class: "gbm-row" }, element("span", {}, label), control);
+
+const swatch = (colour) => element("i", { style: `background: ${colour}`, "aria-hidden": "true" });
+
+// The value behind a byte of an image, in the image's own units, as exactly as 254 steps tell it.
+function valueOf({ low, high, minimum, maximum }, byte) {
+  if (byte === 0) return "0";
+  const size = (high - low) / 254;
+  const digits = size > 0 ? clamp(Math.ceil(-Math.log10(size)), 0, 12) : 3;
+  const beyond = byte === 1 && minimum < low ? "≤ " : byte === 255 && maximum > high ? "≥ " : "";
+  return beyond + (low + (byte - 1) * size).toFixed(digits);
+}
+
+// Build a viewer in `root`. `start` holds the position and the modality to begin with and `changed(name, value)`, which
+// is called when the reader changes one of them. Returns what a page or a kernel may use.
+function mount(root, spec, start) {
+  const { sprites, images, overlays, classes } = spec;
+  const colourOf = Object.fromEntries(classes.map(({ value, colour }) => [value, colour]));
+  const nameOf = Object.fromEntries(classes.map(({ value, name }) => [value, name]));
+  const fills = { classes: fillings(classes), differences: fillings(DIFFERENCES) };
+  const volumes = { images: {}, overlays: [], ready: false };
+  const state = {
+    position: [...start.position],
+    modality: start.modality,
+    styles: overlays.map(({ style }) => style),
+    opacity: 0.5,
+    brightness: 0,
+    contrast: 0,
+    differ: false,
+  };
+  let grey = greys(state);
+  let frame = 0;
+
+  // ---- changing the state
+
+  function set(changes) {
+    Object.assign(state, changes);
+    grey = greys(state);
+    redraw();
+  }
+
+  function redraw() {
+    frame ||= requestAnimationFrame(draw);
+  }
+
+  function move(position, byReader = false) {
+    if (position.every((index, axis) => index === state.position[axis])) return;
+    set({ position: [...position] });
+    if (byReader) start.changed("position", state.position);
+  }
+
+  // The reader moves within the box that is shown; only Python can set a position in the empty space around it.
+  function moveTo(indices) {
+    const last = (axis) => sprites.start[axis] + sprites.size[axis] - 1;
+    const inside = (index, axis) => clamp(index, sprites.start[axis], last(axis));
+    move(state.position.map((index, axis) => (axis in indices ? inside(indices[axis], axis) : index)), true);
+  }
+
+  function choose(name, byReader = false) {
+    if (name === state.modality) return;
+    set({ modality: name });
+    for (const input of modality.querySelectorAll("input")) input.checked = input.value === name;
+    if (byReader) start.changed("modality", name);
+  }
+
+  // ---- drawing
+
+  function draw() {
+    frame = 0;
+    const began = performance.now();
+    planes.forEach(caption);
+    if (volumes.ready) {
+      planes.forEach(paint);
+      tell();
+    }
+    root.dataset.milliseconds = (performance.now() - began).toFixed(2);
+  }
+
+  function paint(plane) {
+    const { canvas, context, small, slices } = plane;
+    const ratio = window.devicePixelRatio || 1;
+    const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
+    const height = Math.max(1, Math.round(canvas.clientHeight * ratio));
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const index = state.position[plane.axis] - sprites.start[plane.axis];
+    const slice = (volume, into) => cut(volume, sprites.size, plane, index, into);
+
+    context.globalAlpha = 1;
+    stretch(context, small, slice(volumes.images[state.modality], slices.image), grey, true);
+    volumes.overlays.forEach((volume, i) => slice(volume, slices.overlays[i]));
+    context.globalAlpha = state.opacity;
+    if (state.differ) {
+      const differing = compare(slices.overlays[spec.truth], slices.overlays[spec.prediction], slices.image);
+      stretch(context, small, differing, fills.differences, false);
+    } else {
+      const filled = slices.overlays.filter((_, i) => state.styles[i] === "fill");
+      for (const labels of filled) stretch(context, small, labels, fills.classes, false);
+    }
+    context.globalAlpha = 1;
+    slices.overlays.forEach((labels, i) => {
+      if (state.styles[i] === "outline") outline(context, small, labels, colourOf, DASHES[i % DASHES.length], ratio);
+    });
+    const centre = (axis) => 1 - (state.position[axis] - sprites.start[axis] + 0.5) / sprites.size[axis];
+    crosshair(context, centre(plane.across) * width, centre(plane.down) * height, ratio);
+  }
+
+  function caption({ name, axis, where, input, canvas }) {
+    const words = `${AXES[axis]} = ${state.position[axis]}`;
+    where.textContent = words;
+    input.value = state.position[axis];
+    input.setAttribute("aria-valuetext", words);
+    const keys = "arrow keys move the crosshair, Page Up and Page Down the slice";
+    canvas.setAttribute("aria-label", `${name} slice, ${words}; ${keys}`);
+  }
+
+  function tell() {
+    const image = images.find(({ name }) => name === state.modality);
+    const part = (label, ...value) => element("span", {}, element("small", {}, label), element("b", {}, ...value));
+    const classAt = (value) => (value ? [swatch(colourOf[value]), nameOf[value]] : ["–"]);
+    readout.replaceChildren(
+      part("voxel (z, y, x)", state.position.join(", ")),
+      part(image.title, valueOf(image, at(volumes.images[image.name]))),
+      ...overlays.map(({ name }, i) => part(name, ...classAt(at(volumes.overlays[i])))),
+    );
+  }
+
+  function at(volume) {
+    const [z, y, x] = state.position.map((index, axis) => index - sprites.start[axis]);
+    const [depth, rows, columns] = sprites.size;
+    const inside = z >= 0 && z < depth && y >= 0 && y < rows && x >= 0 && x < columns;
+    return inside ? volume[(z * rows + y) * columns + x] : 0; // only empty space is left out of the sprites
+  }
+
+  // ---- the parts
+
+  function build(plane) {
+    const extent = (axis) => sprites.size[axis] * spec.spacing[axis];
+    const [width, height] = [extent(plane.across), extent(plane.down)];
+    const [columns, rows] = [sprites.size[plane.across], sprites.size[plane.down]];
+    const canvas = element("canvas", { tabindex: 0, role: "application", style: `aspect-ratio: ${width} / ${height}` });
+    const letters = Object.entries(plane.edges).map(([edge, letter]) =>
+      element("span", { class: "gbm-edge gbm-" + edge, "aria-hidden": "true" }, letter),
+    );
+    const min = sprites.start[plane.axis];
+    const limits = { min, max: min + sprites.size[plane.axis] - 1, step: 1, value: state.position[plane.axis] };
+    const input = slider(plane.name + " slice", limits, (index) => moveTo({ [plane.axis]: index }));
+    const where = element("span");
+    const figure = element(
+      "figure",
+      { style: `--gbm-width: ${width}` }, // the planes share a row in proportion to their millimetres
+      element("figcaption", {}, element("span", {}, plane.name), where),
+      element("div", { class: "gbm-frame" }, canvas, ...letters),
+      input,
+    );
+    const empty = () => new Uint8Array(columns * rows);
+    const slices = { image: empty(), overlays: overlays.map(empty) };
+    const small = element("canvas", { width: columns, height: rows }).getContext("2d");
+    const context = canvas.getContext("2d");
+    return listen({ ...plane, figure, canvas, context, small, slices, input, where });
+  }
+
+  // A page must scroll past a picture: only one that the reader holds (that has the focus) takes the wheel and the
+  // movement of a finger. Whether a finger scrolls is decided by the focus too, by `touch-action` in viewer.css.
+  function listen(plane) {
+    const { canvas, axis, across, down } = plane;
+    const held = () => canvas.matches(":focus");
+    const point = (event) => {
+      canvas.focus({ preventScroll: true });
+      const box = canvas.getBoundingClientRect();
+      const index = (axis, share) => sprites.start[axis] + Math.ceil((1 - share) * sprites.size[axis]) - 1;
+      moveTo({
+        [across]: index(across, (event.clientX - box.left) / box.width),
+        [down]: index(down, (event.clientY - box.top) / box.height),
+      });
+    };
+    canvas.onclick = point;
+    canvas.onpointerdown = (event) => {
+      if (event.button || (event.pointerType === "touch" && !held())) return;
+      canvas.setPointerCapture(event.pointerId);
+      point(event);
+    };
+    canvas.onpointermove = (event) => canvas.hasPointerCapture(event.pointerId) && point(event);
+    let turned = 0;
+    const turn = (event) => {
+      if (!held() && !event.altKey) return;
+      event.preventDefault();
+      turned += event.deltaY / [100, 3, 1][event.deltaMode]; // a notch is about 100 pixels, 3 lines or a page
+      const notches = Math.trunc(turned);
+      turned -= notches;
+      moveTo({ [axis]: state.position[axis] - notches });
+    };
+    canvas.addEventListener("wheel", turn, { passive: false });
+    canvas.onkeydown = (event) => {
+      if (event.key === "Escape") canvas.blur();
+      const steps = { ArrowLeft: [across, 1], ArrowRight: [across, -1], ArrowUp: [down, 1], ArrowDown: [down, -1] };
+      const [along, by] = { ...steps, PageUp: [axis, 1], PageDown: [axis, -1] }[event.key] ?? [];
+      if (by === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      moveTo({ [along]: state.position[along] + by * (event.shiftKey ? 10 : 1) });
+    };
+    return plane;
+  }
+
+  function overlayControls() {
+    const style = (i) => (value) => set({ styles: state.styles.map((old, j) => (j === i ? value : old)) });
+    const rows = overlays.map(({ name }, i) => row(name, choice(name, STYLES, state.styles[i], style(i))));
+    if (spec.truth !== null && spec.prediction !== null) {
+      const differ = element("input", { type: "checkbox", onchange: () => (set({ differ: differ.checked }), key()) });
+      rows.push(element("label", { class: "gbm-switch" }, differ, element("span", {}, "Show where they differ")));
+    }
+    return element("div", {}, ...rows);
+  }
+
+  function imageControls() {
+    const amount = (name, min, max) =>
+      slider(name, { min, max, step: 0.01, value: state[name] }, (value) => set({ [name]: value }));
+    const opacity = amount("opacity", 0, 1);
+    const brightness = amount("brightness", -0.5, 0.5);
+    const contrast = amount("contrast", -1, 1);
+    const reset = () => {
+      brightness.value = contrast.value = 0;
+      set({ brightness: 0, contrast: 0 });
+    };
+    return element(
+      "div",
+      {},
+      ...(overlays.length ? [row("Fill opacity", opacity)] : []),
+      row("Brightness", brightness),
+      row("Contrast", contrast),
+      element("button", { type: "button", onclick: reset }, "Reset brightness and contrast"),
+    );
+  }
+
+  function key() {
+    const shown = state.differ ? DIFFERENCES : overlays.length ? classes : [];
+    legend.replaceChildren(...shown.map(({ name, colour }) => element("span", {}, swatch(colour), name)));
+  }
+
+  // ---- the whole
+
+  const titles = Object.fromEntries(images.map(({ name, title }) => [name, title]));
+  const modality = choice("Modality", titles, state.modality, (name) => choose(name, true));
+  const planes = PLANES.map(build);
+  const readout = element("output", { class: "gbm-readout" });
+  const legend = element("div", { class: "gbm-legend" });
+  const message = element("p", { class: "gbm-message", role: "status" }, "Reading the images …");
+  key();
+  root.classList.add("gbm-viewer");
+  root.dataset.lmSuppressShortcuts = "true"; // or JupyterLab would take the arrow keys and go to another cell
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", "Slice viewer: " + spec.title);
+  root.replaceChildren(
+    element("div", { class: "gbm-head" }, element("strong", {}, spec.title), modality),
+    message,
+    element("div", { class: "gbm-planes" }, ...planes.map(({ figure }) => figure)),
+    readout,
+    legend,
+    element("div", { class: "gbm-controls" }, overlayControls(), imageControls()),
+    element("p", { class: "gbm-hint" }, HINT + " " + CONVENTION),
+  );
+  const resized = new ResizeObserver(redraw);
+  for (const { canvas } of planes) resized.observe(canvas);
+
+  const reading = [
+    ...images.map(async (image) => (volumes.images[image.name] = await readVolume(image, sprites))),
+    ...overlays.map(async (overlay, i) => (volumes.overlays[i] = await readVolume(overlay, sprites))),
+  ];
+  const shown = () => {
+    volumes.ready = true;
+    message.remove();
+    draw();
+    root.dataset.ready = "true";
+  };
+  const failed = (problem) => {
+    message.setAttribute("role", "alert");
+    message.textContent = "The images cannot be shown: " + problem.message;
+  };
+  Promise.all(reading).then(shown).catch(failed);
+  return { state, move, choose, close: () => resized.disconnect() };
+}
+
+// In a static page: mount whatever is not mounted yet. Each viewer's data lies in a script element inside it.
+function mountAll() {
+  for (const data of document.querySelectorAll("script.gbm-viewer-data")) {
+    const spec = JSON.parse(data.textContent);
+    const root = data.parentElement;
+    root.viewer = mount(root, spec, { ...spec.start, changed() {} });
+  }
+}
+
+// In JupyterLab: position and modality are traits of the Python object, which follow the reader and lead the pictures.
+function render({ model, el }) {
+  const root = element("div");
+  el.append(root);
+  const viewer = mount(root, model.get("spec"), {
+    position: model.get("position"),
+    modality: model.get("modality"),
+    changed(name, value) {
+      model.set(name, value);
+      model.save_changes();
+    },
+  });
+  const moved = () => viewer.move(model.get("position"));
+  const chosen = () => viewer.choose(model.get("modality"));
+  model.on("change:position", moved);
+  model.on("change:modality", chosen);
+  return () => {
+    model.off("change:position", moved);
+    model.off("change:modality", chosen);
+    viewer.close();
+  };
+}
