@@ -11,10 +11,24 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from gbmlib.cohorts.case import Case, CaseError, FileCase, ImageFile
-from gbmlib.cohorts.cohort import Cohort
+from gbmlib.cohorts.case import Case, FileCase, ImageFile
+from gbmlib.cohorts.check import check
+from gbmlib.cohorts.cohort import GLIOMA, Cohort
+from gbmlib.cohorts.problems import CaseError, Problem, Report
 
-__all__ = ["Case", "CaseError", "Cohort", "FileCase", "ImageFile", "open_cohort", "place_of"]
+__all__ = [
+    "GLIOMA",
+    "Case",
+    "CaseError",
+    "Cohort",
+    "FileCase",
+    "ImageFile",
+    "Problem",
+    "Report",
+    "check",
+    "open_cohort",
+    "place_of",
+]
 
 _places: dict[str, str] = {}
 
@@ -38,15 +52,27 @@ def place_of(name: str) -> str:
     """The spec behind a cohort's name; a spec is returned as it is."""
     if ":" in name:
         return name
-    if name not in _places:
-        for spec in filter(None, os.environ.get("GBM_COHORTS", "").split(";")):
-            _places.setdefault(_open(spec).name, spec)
+    failed = [] if name in _places else _learn(os.environ.get("GBM_COHORTS", ""))
     if name not in _places:
         raise CaseError(
             f"cohort {name!r} is the name of a data set that this process has not opened; open it by its place "
             f"(brats:PATH or msd:PATH) first, or list that place in GBM_COHORTS. Known here: {sorted(_places)}"
+            + "".join(f"\nGBM_COHORTS: {error}" for error in failed)
         )
     return _places[name]
+
+
+def _learn(specs: str) -> list[CaseError]:
+    """Learn the names of the cohorts of a list of specs; returns why some could not be opened."""
+    failed = []
+    for spec in filter(None, map(str.strip, specs.split(";"))):
+        try:
+            cohort = _open(spec)
+        except CaseError as error:
+            failed.append(error)
+        else:
+            _places.setdefault(cohort.name, cohort.spec)
+    return failed
 
 
 def _open(spec: str) -> Cohort:

@@ -24,7 +24,7 @@ from gbmlib.cohorts import layout
 from gbmlib.cohorts.case import FileCase, ImageFile
 from gbmlib.cohorts.cohort import GLIOMA, Cohort
 from gbmlib.cohorts.layout import Convention, Layout
-from gbmlib.cohorts.problems import CaseError, Problem
+from gbmlib.cohorts.problems import CaseError, Problem, few
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
@@ -93,7 +93,7 @@ def scan(path: str) -> Layout:
         cases=tuple(_case(case_id, files[case_id]) for case_id in sorted(files)),
         modalities=MODALITIES,
         modality_kinds=("MR",) * len(MODALITIES),
-        problems=(*problems, *_nothing_in(hollow, files)),
+        problems=(*problems, *_nothing_in(hollow, files), *_mixture(root, files)),
         recognise=partial(recognise, family, tuple(files)),
     )
 
@@ -138,7 +138,7 @@ def _by_names_of_2017(seen: dict[str, frozenset[int]]) -> Convention:
         return Convention({0: 0, 1: 1, 2: 2, 3: 1, 4: 3}, GLIOMA, text)
     if 3 in values and 4 not in values:
         raise CaseError(
-            f"label convention not recognised: the labels of {_first(seen, 3)} hold 3 but none holds 4. Files named "
+            f"label convention not recognised: the labels of {_holders(seen, 3)} hold 3 but none holds 4. Files named "
             "_t1ce (2017 to 2021) have 4 for the enhancing tumour, and 3, besides 4, only with the values of 2015; a 3 "
             "without a 4 may be enhancing (2023 and later) or non-enhancing (2015). Convert 3 to the value that it "
             "means: 4 if enhancing, 1 if not"
@@ -152,7 +152,7 @@ def _by_names_of_2023(seen: dict[str, frozenset[int]]) -> Convention:
     values = frozenset().union(*seen.values())
     if 4 in values:
         raise CaseError(
-            f"label convention not recognised: the labels of {_first(seen, 4)} hold 4. Files named -t1c (2023 and "
+            f"label convention not recognised: the labels of {_holders(seen, 4)} hold 4. Files named -t1c (2023 and "
             "later) have 1, 2 and 3; a 4 is the resection cavity in the post-treatment data of 2024, or the enhancing "
             "tumour of 2017 to 2021 under new names. Take those cases out, or convert 4 to the value that it means"
         )
@@ -164,9 +164,8 @@ def _by_names_of_2023(seen: dict[str, frozenset[int]]) -> Convention:
 def _refuse_masks(seen: dict[str, frozenset[int]], values: frozenset[int], enhancing: int) -> None:
     if values & {1, 2, enhancing} == {1}:
         raise CaseError(
-            f"label convention not recognised: the labels, from {_first(seen, 1)} on, hold no value but 1, as masks "
-            f"of the whole tumour do; labels with 1 necrotic and non-enhancing, 2 oedema, {enhancing} enhancing are "
-            "needed"
+            f"label convention not recognised: no label holds a value but 1 ({_holders(seen, 1)}), as masks of the "
+            f"whole tumour do; needed are 1 necrotic and non-enhancing, 2 oedema, {enhancing} enhancing"
         )
 
 
@@ -178,8 +177,8 @@ def _without_evidence(seen: dict[str, frozenset[int]], enhancing: int) -> str:
     )
 
 
-def _first(seen: dict[str, frozenset[int]], value: int) -> str:
-    return next(case_id for case_id, found in seen.items() if value in found)
+def _holders(seen: dict[str, frozenset[int]], value: int) -> str:
+    return few([case_id for case_id, found in seen.items() if value in found])
 
 
 def _case(case_id: str, files: dict[str, list[Path]]) -> FileCase:
@@ -239,9 +238,21 @@ def _nothing_in(hollow: list[Path], files: dict[str, dict[str, list[Path]]]) -> 
     ]
 
 
+def _years(ids: Iterable[str]) -> set[int | None]:
+    return {next((year for start, year in YEARS.items() if name.lower().startswith(start)), None) for name in ids}
+
+
 def _family_name(ids: Iterable[str]) -> str:
-    years = {next((year for start, year in YEARS.items() if name.lower().startswith(start)), "") for name in ids}
-    return f"brats{years.pop()}" if len(years) == 1 else "brats"
+    years = _years(ids)
+    return f"brats{years.pop() or ''}" if len(years) == 1 else "brats"
+
+
+def _mixture(root: Path, ids: Iterable[str]) -> list[Problem]:
+    years = sorted(filter(None, _years(ids)))
+    if len(years) < 2:
+        return []
+    what = f"holds cases of several releases ({', '.join(map(str, years))}), which share patients under other names"
+    return [Problem("", root, "warning", what, "open one release at a time, or folds may leak between patients")]
 
 
 def _wrong_place(path: str, root: Path, families: dict[str, Path]) -> CaseError:

@@ -24,9 +24,12 @@ from gbmlib.cohorts.nifti import (
     volume,
     write,
 )
-from gbmlib.cohorts.problems import CaseError
+from gbmlib.cohorts.problems import CaseError, fault
 
 __all__ = ["Case", "CaseError", "FileCase", "ImageFile", "read", "translate", "write"]
+
+ONE_GRID = "resample them to one grid, or fetch the case again"
+SET_FINITE = "find out where they come from, and set them to 0 if they are background"
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,7 @@ class FileCase(Case):
                     out[index] = volume(image, path, self.id, file.channel)
                     broken = 0 if image.get_data_dtype().kind in "biu" else int((~np.isfinite(out[index])).sum())
                     if broken:
-                        name = self.modalities[index]
-                        raise CaseError(
-                            f"case {self.id}: {path} ({name}) holds {broken} voxels that are not finite; find out "
-                            "where they come from, and set them to 0 if they are background"
-                        )
+                        raise fault(self.id, path, f"({self.modalities[index]}) {not_finite(broken)}", SET_FINITE)
             except CaseError as error:
                 problems.append(str(error))
         if problems:
@@ -180,17 +179,16 @@ class FileCase(Case):
     def _agrees(self, grid: Grid, path: Path) -> None:
         difference = self._grid.difference(grid)
         if difference:
-            raise CaseError(
-                f"case {self.id}: {path} and {self.reference.name} differ in {difference}; "
-                "resample them to one grid, or fetch the case again"
-            )
+            raise fault(self.id, path, f"and {self.reference.name} differ in {difference}", ONE_GRID)
 
 
 def expect_channels(shape: tuple[int, ...], file: ImageFile, case_id: str) -> None:
     """Raise :class:`CaseError` where an image of this shape (x, y, z, …) has not the channels its data set names."""
     found = int(np.prod(shape[3:], dtype=int))
     if found != file.channels:
-        raise CaseError(
-            f"case {case_id}: {file.path} has {found} channel{'' if found == 1 else 's'} (shape {shape}), the data "
-            f"set names {file.channels}; fetch the file again or correct the names"
-        )
+        what = f"has {found} channels (shape {shape}); the data set names {file.channels}"
+        raise fault(case_id, file.path, what, "fetch the file again, or correct the names")
+
+
+def not_finite(count: int) -> str:
+    return f"holds {count} voxel{'' if count == 1 else 's'} that are not finite"

@@ -61,7 +61,7 @@ class Cohort:
 
     def with_modalities(self, modalities: Sequence[str]) -> Cohort:
         """The same cases with these channels, in this order."""
-        wanted = tuple(modalities)
+        wanted = (modalities,) if isinstance(modalities, str) else tuple(modalities)
         missing = [name for name in wanted if name not in self.modalities]
         if missing:
             raise CaseError(f"cohort {self.name} has no modality {missing}; it has {list(self.modalities)}")

@@ -17,7 +17,7 @@ from gbmlib.cohorts import layout
 from gbmlib.cohorts.case import FileCase, ImageFile
 from gbmlib.cohorts.cohort import GLIOMA, Cohort
 from gbmlib.cohorts.layout import Convention, Layout
-from gbmlib.cohorts.problems import CaseError, Problem
+from gbmlib.cohorts.problems import CaseError, Problem, few
 
 #: The names in the ten tasks' dataset.json, reduced to letters, and what the cohorts are called.
 TASKS = {
@@ -230,8 +230,7 @@ def _left_out(root: Path, cases: list[FileCase]) -> list[Problem]:
     extra = sorted(name for name in names if re.fullmatch(r"[^.].*\.nii(\.gz)?", name))
     if not extra:
         return []
-    what = f"{len(extra)} images that dataset.json does not name are left out: {', '.join(extra[:5])}"
-    what += " …" if len(extra) > 5 else ""
+    what = f"{len(extra)} images that dataset.json does not name are left out: {few(extra)}"
     return [Problem("", root / "dataset.json", "note", what, "add them to dataset.json if they are wanted")]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from gbmlib.cohorts.case import FileCase
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.nifti import label_values, read
-from gbmlib.cohorts.problems import CaseError, Problem, refuse
+from gbmlib.cohorts.problems import CaseError, Problem, few, refuse
 
 EXAMPLES = {"brats": "BraTS2018", "msd": "Task01_BrainTumour"}
 
@@ -193,4 +193,4 @@ def _litter(name: str) -> bool:
 def listing(folder: Path) -> str:
     """What a folder holds, in a few words."""
     names = sorted(child.name + "/" * child.is_dir() for child in folder.iterdir() if not _litter(child.name))
-    return (", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")) or "nothing"
+    return few(names, 8) or "nothing"

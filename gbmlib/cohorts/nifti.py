@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
-from gbmlib.cohorts.problems import CaseError
+from gbmlib.cohorts.problems import CaseError, fault
 
 #: Two grids are one if no corner of the volume moves by this part of a voxel or more. Rounding noise stays below: an
 #: origin cut to two decimals moves by 0.005 mm, and float32 quaternions turn by up to 3e-4 rad, 0.08 voxels over 240.
@@ -28,6 +28,8 @@ GRID_TOLERANCE = 0.1
 #: A label may miss a whole number by this much: storing labels 0 to 4 through an 8-bit scaling leaves up to 0.008,
 #: while an interpolated label map holds values all over.
 LABEL_TOLERANCE = 0.02
+
+INTERPOLATED = "fetch it again; a label map that was resampled has to be made with nearest neighbours"
 
 _GZIP, _NIFTI1, _NIFTI2 = b"\x1f\x8b", 348, 540
 
@@ -98,9 +100,9 @@ def grid_of(path: Path, case_id: str = "") -> Grid:
 def canonical_grid(shape: tuple[int, ...], affine: np.ndarray, path: Path, case_id: str = "") -> Grid:
     """The grid after turning an array of this shape (x, y, z, …) to canonical orientation."""
     if len(shape) < 3 or min(shape[:3]) < 1:
-        raise CaseError(f"case {case_id}: {path} has shape {shape} (x, y, z), not three axes; fetch the volume again")
+        raise fault(case_id, path, f"has shape {shape} (x, y, z), not three axes", "fetch the volume again")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise CaseError(f"case {case_id}: {path} has an affine that maps no volume; set its sform or fetch it again")
+        raise fault(case_id, path, "has an affine that maps no volume", "set its sform, or fetch it again")
     own = io_orientation(affine)
     turned = np.empty(3, int)
     turned[own[:, 0].astype(int)] = shape[:3]
@@ -114,10 +116,8 @@ def volume(image: nib.Nifti1Image, path: Path, case_id: str = "", channel: int |
         shape = shape[:-1]
     wanted = "three axes" if channel is None else f"a fourth axis with channel {channel}"
     if len(shape) != 3 + (channel is not None) or (channel is not None and channel >= shape[3]):
-        raise CaseError(
-            f"case {case_id}: {path} has shape {image.shape} (x, y, z, …), not {wanted}; "
-            "check that the file is the one that is meant"
-        )
+        what = f"has shape {image.shape} (x, y, z, …), not {wanted}"
+        raise fault(case_id, path, what, "check that the file is the one that is meant")
     data = np.asarray(image.dataobj).reshape(shape, order="F")
     data = data if channel is None else data[..., channel]
     return apply_orientation(data, io_orientation(image.affine)).transpose(2, 1, 0)
@@ -158,19 +158,24 @@ def write(path: str | Path, data: np.ndarray, like: nib.Nifti1Image) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def whole_numbers(stored: np.ndarray, where: str) -> np.ndarray:
-    """A label map as integers, whatever type its file has; see :data:`LABEL_TOLERANCE`."""
+def not_whole(stored: np.ndarray) -> str:
+    """Which values of a label map are no labels, in words; empty where all are (see :data:`LABEL_TOLERANCE`)."""
     if stored.dtype.kind in "biu":
-        return stored
-    rounded = np.rint(stored)
-    off = ~(np.abs(stored - rounded) <= LABEL_TOLERANCE)  # written so that NaN is caught too
-    if off.any():
-        examples = [float(value) for value in np.unique(stored[off])[:5]]
-        raise CaseError(
-            f"{where} holds values that are no label, {int(off.sum())} voxels, such as {examples}; a label map that "
-            "was interpolated has to be made again with nearest neighbours"
-        )
-    return rounded.astype(np.int64)
+        return ""
+    with np.errstate(invalid="ignore"):
+        off = ~(np.abs(stored - np.rint(stored)) <= LABEL_TOLERANCE)  # written so that NaN is caught too
+    if not off.any():
+        return ""
+    examples = ", ".join(f"{value:.4g}" for value in np.unique(stored[off])[:5])
+    return f"holds values that are no labels in {int(off.sum())} voxels, such as {examples}"
+
+
+def whole_numbers(stored: np.ndarray, where: str) -> np.ndarray:
+    """A label map as integers, whatever type its file has."""
+    what = not_whole(stored)
+    if what:
+        raise CaseError(f"{where} {what}; {INTERPOLATED}")
+    return stored if stored.dtype.kind in "biu" else np.rint(stored).astype(np.int64)
 
 
 def label_values(stored: np.ndarray, where: str) -> frozenset[int]:
@@ -199,9 +204,9 @@ def _unpack(path: Path, case_id: str) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise CaseError(f"case {case_id}: {path} is missing; fetch it again") from None
+        raise fault(case_id, path, "is missing", "fetch it again") from None
     except OSError as error:
-        raise CaseError(f"case {case_id}: {path} cannot be read ({error.strerror}); check its permissions") from error
+        raise fault(case_id, path, f"cannot be read ({error.strerror})", "check its permissions") from error
     if not content:
         raise _unreadable(path, case_id, "is empty (0 bytes)")
     if content[:256].lstrip().startswith(b"<"):
@@ -222,4 +227,4 @@ def _header_type(start: bytes, path: Path, case_id: str) -> type[nib.Nifti1Heade
 
 
 def _unreadable(path: Path, case_id: str, what: str) -> CaseError:
-    return CaseError(f"case {case_id}: {path} {what}; fetch it again")
+    return fault(case_id, path, what, "fetch it again")

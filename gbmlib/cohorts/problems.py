@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -10,10 +10,6 @@ from pathlib import Path
 #: An *error* keeps a case from being used; a *warning* lets it be used, with results that may mislead; a *note* is a
 #: property of the data that is worth knowing.
 SEVERITIES = ("error", "warning", "note")
-
-
-class CaseError(ValueError):
-    """A case or a data set cannot be used as it is; the message names the case, the file and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,29 @@ class Problem:
         return f"{place}: {self.what}; {self.remedy}"
 
 
+class CaseError(ValueError):
+    """A case or a data set cannot be used as it is; the message names the case, the file and a remedy.
+
+    Attributes:
+        problem: the same in parts, where one file is at fault.
+    """
+
+    def __init__(self, message: str, problem: Problem | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.problem)
+
+
+def fault(case_id: str, file: Path, what: str, remedy: str) -> CaseError:
+    """The error of one file."""
+    message = f"{file} {what}; {remedy}"
+    return CaseError(
+        f"case {case_id}: {message}" if case_id else message, Problem(case_id, file, "error", what, remedy)
+    )
+
+
 def refuse(what: str, problems: Iterable[Problem], advice: str = "") -> None:
     """Raise one :class:`CaseError` that lists every error among the problems; do nothing where there is none."""
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -46,6 +65,11 @@ def refuse(what: str, problems: Iterable[Problem], advice: str = "") -> None:
         count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
         lines = [f"{what}: {count}", *(f"  - {problem}" for problem in errors)]
         raise CaseError("\n".join([*lines, advice] if advice else lines))
+
+
+def few(names: Sequence[str], limit: int = 5) -> str:
+    """The first names of a list, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 @dataclass(frozen=True)
