@@ -1,0 +1,42 @@
+"""Augmentation: parameters are drawn from a generator, then applied by deterministic functions.
+
+So a transform can be tested exactly and replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def draw_flips(probability: float, generator: torch.Generator) -> tuple[int, ...]:
+    """The spatial axes (0 z, 1 y, 2 x) to mirror, each with the given probability on its own.
+
+    Adeniji and Liu (2019, sections 4.2 and 5.1.1) mirror across each spatial axis with probability 0.75.
+    """
+    return tuple(axis for axis in range(3) if float(torch.rand((), generator=generator)) < probability)
+
+
+def flip(volume: Tensor, axes: Sequence[int]) -> Tensor:
+    """Mirror a volume (…, z, y, x) along spatial axes; twice is the identity."""
+    return volume.flip([axis - 3 for axis in axes]) if axes else volume
+
+
+def draw_intensity(
+    channels: int, shift: float, scale: float, generator: torch.Generator
+) -> tuple[list[float], list[float]]:
+    """A shift in [-shift, shift] and a factor in [1 - scale, 1 + scale] for each channel, uniform.
+
+    Myronenko (2018, section 3.3) uses 0.1 of the deviation for both; Adeniji and Liu (section 4.1) leave it out.
+    """
+    drawn = (2 * torch.rand((2, channels), generator=generator) - 1).tolist()
+    return [shift * value for value in drawn[0]], [1 + scale * value for value in drawn[1]]
+
+
+def intensity(images: Tensor, shifts: Sequence[float], factors: Sequence[float]) -> Tensor:
+    """Scale and shift each channel of images (channel, z, y, x) inside the brain; the background stays zero."""
+    shape = (-1, 1, 1, 1)
+    moved = images * images.new_tensor(factors).view(shape) + images.new_tensor(shifts).view(shape)
+    return torch.where(images != 0, moved, images)

@@ -1,0 +1,68 @@
+"""What a set of records says: means over held-out cases, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from gbmlib.records import Record
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over cases with its bootstrap interval; the ends are NaN where there are too few cases for one."""
+
+    mean: float
+    low: float
+    high: float
+    cases: int
+
+    def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.mean:.3f} ({self.cases} case{'s' if self.cases > 1 else ''})"
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Mean and bias-corrected, accelerated bootstrap interval over cases (SciPy; 9,999 resamples, seeded).
+
+    Fewer than three values give no interval; equal values give one of no width.
+
+    Raises:
+        ValueError: no values, or values that are not finite: a missing case must not drop out of a mean unseen.
+    """
+    values = np.asarray(values, float)
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError(f"need one or more finite values for a mean, not {values}")
+    mean, cases = float(values.mean()), len(values)
+    if cases < 3:
+        return Interval(mean, np.nan, np.nan, cases)
+    if np.ptp(values) == 0:
+        return Interval(mean, mean, mean, cases)
+    ends = stats.bootstrap((values,), np.mean, confidence_level=confidence, rng=np.random.default_rng(seed))
+    return Interval(mean, float(ends.confidence_interval.low), float(ends.confidence_interval.high), cases)
+
+
+def cases_of(records: Iterable[Record]) -> pd.DataFrame:
+    """The case tables of several runs as one, with the columns run, fold and seed."""
+    tables = [
+        record.cases.assign(run=record.id, fold=record.experiment.fold, seed=record.experiment.seed)
+        for record in records
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def held_out(records: Iterable[Record]) -> pd.DataFrame:
+    """Mean and interval of every metric in every region over the held-out cases: columns metric, rows region.
+
+    A case that several runs hold out (seeds) counts once, with its mean.
+    """
+    cases = cases_of(records)
+    cases = cases[cases.split == "held out"]
+    by_case = cases.groupby(["region", "metric", "case"], sort=False).value.mean()
+    table = by_case.groupby(["region", "metric"], sort=False).agg(lambda values: str(mean_interval(values)))
+    return table.unstack("metric")[["dice", "precision", "recall", "accuracy"]].loc[cases.region.unique()]

@@ -1,0 +1,165 @@
+"""From a configuration to its record: prepare, train, predict every case in native space, measure, keep."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from gbmlib import metrics, models, preprocess, provenance, regions, tensors, training
+from gbmlib.cohorts import Case, Cohort, open_cohort, place_of
+from gbmlib.configuration import Experiment
+from gbmlib.folds import split
+from gbmlib.memory import keep_freed_memory
+from gbmlib.records import Record, Store
+
+WEIGHTS = "weights.safetensors"
+
+
+def run(
+    experiments: Iterable[Experiment],
+    store: Store,
+    executor: Executor | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> list[Record]:
+    """The record of each experiment, in order; those that the store lacks are run first.
+
+    Args:
+        executor: any ``concurrent.futures`` executor runs the missing ones side by side; here, one after another, by
+            default. Its workers need the store's folder and the data under the same paths.
+        device: ``"cpu"``, ``"cuda"``, …; by default the graphics card if there is one.
+        progress: show a progress bar for each run.
+
+    Raises:
+        CaseError: the data of a cohort is not known here, or lacks what the configuration asks of it.
+        TrainingError: a run could not be completed; those that were stay in the store.
+    """
+    experiments = list(experiments)
+    missing = list({e.id: e for e in experiments if store.get(e) is None}.values())
+    if executor is None:
+        for number, experiment in enumerate(missing, 1):
+            if progress:
+                tqdm.write(f"run {number} of {len(missing)}: {experiment.id} (fold {experiment.fold})")
+            run_one(experiment, store, place_of(experiment.cohort), device, progress)
+    else:
+        places = {experiment.cohort: place_of(experiment.cohort) for experiment in missing}
+        tasks = [executor.submit(run_one, e, store, places[e.cohort], device, False) for e in missing]
+        for task in tasks:
+            task.result()
+    return [store.get(experiment) for experiment in experiments]
+
+
+def run_one(
+    experiment: Experiment, store: Store, place: str, device: str | None = None, progress: bool = True
+) -> Record:
+    """Run one experiment unless its record is there; of two processes that ask at once, one waits for the other."""
+    with store.lock(experiment):
+        record = store.get(experiment)
+        return record or _run(experiment, store, open_cohort(place, experiment.modalities), _device(device), progress)
+
+
+def prepare(experiment: Experiment, cohort: Cohort, case_id: str, device: torch.device) -> tuple[training.Sample, Any]:
+    """A case as the network of a configuration sees it, and what the way back to native space needs."""
+    prepared = preprocess.prepare(cohort[case_id], experiment.spacing, experiment.resampling)
+    target = regions.to_channels(prepared.label, experiment.regions, cohort.labels)
+    sample = training.Sample(case_id, torch.from_numpy(prepared.images).to(device), torch.from_numpy(target).to(device))
+    return sample, prepared
+
+
+def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
+    """The trained network of a record whose weights are on this machine.
+
+    Raises:
+        FileNotFoundError: the record was published without its weights; run its experiment into another store.
+    """
+    if record.weights is None:
+        raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
+    of = record.experiment
+    channels = len(regions.members(of.regions, cohort.labels))
+    network = models.build(of.model, len(of.modalities), channels, **of.options)
+    network.load_state_dict(tensors.load(record.weights))
+    return network.to(_device(device)).eval()
+
+
+def segment(
+    network: torch.nn.Module, experiment: Experiment, cohort: Cohort, case: Case, path: str | Path | None = None
+) -> np.ndarray:
+    """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``."""
+    device = next(network.parameters()).device
+    prepared = preprocess.prepare(case, experiment.spacing, experiment.resampling)
+    probabilities = training.predict(network, torch.from_numpy(prepared.images).to(device), experiment)
+    native = preprocess.restore(probabilities.cpu().numpy(), prepared)
+    label_map = regions.to_labels(native, experiment.regions, cohort.labels)
+    if path is not None:
+        case.write(path, label_map)
+    return label_map
+
+
+def _run(experiment: Experiment, store: Store, cohort: Cohort, device: torch.device, progress: bool) -> Record:
+    keep_freed_memory()
+    began, started = datetime.now(UTC), time.monotonic()
+    folder = store.unfinished(experiment)
+    held_in, held_out = split(cohort, experiment.folds, experiment.fold)
+    names = list(regions.members(experiment.regions, cohort.labels))
+    with training.cpu_threads(experiment.threads):
+        shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
+        samples = {case_id: prepare(experiment, cohort, case_id, device)[0] for case_id in shown}
+        state = training.train(
+            experiment,
+            [samples[case_id] for case_id in held_in],
+            [samples[case_id] for case_id in held_out],
+            names,
+            folder,
+            device,
+            progress=progress,
+        )
+        trained = time.monotonic()
+        rows = []
+        ids = [(case_id, "train") for case_id in held_in] + [(case_id, "held out") for case_id in held_out]
+        for case_id, part in tqdm(ids, "measuring", unit="case", disable=not progress, leave=False):
+            path = folder / "predictions" / f"{case_id}.nii.gz" if part == "held out" else None
+            label_map = segment(state.network, experiment, cohort, cohort[case_id], path)
+            rows += measure(label_map, cohort[case_id].label(), experiment.regions, cohort, case_id, part)
+    tensors.save(folder / WEIGHTS, state.network.state_dict())
+    made = provenance.describe(device) | {
+        "began": began.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - started, 1),
+        "training_seconds": round(sum(state.seconds), 1),
+        "measuring_seconds": round(time.monotonic() - trained, 1),
+        "epoch_seconds": [round(value, 2) for value in state.seconds],
+        "peak_memory_mb": provenance.peak_memory_mb(device),
+        "parameters": sum(p.numel() for p in state.network.parameters()),
+        "fingerprint": cohort.fingerprint,
+        "convention": cohort.convention,
+        "cases": len(cohort),
+    }
+    record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
+    (record.path / training.CHECKPOINT).unlink(missing_ok=True)
+    return record
+
+
+def measure(
+    label_map: np.ndarray, truth: np.ndarray, scheme: str, cohort: Cohort, case_id: str, part: str
+) -> list[dict[str, Any]]:
+    """Every metric of every region of one case, as lines of ``cases.csv`` (plain ratios, native space)."""
+    predicted, true = (regions.to_channels(volume, scheme, cohort.labels) for volume in (label_map, truth))
+    rows = []
+    for name, p, t in zip(regions.members(scheme, cohort.labels), predicted, true, strict=True):
+        for metric, value in metrics.every(p, t).items():
+            rows.append({"case": case_id, "split": part, "region": name, "metric": metric, "value": value})
+    return rows
+
+
+def _device(name: str | None) -> torch.device:
+    name = name or os.environ.get("GBM_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)

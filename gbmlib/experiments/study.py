@@ -1,0 +1,64 @@
+"""The experiments that the chapters show, at each scale of the study.
+
+``demo`` runs while the book is built, on the phantom cohort: it shows the machinery and gives no verdict. ``study``
+runs real cases at a reduced resolution in CPU hours; ``paper`` is the scale of the papers, for a graphics card.
+``test`` is as small as can be, for the tests of the chapters themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gbmlib.configuration import Experiment
+
+PROFILES = ("test", "demo", "study", "paper")
+
+#: What each scale fixes; a chapter's parameters override it field by field.
+SCALES: dict[str, dict[str, Any]] = {
+    "test": {
+        "cohort": "phantom:cases=4,spacing=6,seed=0",
+        "spacing": 6,
+        "patch_size": (32, 32, 32),
+        "folds": 2,
+        "epochs": 2,
+        "learning_rate": 1e-3,
+    },
+    "demo": {
+        "cohort": "phantom:cases=16,spacing=3,seed=0",
+        "spacing": 3,
+        "patch_size": (48, 64, 48),
+        "folds": 4,
+        "epochs": 10,
+        "learning_rate": 5e-4,
+    },
+    "study": {
+        "cohort": "brats2018-19",
+        "spacing": 3,
+        "patch_size": (48, 64, 48),
+        "folds": 5,
+        "epochs": 60,
+        "learning_rate": 3e-4,
+        "precision": "bfloat16",
+    },
+    # Section 5.1 of Adeniji and Liu: three crops of 144 x 144 x 128 (x, y, z) a case, at most 300 epochs.
+    "paper": {
+        "cohort": "brats2018-19",
+        "spacing": None,
+        "patch_size": (128, 144, 144),
+        "folds": 5,
+        "epochs": 300,
+        "crops": 3,
+        "learning_rate": 1e-4,
+        "precision": "bfloat16",
+    },
+}
+
+
+def vnet(profile: str, folds: Iterable[int] = (0,), **changes: Any) -> list[Experiment]:
+    """The V-Net baseline, one run a fold; ``changes`` are fields of :class:`Experiment`, None keeps the scale's own."""
+    small = (
+        {"options": {"filters": 4}} if profile == "test" else {"options": {"filters": 8}} if profile == "demo" else {}
+    )
+    fields = {"model": "vnet"} | SCALES[profile] | small | {k: v for k, v in changes.items() if v is not None}
+    return [Experiment(**fields, fold=fold) for fold in folds]

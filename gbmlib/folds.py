@@ -1,0 +1,38 @@
+"""Cross-validation splits by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sklearn.model_selection import KFold
+
+from gbmlib.cohorts import Case, CaseError
+
+#: The seed of nnU-Net's splits (MIC-DKFZ/nnUNet), so that folds of one-case-a-patient cohorts are the same as theirs.
+SPLIT_SEED = 12345
+
+
+def split(cases: Iterable[Case], folds: int, fold: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Case ids to train on and to validate on in one fold of a cross-validation over patients.
+
+    Patients are sorted and shuffled with a fixed seed into ``folds`` parts, so the split depends on the patients alone.
+
+    Raises:
+        CaseError: fewer than two folds, no such fold, a case without a label, or fewer patients than folds.
+    """
+    cases = list(cases)
+    unlabelled = [case.id for case in cases if not case.has_label]
+    patients = sorted({case.patient for case in cases})
+    faults = []
+    if unlabelled:
+        faults.append(f"{len(unlabelled)} cases have no label, such as {unlabelled[:3]}; leave them out")
+    if folds < 2 or folds > len(patients):
+        faults.append(f"{folds} folds of {len(patients)} patients; use 2 to {len(patients)}")
+    if not 0 <= fold < folds:
+        faults.append(f"fold {fold} of {folds}; they are counted from 0 to {folds - 1}")
+    if faults:
+        raise CaseError("cannot split the cohort: " + "; ".join(faults))
+    parts = list(KFold(folds, shuffle=True, random_state=SPLIT_SEED).split(patients))
+    held_out = {patients[index] for index in parts[fold][1]}
+    ids = sorted((case.id, case.patient in held_out) for case in cases)
+    return tuple(i for i, held in ids if not held), tuple(i for i, held in ids if held)

@@ -1,0 +1,32 @@
+"""Cutting training patches out of prepared cases: a position is drawn, then cut by a deterministic function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def draw_corner(shape: Sequence[int], patch_size: Sequence[int], generator: torch.Generator) -> tuple[int, int, int]:
+    """A corner (z, y, x) at which a patch lies, all positions alike.
+
+    An axis that is shorter than the patch gives a negative corner: the volume then lies at a random place within the
+    patch, and :func:`crop` fills the rest with zeros.
+    """
+    spare = [size - patch for size, patch in zip(shape, patch_size, strict=True)]
+    drawn = [int(torch.randint(abs(room) + 1, (), generator=generator)) for room in spare]
+    return tuple(offset if room >= 0 else -offset for offset, room in zip(drawn, spare, strict=True))
+
+
+def crop(volume: Tensor, corner: Sequence[int], patch_size: Sequence[int]) -> Tensor:
+    """The patch of a volume (channel, z, y, x) at a corner, zero where it reaches outside the volume."""
+    start = [max(at, 0) for at in corner]
+    stop = [min(at + patch, size) for at, patch, size in zip(corner, patch_size, volume.shape[1:], strict=True)]
+    inner = volume[(slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))]
+    if tuple(inner.shape[1:]) == tuple(patch_size):
+        return inner
+    out = volume.new_zeros((len(volume), *patch_size))
+    put = [slice(a - at, b - at) for a, b, at in zip(start, stop, corner, strict=True)]
+    out[(slice(None), *put)] = inner
+    return out

@@ -1,0 +1,71 @@
+"""Where and with what a record is made: commit, versions, machine, memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import gbmlib
+
+PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "scikit-learn")
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The facts that do not belong to a configuration but that a reader of its record wants to know."""
+    return {
+        "gbmlib": gbmlib.__version__,
+        "numerics": gbmlib.NUMERICS,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": device_name(device),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """What computed: the graphics card's name, or the processor's with the number of cores it offers."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cores = os.cpu_count()
+    return f"{_processor()}, {cores} cores"
+
+
+def peak_memory_mb(device: torch.device) -> int:
+    """The most memory taken so far: on a graphics card by tensors, else by the whole process."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    try:
+        import resource
+    except ImportError:  # Windows has no such counter.
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of the checkout the library runs from, marked where files differ from it; "unknown" outside one."""
+    here = Path(gbmlib.__file__).resolve().parent.parent
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "gbmlib"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + (" with changes" if changed.stdout.strip() else "")

@@ -1,0 +1,82 @@
+"""Label maps and the channels a network predicts: exclusive labels, or the nested regions of BraTS.
+
+Two schemes, by name:
+
+- ``"labels"``: one channel for each label value; a voxel belongs to one channel at most.
+- ``"brats"``: the nested regions that BraTS evaluates, from the internal glioma convention (1 necrotic and
+  non-enhancing core, 2 oedema, 3 enhancing tumour): whole tumour WT = {1, 2, 3}, tumour core TC = {1, 3}, enhancing
+  tumour ET = {3} (Menze et al. 2015, section V).
+
+Adeniji and Liu (2019, section 1) name the nested regions but describe one channel for each of the labels 4, 1 and 2;
+their code trains on exclusive labels. Both readings are at hand here, and a configuration says which it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+SCHEMES = ("brats", "labels")
+
+#: Nested regions from the outermost inwards: name and the label values it holds.
+BRATS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+
+
+def members(scheme: str, labels: Mapping[int, str] | Sequence[int] = (1, 2, 3)) -> dict[str, tuple[int, ...]]:
+    """The channels of a scheme in order: the name of each and the label values it holds.
+
+    Args:
+        scheme: ``"brats"`` or ``"labels"``.
+        labels: the cohort's label values, with their names where it is a mapping.
+
+    Raises:
+        ValueError: an unknown scheme, or nested regions asked of labels that are not the three of a glioma.
+    """
+    if scheme == "labels":
+        names = labels if isinstance(labels, Mapping) else {value: f"label {value}" for value in labels}
+        return {str(names[value]): (value,) for value in sorted(names)}
+    if scheme != "brats":
+        raise ValueError(f"regions {scheme!r}: unknown; use one of {SCHEMES}")
+    if sorted(labels) != [1, 2, 3]:
+        raise ValueError(f"regions 'brats' need the glioma labels 1, 2, 3, not {sorted(labels)}; use regions 'labels'")
+    return dict(BRATS)
+
+
+def to_channels(label: np.ndarray, scheme: str, labels: Mapping[int, str] | Sequence[int] = (1, 2, 3)) -> np.ndarray:
+    """A label map (z, y, x) as boolean channels (channel, z, y, x)."""
+    return np.stack([np.isin(label, values) for values in members(scheme, labels).values()])
+
+
+def to_labels(
+    probabilities: np.ndarray,
+    scheme: str,
+    labels: Mapping[int, str] | Sequence[int] = (1, 2, 3),
+    threshold: float = 0.5,
+) -> np.ndarray:
+    """Channels of probabilities (channel, z, y, x) as one label map, uint8 (z, y, x).
+
+    Exclusive labels: the likeliest channel, where it reaches the threshold; the first of equals. Nested regions: from
+    the outermost inwards, each region that reaches the threshold overwrites, so an inner region counts even where an
+    outer one missed it, and the outer one then holds it too.
+
+    Raises:
+        ValueError: the number of channels is not the scheme's.
+    """
+    channels = members(scheme, labels)
+    if len(probabilities) != len(channels):
+        raise ValueError(f"{len(probabilities)} channels given, but {scheme!r} has {len(channels)}: {list(channels)}")
+    if scheme == "labels":
+        likeliest = np.array(sorted(labels), np.uint8)[probabilities.argmax(0)]
+        return np.where(probabilities.max(0) >= threshold, likeliest, 0).astype(np.uint8)
+    out = np.zeros(probabilities.shape[1:], np.uint8)
+    for probability, (name, values) in zip(probabilities, channels.items(), strict=True):
+        out[probability >= threshold] = _own_value(name, values)
+    return out
+
+
+def _own_value(name: str, values: tuple[int, ...]) -> int:
+    """The label that a nested region holds and no region within it does: oedema for WT, necrosis for TC."""
+    order = list(BRATS)
+    inner = BRATS[order[order.index(name) + 1]] if name != order[-1] else ()
+    return next(value for value in values if value not in inner)

@@ -1,0 +1,53 @@
+"""Nested tensors and plain values in one safetensors file, which holds data and no code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+_MARK = "__tensor__"
+
+
+def save(path: Path, tree: Any) -> None:
+    """Write nested dictionaries and lists of tensors, numbers, strings and None; whole or not at all."""
+    tensors: dict[str, torch.Tensor] = {}
+    plain = _take_out(tree, tensors, "")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, unfinished, metadata={"tree": json.dumps(plain)})
+    with open(unfinished, "rb") as file:
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def load(path: Path, device: str | torch.device = "cpu") -> Any:
+    """Read what :func:`save` wrote."""
+    with safe_open(path, "pt", device=str(device)) as file:
+        return _put_back(json.loads(file.metadata()["tree"]), file)
+
+
+def _take_out(tree: Any, tensors: dict[str, torch.Tensor], where: str) -> Any:
+    if isinstance(tree, torch.Tensor):
+        tensors[where] = tree.detach().contiguous().clone() if tree.is_cuda else tree.detach().contiguous()
+        return {_MARK: where}
+    if isinstance(tree, dict):
+        # JSON knows text keys alone; an optimiser numbers its parameters.
+        return {"items": [[key, _take_out(value, tensors, f"{where}.{key}")] for key, value in tree.items()]}
+    if isinstance(tree, list | tuple):
+        return [_take_out(value, tensors, f"{where}.{number}") for number, value in enumerate(tree)]
+    return tree
+
+
+def _put_back(plain: Any, file: Any) -> Any:
+    if isinstance(plain, dict):
+        if _MARK in plain:
+            return file.get_tensor(plain[_MARK])
+        return {key: _put_back(value, file) for key, value in plain["items"]}
+    if isinstance(plain, list):
+        return [_put_back(value, file) for value in plain]
+    return plain
