@@ -127,7 +127,7 @@ class FileCase(Case):
 
         Raises:
             CaseError: a file is missing, damaged or lies on another grid than the first, or holds voxels that are not
-                finite. All files at fault are named together.
+                finite. Where the first file can be read, all others at fault are named together.
         """
         out = np.empty((len(self.files), *self.shape), np.float32)
         problems = []
@@ -186,9 +186,9 @@ def expect_channels(shape: tuple[int, ...], file: ImageFile, case_id: str) -> No
     """Raise :class:`CaseError` where an image of this shape (x, y, z, …) has not the channels its data set names."""
     found = int(np.prod(shape[3:], dtype=int))
     if found != file.channels:
-        what = f"has {found} channels (shape {shape}); the data set names {file.channels}"
+        what = f"has {found} channel(s), shape {shape}; the data set names {file.channels}"
         raise fault(case_id, file.path, what, "fetch the file again, or correct the names")
 
 
 def not_finite(count: int) -> str:
-    return f"holds {count} voxel{'' if count == 1 else 's'} that are not finite"
+    return f"holds voxels that are not finite ({count})"

@@ -16,7 +16,7 @@ class Cohort:
     """Cases that are read alike.
 
     Attributes:
-        name: what a configuration calls it; holds no path.
+        name: what a configuration calls it, such as ``brats2018-19``: kind, release, labelled cases; holds no path.
         spec: how to open it again on this machine.
         cases: sorted by id.
         modalities: the channels of every case.

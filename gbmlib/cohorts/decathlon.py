@@ -230,8 +230,8 @@ def _left_out(root: Path, cases: list[FileCase]) -> list[Problem]:
     extra = sorted(name for name in names if re.fullmatch(r"[^.].*\.nii(\.gz)?", name))
     if not extra:
         return []
-    what = f"{len(extra)} images that dataset.json does not name are left out: {few(extra)}"
-    return [Problem("", root / "dataset.json", "note", what, "add them to dataset.json if they are wanted")]
+    what = f"does not name {few(extra)}, so they are left out"
+    return [Problem("", root / "dataset.json", "note", what, "add what is wanted to dataset.json")]
 
 
 def _family_name(dataset: Mapping) -> str:

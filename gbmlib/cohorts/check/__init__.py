@@ -70,9 +70,12 @@ def check(spec: str, progress: bool = True) -> Report:
 
 
 def _examine_all(cases: Sequence[Case], kinds: Sequence[str], progress: bool) -> list[Found]:
-    with ThreadPoolExecutor(WORKERS) as pool:
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
         found = pool.map(partial(examine, skull_stripped="CT" not in kinds), cases)
         return list(tqdm(found, "checking", len(cases), unit="case", leave=False, disable=None if progress else True))
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted check does not go on with the cases that wait
 
 
 def _of_cases(found: Iterable[Found], cases: Iterable[Case]) -> list[Problem]:

@@ -99,7 +99,7 @@ def _voxels(image: Volume, found: Found) -> None:
         what = "is empty: every voxel is 0" if low == 0 else f"is constant: every voxel is {low:g}"
         found.add(image.file, f"{image.name} {what}", _FETCH)
         return
-    found.contents[image.name] = _digest(image.data.astype(np.float32))
+    found.contents[image.name] = _digest(np.ascontiguousarray(image.data, np.float32))
 
 
 def _grids(volumes: Sequence[Volume], found: Found) -> None:

@@ -1,0 +1,300 @@
+"""BraTS as released, and as found on disks."""
+
+import gzip
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from folders import NEW, OLD, label_of, noise, save
+
+from gbmlib import cohorts
+from gbmlib.cohorts import GLIOMA, CaseError, brats, layout, open_cohort
+
+FOUR = ("flair", "t1", "t1ce", "t2")
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "end", "values", "name", "kept"),
+    [
+        (("Brats17_CBICA_AAB_1", "Brats17_TCIA_105_1"), OLD, ".nii.gz", (1, 2, 4), "brats2017-2", {4: 3}),
+        (("Brats18_2013_2_1", "Brats18_CBICA_ABM_1"), OLD, ".nii.gz", (1, 2, 4), "brats2018-2", {4: 3}),
+        (("BraTS19_2013_2_1", "BraTS19_CBICA_AAB_1"), OLD, ".nii", (1, 2, 4), "brats2019-2", {4: 3}),
+        (("BraTS20_Training_001", "BraTS20_Training_002"), OLD, ".nii", (1, 2, 4), "brats2020-2", {4: 3}),
+        (("BraTS2021_00000", "BraTS2021_00002"), OLD, ".nii.gz", (1, 2, 4), "brats2021-2", {4: 3}),
+        (("BraTS-GLI-00000-000", "BraTS-GLI-00001-000"), NEW, ".nii.gz", (1, 2, 3), "brats2023-2", {3: 3}),
+        (("BraTS-SSA-00002-000",), NEW, ".nii.gz", (1, 2, 3), "brats-1", {3: 3}),
+        (("one", "two", "three"), OLD, ".nii.gz", (1, 2, 4), "brats-3", {4: 3}),
+        (("brats_tcia_pat101_0001", "brats_2013_pat0001_1"), OLD, ".nii.gz", (1, 2, 3, 4), "brats-2", {3: 1, 4: 3}),
+    ],
+)
+def test_every_release(tmp_path, brats_case, ids, names, end, values, name, kept):
+    files = {case_id: brats_case(tmp_path / "HGG" / case_id, case_id, values, names, end) for case_id in ids}
+    (tmp_path / "HGG" / "name_mapping.csv").write_text("a,b")
+    cohort = brats.cohort(str(tmp_path))
+    assert cohort.name == name
+    assert [case.id for case in cohort] == sorted(ids)
+    assert cohort.modalities == FOUR
+    assert cohort.modality_kinds == ("MR",) * 4
+    assert cohort.is_glioma
+    assert cohort.labels == GLIOMA
+    for case in cohort:
+        stored = np.asarray(nib.load(files[case.id]["label"]).dataobj)[::-1, ::-1].transpose(2, 1, 0)
+        expected = np.vectorize(lambda value: kept.get(value, value))(stored)
+        assert np.array_equal(case.label(), expected)
+        images = case.images()
+        assert images.dtype == np.float32
+        for channel, modality in zip(images, FOUR, strict=True):
+            assert np.array_equal(channel, np.asarray(nib.load(files[case.id][modality]).dataobj)[::-1, ::-1].T)
+        case.write(tmp_path / "out" / "o.nii.gz", case.label())
+        back = np.asarray(nib.load(tmp_path / "out" / "o.nii.gz").dataobj)
+        original = np.asarray(nib.load(files[case.id]["label"]).dataobj)
+        assert np.array_equal(back, np.where(original == 3, 1, original) if 4 in values else original)
+
+
+def test_convention_is_stated(tmp_path, brats_case):
+    for folder, names, values in (
+        ("a", OLD, (1, 2, 4)),
+        ("b", NEW, (1, 2, 3)),
+        ("c", OLD, (1, 2, 3, 4)),
+        ("d", OLD, None),
+    ):
+        brats_case(tmp_path / folder, "x", values, names)
+    text = {folder: brats.cohort(f"{tmp_path}/{folder}").convention for folder in "abcd"}
+    assert text["a"].startswith("BraTS 2017 to 2021")
+    assert text["b"].startswith("BraTS 2023 and later")
+    assert text["c"].startswith("BraTS 2015")
+    assert text["d"].endswith("(by the file names: no case has a label)")
+
+
+def test_3_without_4_is_refused_with_the_choices(tmp_path, brats_case):
+    brats_case(tmp_path, "Brats18_a_1", (1, 2, 3))
+    brats_case(tmp_path, "Brats18_b_1", (1, 2))
+    with pytest.raises(CaseError, match=r"not recognised: .*Brats18_a_1 hold 3 but none holds 4.*4 if enhancing, 1 if"):
+        brats.cohort(str(tmp_path))
+
+
+def test_4_under_the_names_of_2023_is_refused(tmp_path, brats_case):
+    brats_case(tmp_path, "BraTS-GLI-00005-100", (1, 2, 3, 4), NEW)
+    with pytest.raises(CaseError, match=r"BraTS-GLI-00005-100 hold 4\..*resection cavity"):
+        brats.cohort(str(tmp_path))
+
+
+def test_challenges_with_another_meaning_are_refused(tmp_path, brats_case):
+    brats_case(tmp_path, "BraTS-PED-00002-000", (1, 2, 3), NEW)
+    with pytest.raises(CaseError, match=r"challenges \['PED'\]"):
+        brats.cohort(str(tmp_path))
+
+
+def test_whole_tumour_masks_are_refused(tmp_path, brats_case):
+    brats_case(tmp_path, "a", (1,))
+    with pytest.raises(CaseError, match="no label holds a value but 1"):
+        brats.cohort(str(tmp_path))
+
+
+def test_mixed_conventions_are_refused_at_opening_and_at_reading(tmp_path, brats_case):
+    for number in range(4):
+        brats_case(tmp_path, f"case{number}", (1, 2, 4))
+    brats_case(tmp_path, "case4", (1, 2, 3))
+    with pytest.raises(CaseError, match=r"case4.*label values \[3\]; the cohort's convention knows \[0, 1, 2, 4\]"):
+        brats.cohort(str(tmp_path))
+    for number in range(5, 60):  # now the odd one is not among those that opening reads
+        brats_case(tmp_path, f"case{number}", (1, 2, 4))
+    cohort = brats.cohort(str(tmp_path))
+    assert cohort["case5"].label().max() == 3
+    with pytest.raises(CaseError, match=r"case case4: .*label values \[3\]"):
+        cohort["case4"].label()
+
+
+def test_2015_values_are_found_behind_labels_that_lack_them(tmp_path, brats_case):
+    for number in range(4):
+        brats_case(tmp_path, f"pat{number}", (1, 2, 4))
+    brats_case(tmp_path, "pat4", (1, 3))
+    brats_case(tmp_path, "pat5", (3, 4))
+    cohort = brats.cohort(str(tmp_path))
+    assert cohort.convention.startswith("BraTS 2015")
+    assert set(np.unique(cohort["pat4"].label())) == {0, 1}
+
+
+def test_opening_reads_few_labels_of_many(tmp_path, brats_case, monkeypatch):
+    for number in range(30):
+        brats_case(tmp_path, f"case{number:02d}", (1, 2, 4))
+    reads = []
+    real = layout.read
+    monkeypatch.setattr(layout, "read", lambda path, *rest: reads.append(path.name) or real(path, *rest))
+    brats.cohort(str(tmp_path))
+    assert reads == [f"case{number:02d}_seg.nii.gz" for number in (0, 6, 12, 18, 24)]
+
+
+def test_every_incomplete_case_is_listed_with_its_files(tmp_path, brats_case):
+    brats_case(tmp_path / "HGG" / "Brats18_a_1", "Brats18_a_1")
+    brats_case(tmp_path / "HGG" / "Brats18_b_1", "Brats18_b_1", without=("t2",))
+    brats_case(tmp_path / "LGG" / "Brats18_c_1", "Brats18_c_1", without=("flair", "t1ce"))
+    brats_case(tmp_path / "LGG" / "Brats18_d_1", "Brats18_d_1", without=FOUR)
+    (tmp_path / "LGG" / "Brats18_e_1").mkdir()
+    with pytest.raises(CaseError) as raised:
+        brats.cohort(str(tmp_path))
+    text = str(raised.value)
+    assert "8 problems" in text
+    assert f"Brats18_b_1 · {tmp_path}/HGG/Brats18_b_1/Brats18_b_1_t2.nii.gz: t2 is missing; fetch the file" in text
+    for missing in ("c_1_flair", "c_1_t1ce", "d_1_flair", "d_1_t1.", "d_1_t1ce", "d_1_t2"):
+        assert f"Brats18_{missing}" in text
+    assert "Brats18_e_1: the folder is empty" in text
+    assert "Brats18_a_1" not in text
+
+
+def test_cases_without_a_label_belong_but_do_not_count(tmp_path, brats_case):
+    brats_case(tmp_path, "BraTS20_Training_001")
+    brats_case(tmp_path, "BraTS20_Validation_001", None)
+    cohort = brats.cohort(str(tmp_path))
+    assert [case.has_label for case in cohort] == [True, False]
+    assert cohort.name == "brats2020-1"
+    case = cohort["BraTS20_Validation_001"]
+    case.write(tmp_path / "o.nii.gz", np.full(case.shape, 3))
+    assert (np.asarray(nib.load(tmp_path / "o.nii.gz").dataobj) == 4).all()
+    labelled = cohort.fingerprint
+    for file in tmp_path.glob("*Validation*"):
+        file.unlink()
+    assert brats.cohort(str(tmp_path)).fingerprint == labelled
+
+
+def test_what_lies_around_is_ignored(tmp_path, brats_case):
+    folder = tmp_path / "download" / "MICCAI_BraTS" / "HGG" / "Brats18_a_1"
+    brats_case(folder, "Brats18_a_1")
+    (folder / "._Brats18_a_1_t1.nii.gz").write_bytes(b"mac")
+    (tmp_path / "__MACOSX" / "Brats18_z_1").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "Brats18_z_1" / "Brats18_z_1_t1.nii.gz").write_bytes(b"mac")
+    (folder / "notes.txt").write_text("x")
+    save(folder / "brain_mask.nii.gz", noise(0))
+    (tmp_path / "download" / "again").symlink_to(tmp_path / "download")  # a link that leads in a circle
+    assert [case.id for case in brats.cohort(str(tmp_path))] == ["Brats18_a_1"]
+
+
+def test_images_and_labels_in_folders_of_their_own(tmp_path, brats_case):
+    brats_case(tmp_path / "images", "a", None)
+    save(tmp_path / "labels" / "a_seg.nii.gz", label_of((1, 2, 4)))
+    case = brats.cohort(str(tmp_path))["a"]
+    assert case.has_label
+    assert set(np.unique(case.label())) == {0, 1, 2, 3}
+
+
+def test_label_of_2020_under_its_scanner_name(tmp_path, brats_case):
+    for number in (354, 355):
+        brats_case(tmp_path / f"BraTS20_Training_{number}", f"BraTS20_Training_{number}", None, end=".nii")
+    save(tmp_path / "BraTS20_Training_355" / "W39_1998.09.19_Segm.nii", label_of((1, 2, 4)))
+    cohort = brats.cohort(str(tmp_path))
+    assert [case.has_label for case in cohort] == [False, True]
+
+
+def test_packed_and_unpacked_side_by_side(tmp_path, brats_case):
+    files = brats_case(tmp_path, "a")
+    plain = tmp_path / "a_t1.nii"
+    plain.write_bytes(gzip.decompress(files["t1"].read_bytes()))
+    assert len(brats.cohort(str(tmp_path))) == 1
+    save(plain, noise(99))
+    with pytest.raises(CaseError, match=r"t1 is claimed by other files too: .*a_t1\.nii\.gz"):
+        brats.cohort(str(tmp_path))
+
+
+def test_one_id_in_two_folders(tmp_path, brats_case):
+    brats_case(tmp_path / "HGG" / "a", "a")
+    brats_case(tmp_path / "copy" / "a", "a")
+    with pytest.raises(CaseError, match="5 problems"):
+        brats.cohort(str(tmp_path))
+
+
+def test_two_families_in_one_root(tmp_path, brats_case):
+    brats_case(tmp_path / "2018", "Brats18_a_1")
+    brats_case(tmp_path / "2023", "BraTS-GLI-00000-000", (1, 2, 3), NEW)
+    with pytest.raises(CaseError, match="two releases that name and label differently"):
+        brats.cohort(str(tmp_path))
+
+
+def test_paths_that_lead_elsewhere(tmp_path, msd_task):
+    with pytest.raises(CaseError, match="needs the path of a folder"):
+        open_cohort("brats:")
+    with pytest.raises(CaseError, match=rf"{tmp_path}/none/deeper does not exist; {tmp_path} holds nothing"):
+        open_cohort(f"brats:{tmp_path}/none/deeper")
+    with pytest.raises(CaseError, match="is empty; unpack"):
+        open_cohort(f"brats:{tmp_path}")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "readme.txt").write_text("")
+    with pytest.raises(CaseError, match=r"no files named ID_flair\.nii\.gz .*it holds readme\.txt"):
+        open_cohort(f"brats:{tmp_path}/x")
+    with pytest.raises(CaseError, match="is a file; give the folder"):
+        open_cohort(f"brats:{tmp_path}/x/readme.txt")
+    (tmp_path / "x" / "VSD.mha").write_text("")
+    with pytest.raises(CaseError, match="converted to NIfTI"):
+        open_cohort(f"brats:{tmp_path}/x")
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "MICCAI_BraTS_2018.zip").write_text("")
+    with pytest.raises(CaseError, match="unpack its archives"):
+        open_cohort(f"brats:{tmp_path}/y")
+    msd_task(tmp_path / "msd" / "Task01_BrainTumour")
+    with pytest.raises(CaseError, match=rf"open msd:{tmp_path}/msd/Task01_BrainTumour"):
+        open_cohort(f"brats:{tmp_path}/msd")
+
+
+@pytest.mark.parametrize(
+    ("case_id", "patient"),
+    [
+        ("BraTS-GLI-00000-000", "BraTS-GLI-00000"),
+        ("BraTS-GLI-00000-001", "BraTS-GLI-00000"),
+        ("BraTS-GLI-00001-000", "BraTS-GLI-00001"),
+        ("Brats18_2013_2_1", "Brats18_2013_2"),
+        ("Brats18_2013_20_1", "Brats18_2013_20"),
+        ("BraTS20_Training_001", "BraTS20_Training_001"),
+        ("BraTS2021_00000", "BraTS2021_00000"),
+        ("brats_tcia_pat105_0001", "brats_tcia_pat105"),
+        ("my-case_7", "my-case_7"),
+    ],
+)
+def test_visits_of_one_patient(case_id, patient):
+    assert brats.patient_of(case_id) == patient
+
+
+def test_fingerprint_is_of_the_content(tmp_path, brats_case):
+    for case_id in ("a", "b"):
+        brats_case(tmp_path / "here" / case_id, case_id)
+        brats_case(tmp_path / "plain" / case_id, case_id, end=".nii")
+    shutil.copytree(tmp_path / "here", tmp_path / "there" / "deeper")
+    here, there = brats.cohort(f"{tmp_path}/here"), brats.cohort(f"{tmp_path}/there")
+    assert here.fingerprint == there.fingerprint
+    assert here.with_modalities(["t1ce", "flair"]).fingerprint == here.fingerprint
+    plain = brats.cohort(f"{tmp_path}/plain")
+    before = plain.fingerprint
+    for file in (tmp_path / "there" / "deeper" / "a" / "a_t1.nii.gz", tmp_path / "plain" / "a" / "a_t1.nii"):
+        data = np.asarray(nib.load(file).dataobj).copy()
+        data[3, 3, 3] += 1
+        save(file, data)
+    assert brats.cohort(f"{tmp_path}/there").fingerprint != here.fingerprint
+    assert brats.cohort(f"{tmp_path}/plain").fingerprint != before
+    assert plain.fingerprint == before  # asked once, kept
+
+
+def test_choosing_modalities(tmp_path, brats_case):
+    brats_case(tmp_path, "a")
+    every = brats.cohort(str(tmp_path))
+    two = open_cohort(f"brats:{tmp_path}", modalities=("t1ce", "flair"))
+    assert two.modalities == two["a"].modalities == ("t1ce", "flair")
+    assert np.array_equal(two["a"].images(), every["a"].images()[[2, 0]])
+    assert two.modality_kinds == ("MR", "MR")
+    for wrong in (["t1", "t9"], [], ["t1", "t1"]):
+        with pytest.raises(CaseError, match="flair"):
+            every.with_modalities(wrong)
+    with pytest.raises(KeyError, match="no case 'z'"):
+        every["z"]
+
+
+def test_a_name_opens_once_its_place_is_known(tmp_path, brats_case, monkeypatch):
+    for number in range(3):
+        brats_case(tmp_path / "x", f"BraTS2021_0000{number}")
+    monkeypatch.setattr(cohorts, "_places", {})
+    monkeypatch.setenv("GBM_COHORTS", f"brats:{tmp_path}/none;")
+    with pytest.raises(CaseError, match=r"'brats2021-3' is the name .*\n.*none does not exist"):
+        open_cohort("brats2021-3")
+    monkeypatch.setenv("GBM_COHORTS", f"brats:{tmp_path}/none; brats:{tmp_path}/x")
+    assert open_cohort("brats2021-3", ["t1"]).spec == f"brats:{tmp_path}/x"
+    assert cohorts.place_of("brats2021-3") == f"brats:{tmp_path}/x"
+    with pytest.raises(CaseError, match="unknown kind 'mri'"):
+        open_cohort("mri:x")
