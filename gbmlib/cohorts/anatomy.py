@@ -122,7 +122,7 @@ class Body:
     @cached_property
     def _bend(self) -> list[tuple[Field, Field]]:
         random = self.random("bend")
-        return [(noise(random, 45, 2.6), noise(random, 22, 1.0)) for _ in range(3)]
+        return [(noise(random, 45, 2.6), noise(random, 22, 0.75)) for _ in range(3)]
 
     @cached_property
     def _matrix(self) -> np.ndarray:
@@ -142,7 +142,7 @@ class Body:
 
     @cached_property
     def _edge(self) -> Field:
-        return noise(self.random("edge"), 9, 0.9)
+        return noise(self.random("edge"), 6, 0.6)
 
     @cached_property
     def ventricle_growth(self) -> float:

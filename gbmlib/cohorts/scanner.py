@@ -21,20 +21,20 @@ MODALITIES = ("flair", "t1", "t1ce", "t2")
 #: For each contrast, mean and spread between cases of the intensity of a pure tissue, as a ratio to white matter.
 CONTRAST = {
     #         fluid         grey          liquid        solid         rim           oedema
-    "flair": ((0.45, 0.12), (1.12, 0.12), (1.35, 0.45), (1.65, 0.30), (1.65, 0.35), (1.70, 0.30)),
-    "t1": ((0.42, 0.08), (0.76, 0.05), (0.66, 0.10), (0.78, 0.09), (0.84, 0.09), (0.86, 0.07)),
-    "t1ce": ((0.48, 0.08), (0.82, 0.06), (0.66, 0.10), (0.84, 0.10), (1.50, 0.22), (0.87, 0.07)),
-    "t2": ((2.60, 0.45), (1.28, 0.15), (2.35, 0.40), (1.80, 0.30), (1.75, 0.28), (1.65, 0.25)),
+    "flair": ((0.45, 0.14), (1.12, 0.15), (1.75, 0.55), (1.75, 0.35), (1.80, 0.42), (1.75, 0.33)),
+    "t1": ((0.40, 0.10), (0.76, 0.07), (0.66, 0.12), (0.78, 0.10), (0.82, 0.10), (0.84, 0.08)),
+    "t1ce": ((0.44, 0.10), (0.80, 0.08), (0.66, 0.12), (0.86, 0.10), (1.26, 0.18), (0.84, 0.08)),
+    "t2": ((2.80, 0.60), (1.26, 0.20), (2.70, 0.50), (1.95, 0.35), (1.90, 0.33), (1.85, 0.32)),
 }
 TISSUES = ("fluid", "grey", "liquid", "solid", "rim", "oedema")
 
-#: Bias field (standard deviation of its logarithm), noise at 1 mm (ratio to white matter; mean and spread of its
-#: logarithm), and the intensity of white matter in the file (median and spread of its logarithm).
+#: Bias field (standard deviation of its logarithm), texture (relative to FLAIR's), noise at 1 mm as a ratio to white
+#: matter, and the intensity of white matter in the file (both as median, and spread of the logarithm between cases).
 DEVICE = {
-    "flair": (0.09, (0.045, 0.4), (210, 0.45)),
-    "t1": (0.06, (0.025, 0.4), (430, 0.50)),
-    "t1ce": (0.06, (0.030, 0.4), (420, 0.60)),
-    "t2": (0.08, (0.035, 0.4), (290, 0.60)),
+    "flair": (0.13, 1.0, (0.060, 0.4), (210, 0.45)),
+    "t1": (0.06, 0.5, (0.028, 0.4), (430, 0.50)),
+    "t1ce": (0.08, 0.6, (0.040, 0.4), (420, 0.60)),
+    "t2": (0.11, 1.0, (0.060, 0.4), (290, 0.60)),
 }
 
 
@@ -72,14 +72,15 @@ def scene(body: Body, tissues: Tissue, tumour: Tumour) -> Scene:
     damp = core + 2 + noise(random("liquid"), 13, 0.5 * tumour.amounts.radius).on(near)
     parts["liquid"][box] = inside(damp, width + 3)
     # Past the border of what a rater outlines, oedema fades into tissue that looks almost normal.
-    strongest = 1 - 0.45 * np.clip((oedema + tumour.front_level) / max(tumour.front_level, 8.0), 0, 1)
+    strongest = 1 - 0.5 * np.clip((oedema + tumour.front_level) / max(tumour.front_level, 8.0), 0, 1)
     parts["oedema"][box] = inside(oedema - 0.5, width + 2.5) * strongest
 
     burden = random("white matter lesions")
-    level = float(burden.normal(2.3, 0.5))
-    spots = tissues.ventricle / 18 + level - 1.5 * noise(burden, 8).on(grid)
-    cap = tissues.ventricle - np.clip(burden.gamma(2.0, 1.3), 0, 8) * np.exp(noise(burden, 14, 0.7).on(grid))
-    hyper = np.maximum(inside(4 * spots, width + 1), inside(cap, width + 1))
+    level = float(burden.normal(1.5, 0.6))
+    spots = tissues.ventricle / 18 + level - noise(burden, 6, 1.1).on(grid) - noise(burden, 13, 1.1).on(grid)
+    extent = np.clip(burden.gamma(2.0, 1.6), 0, 7)
+    cap = tissues.ventricle - extent * np.exp(noise(burden, 16, 0.6).on(grid) + noise(burden, 6, 0.3).on(grid))
+    hyper = np.maximum(inside(4 * spots, width + 3), inside(cap, width + 4))
     parts["white matter lesions"] = hyper * np.clip(1.3 * tissues.white - 0.1, 0, 1)
 
     meninges = np.exp(-((tissues.depth / (1.5 + width / 3)) ** 2)) * inside(
@@ -87,8 +88,11 @@ def scene(body: Body, tissues: Tissue, tumour: Tumour) -> Scene:
     )
     plexus = inside(tissues.ventricle + 2, width) * inside(0.8 - noise(random("plexus"), 9).on(grid), 0.5)
     vessels = _vessels(body, tissues, random("vessels"))
-    parts["vessels"] = np.maximum(vessels, np.maximum(0.5 * meninges, 0.7 * plexus))
-    coverage = inside(-tissues.depth, width)
+    parts["vessels"] = np.maximum(vessels, np.maximum(0.7 * meninges, 0.8 * plexus))
+    edge = np.exp(-((tissues.depth / (2.5 + width / 3)) ** 2))
+    parts["remnants"] = edge * inside(1.0 - noise(random("remnants"), 18).on(grid), 0.8)
+    # Stripped images fade towards their edge over more than a voxel.
+    coverage = inside(0.6 - tissues.depth, width + 2)
     return Scene((body.seed, body.number), tissues, brain, coverage, parts, label)
 
 
@@ -104,24 +108,36 @@ def acquire(view: Scene, modality: str) -> np.ndarray:
         name: max(mean + spread * float(np.clip(draw, -2, 2)), 0.1)
         for name, (mean, spread), draw in zip(TISSUES, CONTRAST[modality], draws, strict=True)
     }
-    bias, (sigma, sigma_spread), (white, white_spread) = DEVICE[modality]
+    bias, rough, (sigma, sigma_spread), (white, white_spread) = DEVICE[modality]
 
     texture = random("texture")
-    grey = pure["grey"] * (1 + noise(texture, 35, 0.06).on(grid))
+    grey = pure["grey"] * (1 + noise(texture, 35, 0.08).on(grid))
     image = tissues.fluid * pure["fluid"] + tissues.grey * grey + tissues.white
-    image *= 1 + noise(texture, 6, 0.03).on(grid) + noise(texture, 18, 0.03).on(grid)
+    image *= 1 + noise(texture, 5, 0.05 * rough).on(grid) + noise(texture, 18, 0.04 * rough).on(grid)
 
-    wet = parts["oedema"] * (1 + noise(texture, 9, 0.22).on(grid)) * (1 - tissues.fluid)
+    wet = (
+        parts["oedema"]
+        * (1 + noise(texture, 12, 0.28).on(grid) + noise(texture, 5, 0.17).on(grid))
+        * (1 - tissues.fluid)
+    )
     image += wet * (pure["oedema"] - 1) * (tissues.white + 0.6 * tissues.grey)
     if modality in ("flair", "t2", "t1"):
-        share = 0.85 * (pure["oedema"] - 1) * parts["white matter lesions"] * (1 - np.minimum(parts["oedema"], 1))
+        share = (
+            (0.9 + noise(texture, 10, 0.25).on(grid))
+            * (pure["oedema"] - 1)
+            * parts["white matter lesions"]
+            * (1 - np.minimum(parts["oedema"], 1))
+        )
         image += share * (1 - parts["core"])
     solid = pure["solid"] * (1 - parts["liquid"]) + pure["liquid"] * parts["liquid"]
     solid = solid * (1 - parts["rim"]) + pure["rim"] * parts["rim"]
-    solid *= 1 + noise(texture, 5, 0.07).on(grid) + noise(texture, 12, 0.07).on(grid)
+    solid *= 1 + noise(texture, 4, 0.14 * rough).on(grid) + noise(texture, 11, 0.11 * rough).on(grid)
     image += parts["core"] * (solid - image)
     if modality == "t1ce":
-        image += parts["vessels"] * (1 - parts["core"]) * (pure["rim"] + 0.35 - image)
+        image += parts["vessels"] * (1 - parts["core"]) * (pure["rim"] + 0.6 - image)
+
+    # Fat and skin that the skull-stripper left on the surface.
+    image += parts["remnants"] * (texture.uniform(0.9, 2.2) - image)
 
     image *= np.exp(noise(random("bias"), 75, bias).on(grid))
     image = _blur(image, view, random("blur"))
@@ -170,7 +186,7 @@ def _vessels(body: Body, tissues: Tissue, random: np.random.Generator) -> np.nda
         path = np.stack([np.interp(along, np.arange(len(corners)), corners[:, axis]) for axis in range(3)], 1)
         paths.append((path, radius * random.uniform(0.6, 1.1)))
     sulci = atlas(tissues.grid.spacing).sulci
-    starts = body.positions(sulci[random.integers(len(sulci), size=10 + random.poisson(14))])
+    starts = body.positions(sulci[random.integers(len(sulci), size=14 + random.poisson(18))])
     for start in starts:
         heading = ndimage.gaussian_filter1d(random.standard_normal((int(random.integers(15, 60)), 3)), 5, axis=0)
         heading /= np.linalg.norm(heading, axis=1, keepdims=True)

@@ -20,7 +20,7 @@ _ML = 0.027  # a voxel of that grid
 
 # Time per mm. The core spreads through tissue alike; oedema runs along white matter and hardly enters grey.
 _CORE_COST = {"fluid": 4.0, "grey": 1.2, "white": 1.0, "outside": 3.0}
-_OEDEMA_COST = {"fluid": 9.0, "grey": 4.0, "white": 1.0, "outside": 9.0}
+_OEDEMA_COST = {"fluid": 9.0, "grey": 5.0, "white": 1.0, "outside": 9.0}
 _FALX = 6.0
 _FAR = 90.0
 
@@ -105,16 +105,16 @@ def grow(body: Body) -> Tumour:
     tissues = tissue(body, grid, pushes)
     brain = tissues.depth > 0
     start = _lobes(grid, foci, amounts.radius, random("lobes"))
-    rough = np.exp(noise(random("core speed"), 14, 0.3).on(grid))
+    rough = np.exp(noise(random("core speed"), 14, 0.4).on(grid))
     times = arrival(start, _cost(tissues, _CORE_COST) * rough, 3.0, 14 + int(amounts.radius / 3))
-    times = np.minimum(times, _FAR) + noise(random("core border"), 8, 1.0).on(grid)
+    times = np.minimum(times, _FAR) + noise(random("core border"), 8, 1.6).on(grid)
     core = sampled(times, grid)
     seen = core.on(grid)
     core_level = _level(seen[brain], amounts.core)
     within = seen - core_level
 
     # The oedema: a front that leaves the core and prefers white matter.
-    uneven = np.exp(noise(random("oedema side"), 30, 0.4).on(grid) + noise(random("oedema speed"), 10, 0.25).on(grid))
+    uneven = np.exp(noise(random("oedema side"), 30, 0.55).on(grid) + noise(random("oedema speed"), 10, 0.35).on(grid))
     start = np.where(within < 0, within, np.inf)
     times = np.minimum(arrival(start, _cost(tissues, _OEDEMA_COST) * uneven, 3.0, 22), _FAR)
     front = sampled(times, grid)
@@ -123,7 +123,7 @@ def grow(body: Body) -> Tumour:
     front_level = _level(seen[around], amounts.oedema) if amounts.oedema else -2.0
 
     # The rim: the outer layer of the core, where a mottled depth is small.
-    mottle = (noise(random("rim"), 18, 0.22 * amounts.radius), noise(random("islands"), 7, 0.1 * amounts.radius))
+    mottle = (noise(random("rim"), 18, 0.22 * amounts.radius), noise(random("islands"), 6, 0.14 * amounts.radius))
     depth = -within + sum(field.on(grid) for field in mottle)
     rim_level = _level(depth[brain & (within < 0)], amounts.enhancing * amounts.core)
 
