@@ -43,8 +43,11 @@ CHALLENGES = ("GLI", "SSA", "MET", "MEN")
 #: So many labels with an enhancing tumour, and no 3, tell the values of 2017 from those of 2015.
 ENOUGH = 5
 
-_MEANS = {name: (family, modality) for family, (_, names) in FAMILIES.items()
-          for name, modality in zip(names, MODALITIES, strict=True)}  # fmt: skip
+_MEANS = {
+    name: (family, modality)
+    for family, (_, names) in FAMILIES.items()
+    for name, modality in zip(names, MODALITIES, strict=True)
+}
 _FILE = re.compile(rf"(?P<id>.+)[_-](?P<name>{'|'.join(_MEANS)}|seg)\.nii(\.gz)?", re.IGNORECASE)
 _VISIT = re.compile(r"(brats-[a-z]+-\d+)-\d{3}|(brats1[789]_.+)_\d+|(.*pat\d+)_\d+", re.IGNORECASE)
 
@@ -133,7 +136,14 @@ def recognise(family: str, ids: Iterable[str], labels: Iterable[tuple[str, froze
 
 def _by_names_of_2017(seen: dict[str, frozenset[int]]) -> Convention:
     values = frozenset().union(*seen.values())
-    if any({3, 4} <= found for found in seen.values()):
+    both = [case_id for case_id, found in seen.items() if {3, 4} <= found]
+    if any(re.match(r"BraTS-[A-Z]+-", case_id) for case_id in both):
+        raise CaseError(
+            f"label convention not recognised: the labels of {few(both)} hold 3 and 4 under ids of 2023 and later but "
+            "file names of 2017 to 2021; a 4 is the resection cavity in the one and the enhancing tumour in the other. "
+            "Give the files the names of their release"
+        )
+    if both:
         text = "BraTS 2015: 1 necrotic, 2 oedema, 3 non-enhancing, 4 enhancing; 3 is merged into 1, 4 becomes 3"
         return Convention({0: 0, 1: 1, 2: 2, 3: 1, 4: 3}, GLIOMA, text)
     if 3 in values and 4 not in values:

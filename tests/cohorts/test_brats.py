@@ -80,6 +80,12 @@ def test_4_under_the_names_of_2023_is_refused(tmp_path, brats_case):
         brats.cohort(str(tmp_path))
 
 
+def test_3_and_4_under_ids_and_names_of_different_years_is_refused(tmp_path, brats_case):
+    brats_case(tmp_path, "BraTS-GLI-00005-100", (1, 2, 3, 4))
+    with pytest.raises(CaseError, match="hold 3 and 4 under ids of 2023"):
+        brats.cohort(str(tmp_path))
+
+
 def test_challenges_with_another_meaning_are_refused(tmp_path, brats_case):
     brats_case(tmp_path, "BraTS-PED-00002-000", (1, 2, 3), NEW)
     with pytest.raises(CaseError, match=r"challenges \['PED'\]"):
@@ -270,6 +276,19 @@ def test_fingerprint_is_of_the_content(tmp_path, brats_case):
     assert brats.cohort(f"{tmp_path}/there").fingerprint != here.fingerprint
     assert brats.cohort(f"{tmp_path}/plain").fingerprint != before
     assert plain.fingerprint == before  # asked once, kept
+
+
+def test_fingerprint_sees_the_middle_of_large_files(tmp_path, brats_case):
+    """Beyond the first and the last 64 KiB: a plain file is hashed whole, a packed one ends in a checksum."""
+    for end in (".nii", ".nii.gz"):
+        folder = tmp_path / end[1:]
+        brats_case(folder, "a", end=end)
+        data = noise(0, (90, 60, 40))
+        assert save(folder / f"a_t1{end}", data).stat().st_size > 3 * 65536
+        before = layout.digest(brats.cohort(str(folder)).cases)
+        data[45, 30, 20] += 1
+        save(folder / f"a_t1{end}", data)
+        assert layout.digest(brats.cohort(str(folder)).cases) != before
 
 
 def test_choosing_modalities(tmp_path, brats_case):

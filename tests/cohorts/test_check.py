@@ -244,6 +244,12 @@ def test_4d_files(tmp_path, msd_task):
     assert note.what == "does not name extra.nii.gz, so they are left out"
 
 
+def test_phantoms_are_checked_too():
+    report = check("phantom:cases=1,spacing=6,seed=0", progress=False)
+    assert report.ok
+    assert (report.cases, report.labelled) == (1, 1)
+
+
 def test_folder_that_is_wrong_is_one_error(tmp_path):
     report = check(f"brats:{tmp_path}/none")
     assert not report.ok
