@@ -66,3 +66,40 @@ def held_out(records: Iterable[Record]) -> pd.DataFrame:
     by_case = cases.groupby(["region", "metric", "case"], sort=False).value.mean()
     table = by_case.groupby(["region", "metric"], sort=False).agg(lambda values: str(mean_interval(values)))
     return table.unstack("metric")[["dice", "precision", "recall", "accuracy"]].loc[cases.region.unique()]
+
+
+def over_epochs(records: Sequence[Record], every: int = 10) -> pd.DataFrame:
+    """Validation metrics at some epochs, mean over runs: the form of table 1 of Adeniji and Liu (2019).
+
+    Rows are epochs 0, ``every``, 2 ``every``… and the last that all runs reached.
+    """
+    names = {"val_loss": "loss", "val_dice": "Dice", "val_precision": "precision", "val_recall": "recall"}
+    names["val_accuracy"] = "accuracy"
+    histories = [record.history.set_index("epoch")[list(names)] for record in records]
+    mean = sum(histories[1:], histories[0]) / len(histories)
+    mean = mean.dropna()
+    rows = sorted({epoch for epoch in mean.index if epoch % every == 0} | {mean.index.max()})
+    return mean.loc[rows].rename(columns=names)
+
+
+def made(records: Sequence[Record]) -> pd.DataFrame:
+    """Where the records come from: a line a run, with its minutes, machine, and what makes it stale, if anything."""
+    rows = []
+    for record in records:
+        of, by = record.experiment, record.provenance
+        rows.append(
+            {
+                "run": record.id,
+                "cohort": of.cohort,
+                "fold": of.fold,
+                "seed": of.seed,
+                "epochs": len(record.history),
+                "minutes": round(by["seconds"] / 60, 1),
+                "machine": by["device"],
+                "peak memory (MB)": by["peak_memory_mb"],
+                "torch": by["packages"]["torch"],
+                "commit": by["commit"],
+                "stale": "; ".join(record.stale()) or "no",
+            }
+        )
+    return pd.DataFrame(rows).set_index("run")
