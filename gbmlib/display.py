@@ -6,6 +6,7 @@ import copy
 import html
 import itertools
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +53,16 @@ class StaticFigure:
             include_plotlyjs=False,
             div_id=f"gbm-figure-{next(_numbers)}",
             default_width="100%",
+            default_height=f"{self.figure.layout.height or 450}px",
             config={"responsive": True, "displaylogo": False},
         )
         # Plotly's own script expects the bundle to be there already. Held back as plain text, it waits for the loader.
-        ready, held = '<script type="text/javascript">', '<script type="text/plain" class="gbm-figure-held">'
-        if ready not in drawing:
-            raise RuntimeError("this version of plotly writes its HTML in another way; gbmlib.display has to follow")
+        held, scripts = re.subn(r"<script[^>]*>", '<script type="text/plain" class="gbm-figure-held">', drawing)
+        if scripts != 1:
+            raise RuntimeError(f"plotly wrote {scripts} scripts where gbmlib.display expects one; it has to follow")
         label = html.escape(self.description, quote=True)
         return (
-            f'<div class="gbm-figure" role="figure" aria-label="{label}">{drawing.replace(ready, held)}</div>\n'
+            f'<div class="gbm-figure" role="figure" aria-label="{label}">{held}</div>\n'
             f"<style>{_STYLE}</style>\n<script>{_LOADER}</script>"
         )
 

@@ -25,7 +25,7 @@ class Quantised:
     Attributes:
         volume: uint8 (z, y, x).
         low, high: the range; what lies beyond it is drawn to its end.
-        minimum, maximum: the extremes of all voxels but the background, so that a reader can be told where that happened.
+        minimum, maximum: the extremes of all voxels but the background, which tell where that happened.
     """
 
     volume: np.ndarray
@@ -89,8 +89,8 @@ def sheets(volume: np.ndarray) -> list[str]:
 
 
 def checksum(volume: np.ndarray) -> int:
-    """Sum over voxels of value x (index modulo 65521 + 1), modulo 2^32: the page computes it again from what it decoded,
-    since some browsers alter what a script reads back from a canvas."""
+    """Sum over voxels of value x (index modulo 65521 + 1), modulo 2^32. The page computes it again from what it
+    decoded, since some browsers alter what a script reads back from a canvas."""
     weights = np.arange(volume.size, dtype=np.uint64) % np.uint64(65521) + np.uint64(1)
     return int((volume.ravel().astype(np.uint64) * weights).sum() % np.uint64(2**32))
 

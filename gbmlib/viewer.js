@@ -12,9 +12,9 @@ const AXES = ["z", "y", "x"];
 const STYLES = { off: "Off", outline: "Outline", fill: "Fill" };
 const DASHES = [[], [5, 3], [2, 2], [9, 3, 2, 3]]; // two outlines differ by more than their colour
 const DIFFERENCES = [
-  { value: 1, name: "missed", colour: "#CC79A7" },
-  { value: 2, name: "extra", colour: "#009E73" },
-  { value: 3, name: "other class", colour: "#E69F00" },
+  { value: 1, name: "missed: only in the gold standard", colour: "#CC79A7" },
+  { value: 2, name: "extra: only in the prediction", colour: "#009E73" },
+  { value: 3, name: "another class", colour: "#E69F00" },
 ];
 const HINT =
   "Click or tap a picture to take hold of it; then drag, turn the wheel or press the arrow keys. Page Up and Page " +
@@ -197,10 +197,10 @@ function mount(root, spec, start) {
     const limits = { min, max: min + sprites.size[plane.axis] - 1, step: 1, value: state.position[plane.axis] };
     const input = slider(plane.name + " slice", limits, (index) => moveTo({ [plane.axis]: index }));
     const where = element("span");
-    const figure = element(
-      "figure",
-      { style: `--gbm-width: ${width}` }, // the planes share a row in proportion to their millimetres
-      element("figcaption", {}, element("span", {}, plane.name), where),
+    const whole = element(
+      "div",
+      { class: "gbm-plane", style: `--gbm-width: ${width}` }, // planes share a row in proportion to their millimetres
+      element("div", { class: "gbm-caption" }, element("span", {}, plane.name), where),
       element("div", { class: "gbm-frame" }, canvas, ...letters),
       input,
     );
@@ -208,7 +208,7 @@ function mount(root, spec, start) {
     const slices = { image: empty(), overlays: overlays.map(empty) };
     const small = element("canvas", { width: columns, height: rows }).getContext("2d");
     const context = canvas.getContext("2d");
-    return listen({ ...plane, figure, canvas, context, small, slices, input, where });
+    return listen({ ...plane, whole, canvas, context, small, slices, input, where });
   }
 
   // A page must scroll past a picture: only one that the reader holds (that has the focus) takes the wheel and the
@@ -264,11 +264,11 @@ function mount(root, spec, start) {
   }
 
   function imageControls() {
-    const amount = (name, min, max) =>
-      slider(name, { min, max, step: 0.01, value: state[name] }, (value) => set({ [name]: value }));
-    const opacity = amount("opacity", 0, 1);
-    const brightness = amount("brightness", -0.5, 0.5);
-    const contrast = amount("contrast", -1, 1);
+    const amount = (label, name, min, max) =>
+      slider(label, { min, max, step: 0.01, value: state[name] }, (value) => set({ [name]: value }));
+    const opacity = amount("Fill opacity", "opacity", 0, 1);
+    const brightness = amount("Brightness", "brightness", -0.5, 0.5);
+    const contrast = amount("Contrast", "contrast", -1, 1);
     const reset = () => {
       brightness.value = contrast.value = 0;
       set({ brightness: 0, contrast: 0 });
@@ -304,7 +304,7 @@ function mount(root, spec, start) {
   root.replaceChildren(
     element("div", { class: "gbm-head" }, element("strong", {}, spec.title), modality),
     message,
-    element("div", { class: "gbm-planes" }, ...planes.map(({ figure }) => figure)),
+    element("div", { class: "gbm-planes" }, ...planes.map(({ whole }) => whole)),
     readout,
     legend,
     element("div", { class: "gbm-controls" }, overlayControls(), imageControls()),

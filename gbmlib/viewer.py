@@ -105,7 +105,7 @@ def view(
     return (StaticViewer if static else _live_viewer())(spec=spec, position=start, modality=next(iter(images)))
 
 
-# ------------------------------------------------------------------------------------------------- what the browser gets
+# ------------------------------------------------------------------------------------------------ what the browser gets
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def _telling(labels: Mapping[str, np.ndarray], box: tuple[slice, ...]) -> list[i
     return [(axis.start + axis.stop) // 2 for axis in box]
 
 
-# ------------------------------------------------------------------------------------------------- what may be asked for
+# ------------------------------------------------------------------------------------------------ what may be asked for
 
 
 def _images(

@@ -1,0 +1,47 @@
+"""Figures in a page of the book: drawn from the book's own bundle, fetched once, at any depth, at any width."""
+
+import plotly.graph_objects as go
+import pytest
+from plotly.offline import get_plotlyjs
+
+from gbmlib.display import PLOTLY, StaticFigure
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A page two folders deep, as the book has them, with two figures."""
+    bundle = tmp_path / PLOTLY
+    bundle.parent.mkdir()
+    bundle.write_text("window.loaded = (window.loaded ?? 0) + 1;\n" + get_plotlyjs(), encoding="utf-8")
+    figure = go.Figure([go.Scatter(y=[0.2, 0.6, 0.7], name="training")]).update_layout(width=900, title="Dice")
+    figures = "\n".join(StaticFigure(figure, words)._repr_html_() for words in ("first", "second"))
+    page = tmp_path / "book" / "runs" / "page.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(
+        '<!doctype html><html lang="en" data-content_root="../../"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>Page</title>'
+        f'<body style="color: rgb(1, 2, 3)">{figures}</body></html>',
+        encoding="utf-8",
+    )
+    return page
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_figures_draw_from_one_bundle_and_fit(browser_page, book, width):
+    page = browser_page.open(book, width=width)
+    page.wait_for_function("document.querySelectorAll('.gbm-figure .scatterlayer .trace').length === 2")
+    assert page.evaluate("window.loaded") == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.get_by_role("figure", name="first").count() == 1
+    assert page.locator(".gbm-figure .xtick text").first.evaluate("e => getComputedStyle(e).fill") == "rgb(1, 2, 3)"
+    widths = page.locator(".gbm-figure .main-svg").evaluate_all(
+        "all => all.map((e) => e.getBoundingClientRect().width)"
+    )
+    assert max(widths) <= width
+
+
+def test_a_figure_follows_the_width_of_the_window(browser_page, book):
+    page = browser_page.open(book, width=1100)
+    page.wait_for_selector(".gbm-figure .main-svg")
+    page.set_viewport_size({"width": 500, "height": 800})
+    page.wait_for_function("document.querySelector('.gbm-figure .main-svg').getBoundingClientRect().width <= 500")
