@@ -18,6 +18,10 @@ ARGUMENTS = [
 ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than about ten seconds")
+
+
 def chromium() -> str:
     """The path of a Chromium; the test is skipped where there is none."""
     named = os.environ.get("CHROMIUM")
@@ -31,8 +35,10 @@ def chromium() -> str:
 
 @dataclass
 class Complaints:
-    """What pages did that no page of the study may do: errors, and requests to anywhere outside their own files."""
+    """What pages did that no page of the study may do: errors, and requests to anywhere outside their own files (or
+    outside the addresses added to ``home``)."""
 
+    home: tuple[str, ...] = ("file://", "data:", "blob:")
     console: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -40,11 +46,7 @@ class Complaints:
     def watch(self, page) -> None:
         page.on("console", lambda message: message.type == "error" and self.console.append(message.text))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self._inside(request.url) or self.requests.append(request.url))
-
-    @staticmethod
-    def _inside(url: str) -> bool:
-        return url.startswith(("file://", "data:", "blob:"))
+        page.on("request", lambda request: request.url.startswith(self.home) or self.requests.append(request.url))
 
     def none(self) -> bool:
         return not (self.console or self.errors or self.requests)

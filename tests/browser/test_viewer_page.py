@@ -91,8 +91,9 @@ def coloured(page, plane: int, colour: tuple[int, int, int]) -> int:
         .evaluate(
             """(canvas, colour) => {
                 const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                const near = (at) => colour.every((value, channel) => Math.abs(data[at + channel] - value) < 60);
                 let count = 0;
-                for (let i = 0; i < data.length; i += 4) count += colour.every((c, k) => Math.abs(data[i + k] - c) < 60);
+                for (let at = 0; at < data.length; at += 4) count += near(at);
                 return count;
             }""",
             colour,

@@ -1,0 +1,131 @@
+"""The viewer live in JupyterLab: what the reader does in the browser reaches Python, and the other way round."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+TOKEN = "viewer"
+CELLS = [
+    """
+import numpy as np
+from gbmlib.viewer import view
+volume = np.zeros((20, 40, 30), np.float32)
+volume[2:18, 3:37, 3:27] = np.arange(16 * 34 * 24).reshape(16, 34, 24) + 1
+label = np.zeros(volume.shape, np.uint8)
+label[6:14, 10:24, 8:18] = 2
+viewer = view({"flair": volume, "t1ce": volume}, label, spacing=(3, 1, 1), position=(9, 12, 10), title="Live")
+viewer
+""",
+    "print('python sees', viewer.position, viewer.modality)",
+    "viewer.position = (5, 20, 15); viewer.modality = 'flair'",
+    "viewer.position = (5, 20, 99)",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def lab(browser, tmp_path):
+    """JupyterLab on this machine alone, with the notebook of ``CELLS``; the address that opens it."""
+    pytest.importorskip("jupyterlab")
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    (tmp_path / "root").mkdir()
+    nbformat.write(notebook, tmp_path / "root" / "viewer.ipynb")
+    port = free_port()
+    settings = [
+        "--no-browser",
+        "--allow-root",
+        f"--ServerApp.port={port}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={tmp_path / 'root'}",
+        f"--IdentityProvider.token={TOKEN}",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    environment = {key: value for key, value in os.environ.items() if key != "GBM_STATIC"}
+    environment |= {
+        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    log = (tmp_path / "lab.log").open("w")
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *settings], env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api/status?token={TOKEN}", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail("JupyterLab did not start:\n" + (tmp_path / "lab.log").read_text())
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+        log.close()
+
+
+@pytest.mark.slow
+def test_live_both_ways(lab, browser_page):
+    browser_page.complaints.home += (lab,)
+    page = browser_page.open(f"{lab}/lab/tree/viewer.ipynb?token={TOKEN}&reset", width=1400, height=1000)
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)  # before that a cell is not run at all
+
+    def run(index: int):
+        cells.nth(index).locator(".jp-InputArea-editor").click()
+        page.keyboard.press("Shift+Enter")
+        return cells.nth(index)
+
+    def says(position: str) -> None:
+        page.locator(".gbm-readout b").first.get_by_text(position, exact=True).wait_for()
+
+    run(0)
+    page.wait_for_selector(".gbm-viewer[data-ready]", timeout=30_000)
+    says("9, 12, 10")
+
+    # The reader moves the slice and chooses the other modality; Python knows.
+    page.locator(".gbm-plane canvas").first.click()
+    page.keyboard.press("PageUp")
+    page.get_by_role("slider", name="Coronal slice").fill("20")
+    page.get_by_role("slider", name="Sagittal slice").fill("7")
+    page.get_by_role("radio", name="T1ce").check()
+    says("10, 20, 7")
+    run(1).get_by_text("python sees (10, 20, 7) t1ce").wait_for()
+
+    # Python moves, and the pictures follow.
+    run(2)
+    says("5, 20, 15")
+    assert page.get_by_role("radio", name="FLAIR").is_checked()
+    assert page.get_by_role("slider", name="Axial slice").input_value() == "5"
+    error = run(3).locator(".jp-OutputArea-output")
+    error.get_by_text(re.compile("lies outside of the volume")).first.wait_for()
+    says("5, 20, 15")
+
+    # JupyterLab does not take the arrow keys away from the picture (it would go to the next cell).
+    page.locator(".gbm-plane canvas").first.click()
+    before = page.locator(".gbm-readout b").first.text_content()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("(old) => document.querySelector('.gbm-readout b').textContent !== old", arg=before)
+    assert page.evaluate("document.activeElement.matches('.gbm-plane canvas')")
+    if folder := os.environ.get("GBM_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / "jupyterlab.png")
+    assert not browser_page.complaints.errors
+    assert not browser_page.complaints.requests
+    browser_page.complaints.console.clear()  # JupyterLab's own
