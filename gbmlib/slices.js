@@ -161,9 +161,9 @@ function crosshair(context, x, y, ratio) {
   context.lineWidth = ratio;
   context.beginPath();
   const line = (x0, y0, x1, y1) => (context.moveTo(x0, y0), context.lineTo(x1, y1));
-  line(Math.min(0, x - gap), y, x - gap, y);
-  line(x + gap, y, Math.max(width, x + gap), y);
-  line(x, Math.min(0, y - gap), x, y - gap);
-  line(x, y + gap, x, Math.max(height, y + gap));
+  line(0, y, x - gap, y);
+  line(x + gap, y, width, y);
+  line(x, 0, x, y - gap);
+  line(x, y + gap, x, height);
   context.stroke();
 }

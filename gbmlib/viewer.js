@@ -143,6 +143,7 @@ function mount(root, spec, start) {
     context.globalAlpha = state.opacity;
     if (state.differ) {
       const differing = compare(slices.overlays[spec.truth], slices.overlays[spec.prediction], slices.image);
+      context.globalAlpha = Math.sqrt(state.opacity); // small and scattered, they need to be seen
       stretch(context, small, differing, fills.differences, false);
     } else {
       const filled = slices.overlays.filter((_, i) => state.styles[i] === "fill");
