@@ -116,8 +116,8 @@ def resample_to(volume: np.ndarray, shape: Sequence[int], order: int | str = 3) 
     """Resample (channel, z, y, x) to a shape (z, y, x) that covers the same box; edges extend outwards.
 
     ``order`` 0 picks the nearest voxel and keeps the dtype (labels); 1 is linear; 3 the cubic spline that
-    ``skimage.transform.resize(mode="edge")`` and ``scipy.ndimage.zoom(grid_mode=True, mode="nearest")`` compute;
-    ``"area"`` averages over each new voxel. All but 0 give float32.
+    ``skimage.transform.resize(mode="edge", clip=False)`` and ``scipy.ndimage.zoom(grid_mode=True, mode="nearest")``
+    compute (it may overshoot the range of its input); ``"area"`` averages over each new voxel. All but 0 give float32.
 
     Raises:
         ValueError: the volume has not four axes, or the order is unknown.

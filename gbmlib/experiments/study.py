@@ -38,7 +38,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "patch_size": (48, 64, 48),
         "folds": 5,
         "epochs": 80,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
         "warmup": 5,
         "precision": "bfloat16",
     },
