@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from gbmlib.cohorts.fields import Field, Grid, generator, inside, look_up, noise
+from gbmlib.cohorts.fields import Field, VoxelGrid, generator, inside, look_up, noise
 
 # Where the template's origin (anterior commissure) lies in the frame, and its size there, (z, y, x): from the extent of
 # the brains of 19 BraTS cases.
@@ -149,7 +149,7 @@ class Body:
         """By how many mm the ventricles are wider than the template's."""
         return float(np.clip(self.random("ventricles").normal(0.6, 1.0), -1, 3.5))
 
-    def place(self, grid: Grid) -> np.ndarray:
+    def place(self, grid: VoxelGrid) -> np.ndarray:
         """Template positions (3, z, y, x) in mm of a grid's voxels, before any mass effect."""
         moved = [
             line + coarse.on(grid) + fine.on(grid) for line, (coarse, fine) in zip(grid.axes(), self._bend, strict=True)
@@ -166,16 +166,16 @@ class Body:
     @cached_property
     def _coarse(self) -> tuple[np.ndarray, np.ndarray]:
         """A coarse grid's voxels: their template positions (3, point), and those in the frame (point, 3)."""
-        grid = Grid.of_frame((5.0, 5.0, 5.0))
+        grid = VoxelGrid.of_frame((5.0, 5.0, 5.0))
         where = np.stack(np.broadcast_arrays(*grid.axes())).reshape(3, -1)
         return self.place(grid).reshape(3, -1), where.T
 
-    def depth(self, grid: Grid, template: np.ndarray) -> np.ndarray:
+    def depth(self, grid: VoxelGrid, template: np.ndarray) -> np.ndarray:
         """mm below the surface of the stripped brain, whose edge is ragged as a skull-stripper's; (z, y, x)."""
         known = atlas(grid.spacing).at("depth", template.reshape(3, -1)).reshape(grid.shape)
         return known - 1.3 + self._edge.on(grid)
 
-    def pushed(self, grid: Grid, template: np.ndarray, depth: np.ndarray, pushes: tuple[Push, ...]) -> np.ndarray:
+    def pushed(self, grid: VoxelGrid, template: np.ndarray, depth: np.ndarray, pushes: tuple[Push, ...]) -> np.ndarray:
         """Template positions with mass effect; it fades out towards the surface, which bone holds in place."""
         if not pushes:
             return template
@@ -198,7 +198,7 @@ class Tissue:
     template.
     """
 
-    grid: Grid
+    grid: VoxelGrid
     fluid: np.ndarray
     grey: np.ndarray
     white: np.ndarray
@@ -207,7 +207,7 @@ class Tissue:
     template: np.ndarray
 
 
-def tissue(body: Body, grid: Grid, pushes: tuple[Push, ...] = ()) -> Tissue:
+def tissue(body: Body, grid: VoxelGrid, pushes: tuple[Push, ...] = ()) -> Tissue:
     """Look at an anatomy, with the mass effect of a tumour, on a grid."""
     maps = atlas(grid.spacing)
     template = body.place(grid)

@@ -26,7 +26,7 @@ _AXIS_DEVIATION = (151 / 315) ** 0.5
 
 
 @dataclass(frozen=True)
-class Grid:
+class VoxelGrid:
     """Voxel centres: shape (z, y, x), spacing in mm, and the position in mm of the first voxel's centre."""
 
     shape: tuple[int, int, int]
@@ -34,7 +34,7 @@ class Grid:
     start: tuple[float, float, float]
 
     @classmethod
-    def of_frame(cls, spacing: Sequence[float]) -> Grid:
+    def of_frame(cls, spacing: Sequence[float]) -> VoxelGrid:
         """The whole BraTS frame at a spacing (z, y, x) in mm: 155 x 240 x 240 at 1 mm, 52 x 80 x 80 at 3 mm."""
         shape = tuple(max(1, round(extent / step)) for extent, step in zip(FRAME, spacing, strict=True))
         return cls(shape, tuple(map(float, spacing)), tuple((step - 1) / 2 for step in spacing))
@@ -44,10 +44,10 @@ class Grid:
         lines = [at + step * np.arange(n) for n, step, at in zip(self.shape, self.spacing, self.start, strict=True)]
         return lines[0][:, None, None], lines[1][None, :, None], lines[2][None, None, :]
 
-    def crop(self, box: Sequence[slice]) -> Grid:
+    def crop(self, box: Sequence[slice]) -> VoxelGrid:
         """The part of the grid inside a box of slices."""
         bounds = [part.indices(size)[:2] for part, size in zip(box, self.shape, strict=True)]
-        return Grid(
+        return VoxelGrid(
             tuple(stop - first for first, stop in bounds),
             self.spacing,
             tuple(at + first * step for (first, _), at, step in zip(bounds, self.start, self.spacing, strict=True)),
@@ -71,7 +71,7 @@ class Field:
     pitch: float
     start: tuple[float, float, float]
 
-    def on(self, grid: Grid) -> np.ndarray:
+    def on(self, grid: VoxelGrid) -> np.ndarray:
         """Its mean over each voxel of a grid, float64 (z, y, x)."""
         out = self.coefficients
         for axis in range(3):
@@ -107,7 +107,7 @@ def noise(random: np.random.Generator, pitch: float, strength: float = 1.0) -> F
     return Field(coefficients, float(pitch), (-1.5 * pitch,) * 3)
 
 
-def sampled(values: np.ndarray, grid: Grid) -> Field:
+def sampled(values: np.ndarray, grid: VoxelGrid) -> Field:
     """The smooth function whose coefficients are values on an isotropic grid (it blurs by 0.6 of the spacing)."""
     return Field(values, grid.spacing[0], grid.start)
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gbmlib.cohorts.anatomy import Body, Push, Tissue, atlas, tissue
-from gbmlib.cohorts.fields import Field, Grid, arrival, generator, noise, sampled
+from gbmlib.cohorts.fields import Field, VoxelGrid, arrival, generator, noise, sampled
 
 #: The grid on which tumours grow.
-GROWTH = Grid.of_frame((3.0, 3.0, 3.0))
+GROWTH = VoxelGrid.of_frame((3.0, 3.0, 3.0))
 _ML = 0.027  # a voxel of that grid
 
 # Time per mm. The core spreads through tissue alike; oedema runs along white matter and hardly enters grey.
@@ -59,7 +59,7 @@ class Tumour:
     low: np.ndarray
     high: np.ndarray
 
-    def on(self, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def on(self, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Core, rim and oedema (z, y, x), in mm, negative inside.
 
         Enhancing is what is inside core and rim; the rest of the core is label 1; oedema is what is inside ``oedema``
@@ -73,10 +73,10 @@ class Tumour:
 def draw(body: Body) -> Amounts:
     """Draw how large a tumour is; medians and spreads are near those of 19 BraTS cases."""
     random = generator(body.seed, body.number, "tumour", "amounts")
-    core = float(np.clip(np.exp(random.normal(np.log(28), 0.8)), 2.5, 110))
-    oedema = float(np.clip(np.exp(random.normal(np.log(44), 0.6)), 6, 130))
+    core = float(np.clip(np.exp(random.normal(np.log(30), 0.9)), 2.5, 110))
+    oedema = float(np.clip(np.exp(random.normal(np.log(44), 0.65)), 6, 140))
     enhancing = float(np.clip(random.normal(0.6, 0.17), 0.12, 0.95))
-    push = float(np.clip(random.normal(0.3, 0.15), 0.02, 0.55))
+    push = float(np.clip(random.normal(0.28, 0.13), 0.02, 0.5))
     multifocal = bool(random.random() < 0.15)
     kind = random.random()
     if kind < 0.07:
@@ -120,12 +120,14 @@ def grow(body: Body) -> Tumour:
     front = sampled(times, grid)
     seen = front.on(grid)
     around = brain & (within >= 0)
-    front_level = _level(seen[around], amounts.oedema) if amounts.oedema else -2.0
+    front_level = _level(seen[around], amounts.oedema) if amounts.oedema else -_FAR
 
     # The rim: the outer layer of the core, where a mottled depth is small.
     mottle = (noise(random("rim"), 18, 0.22 * amounts.radius), noise(random("islands"), 6, 0.14 * amounts.radius))
     depth = -within + sum(field.on(grid) for field in mottle)
-    rim_level = _level(depth[brain & (within < 0)], amounts.enhancing * amounts.core)
+    rim_level = (
+        _level(depth[brain & (within < 0)], amounts.enhancing * amounts.core) if amounts.enhancing < 1 else np.inf
+    )
 
     tumour = np.argwhere(brain & ((within < 0) | (seen < front_level)))
     low, high = (np.array(grid.start) + 3.0 * edge for edge in (tumour.min(0) - 3, tumour.max(0) + 3))
@@ -145,7 +147,7 @@ def _foci(body: Body, amounts: Amounts, random: np.random.Generator) -> list[np.
     return list(body.positions(np.array(chosen)))
 
 
-def _lobes(grid: Grid, foci: list[np.ndarray], radius: float, random: np.random.Generator) -> np.ndarray:
+def _lobes(grid: VoxelGrid, foci: list[np.ndarray], radius: float, random: np.random.Generator) -> np.ndarray:
     """Start times of the core's front: each lobe is a small ball that starts a little early or late."""
     out = np.full(grid.shape, np.inf)
     for rank, focus in enumerate(foci):
