@@ -2,14 +2,12 @@
 
 ``phantom:cases=24,spacing=3,seed=0`` is a cohort of 24 patients at 3 mm. A patient is fixed by (seed, number): the same
 one appears at every spacing and in a cohort of any size; only the noise of the scanner differs between spacings. At
-1 mm the frame is that of BraTS, and written out (:func:`write_brats`) a cohort is a folder in the layout of BraTS 2018.
+1 mm the frame is that of BraTS, and :func:`write_brats` writes a folder in the layout of BraTS 2018, from the command
+line too: ``python -m gbmlib.cohorts.phantom "cases=4,spacing=3" FOLDER``. The module ``anatomy`` bends the template,
+``tumour`` grows a tumour in it, ``scanner`` adds what looks like one but is not, and takes the four images.
 
-How a case comes about: :mod:`~gbmlib.cohorts.anatomy` bends the template, :mod:`~gbmlib.cohorts.tumour` grows a tumour
-in it, :mod:`~gbmlib.cohorts.scanner` adds what looks like one but is not, and takes the four images.
-
-Phantoms beside the 19 real cases of BraTS 2018 in the study's development set, all at 3 mm (phantoms: seeds 0 to 3, 24
-cases each; volumes are the 10th, 50th and 90th percentile; z is the score over non-zero voxels, the median within a
-label, averaged over cases, for labels 1, 2 and 3):
+Phantoms beside 19 real cases of BraTS 2018, all at 3 mm (means over seeds 0 to 3, of 24 cases each; volumes: 10th, 50th
+and 90th percentile; z: score over non-zero voxels, median within a label, mean over cases, for labels 1, 2 and 3):
 
 ==========================================  ======================  ======================
 measured                                    real                    phantoms
@@ -27,8 +25,6 @@ threshold of FLAIR z-scores, for all cases  0.65                    0.49 to 0.56
 ==========================================  ======================  ======================
 
 A case takes about 0.25 s at 3 mm and 4 s at 1 mm on one core; the first also loads the template (about 3 s).
-
-From the command line: ``python -m gbmlib.cohorts.phantom "cases=4,spacing=3" FOLDER`` writes such a folder.
 """
 
 from __future__ import annotations
@@ -159,6 +155,7 @@ class PhantomCase(Case):
     number: int
     spacing: tuple[float, float, float]
     modalities: tuple[str, ...] = MODALITIES
+    has_label = True
 
     @property
     def id(self) -> str:
@@ -167,10 +164,6 @@ class PhantomCase(Case):
     @property
     def patient(self) -> str:
         return self.id
-
-    @property
-    def has_label(self) -> bool:
-        return True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -293,8 +286,8 @@ def write_brats(phantoms: str | Cohort, folder: str | Path, progress: bool = Tru
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line: ``SPEC FOLDER``."""
-    parser = argparse.ArgumentParser(prog="python -m gbmlib.cohorts.phantom", description=write_brats.__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    what = "Write a phantom cohort as a folder in the layout of BraTS 2018."
+    parser = argparse.ArgumentParser(prog="python -m gbmlib.cohorts.phantom", description=what)
     parser.add_argument("spec", help='such as "cases=4,spacing=3"')
     parser.add_argument("folder")
     options = parser.parse_args(arguments)

@@ -83,9 +83,8 @@ def scene(body: Body, tissues: Tissue, tumour: Tumour) -> Scene:
     hyper = np.maximum(inside(4 * spots, width + 3), inside(cap, width + 4))
     parts["white matter lesions"] = hyper * np.clip(1.3 * tissues.white - 0.1, 0, 1)
 
-    meninges = np.exp(-((tissues.depth / (1.5 + width / 3)) ** 2)) * inside(
-        0.9 - noise(random("meninges"), 16).on(grid), 0.6
-    )
+    meninges = np.exp(-((tissues.depth / (1.5 + width / 3)) ** 2))
+    meninges *= inside(0.9 - noise(random("meninges"), 16).on(grid), 0.6)
     plexus = inside(tissues.ventricle + 2, width) * inside(0.8 - noise(random("plexus"), 9).on(grid), 0.5)
     vessels = _vessels(body, tissues, random("vessels"))
     parts["vessels"] = np.maximum(vessels, np.maximum(0.7 * meninges, 0.8 * plexus))
@@ -115,20 +114,13 @@ def acquire(view: Scene, modality: str) -> np.ndarray:
     image = tissues.fluid * pure["fluid"] + tissues.grey * grey + tissues.white
     image *= 1 + noise(texture, 5, 0.05 * rough).on(grid) + noise(texture, 18, 0.04 * rough).on(grid)
 
-    wet = (
-        parts["oedema"]
-        * (1 + noise(texture, 12, 0.28).on(grid) + noise(texture, 5, 0.17).on(grid))
-        * (1 - tissues.fluid)
-    )
-    image += wet * (pure["oedema"] - 1) * (tissues.white + 0.6 * tissues.grey)
-    if modality in ("flair", "t2", "t1"):
-        share = (
-            (0.9 + noise(texture, 10, 0.25).on(grid))
-            * (pure["oedema"] - 1)
-            * parts["white matter lesions"]
-            * (1 - np.minimum(parts["oedema"], 1))
-        )
-        image += share * (1 - parts["core"])
+    uneven = 1 + noise(texture, 12, 0.28).on(grid) + noise(texture, 5, 0.17).on(grid)
+    share = parts["oedema"] * (1 - tissues.fluid) * (tissues.white + 0.6 * tissues.grey)
+    image += (pure["oedema"] - 1) * uneven * share
+    # White-matter lesions are as bright as oedema, but hardly seen after contrast.
+    uneven = 0.9 + noise(texture, 10, 0.25).on(grid)
+    share = parts["white matter lesions"] * (1 - parts["oedema"]) * (1 - parts["core"])
+    image += (0 if modality == "t1ce" else 1) * (pure["oedema"] - 1) * uneven * share
     solid = pure["solid"] * (1 - parts["liquid"]) + pure["liquid"] * parts["liquid"]
     solid = solid * (1 - parts["rim"]) + pure["rim"] * parts["rim"]
     solid *= 1 + noise(texture, 4, 0.14 * rough).on(grid) + noise(texture, 11, 0.11 * rough).on(grid)
@@ -164,23 +156,20 @@ def _blur(image: np.ndarray, view: Scene, random: np.random.Generator) -> np.nda
 
 
 #: Paths of large veins and arteries in template space, (z, y, x) in mm, and their radius.
-_COURSES = (
-    (
-        ((2, 62, 0), (40, 48, 0), (62, 20, 0), (72, -15, 0), (66, -50, 0), (40, -86, 0), (8, -98, 0)),
-        2.2,
-    ),  # sagittal sinus
-    (((8, -38, 0), (4, -58, 0), (-4, -84, 0)), 1.6),  # straight sinus
-    (((-12, 2, -8), (-10, 6, -24), (-4, 0, -38), (6, -10, -46)), 1.3),  # middle cerebral arteries
-    (((-12, 2, 8), (-10, 6, 24), (-4, 0, 38), (6, -10, 46)), 1.3),
-    (((-12, -90, -12), (-16, -74, -44), (-22, -54, -54)), 2.0),  # transverse sinuses
-    (((-12, -90, 12), (-16, -74, 44), (-22, -54, 54)), 2.0),
-)
+_COURSES = {
+    "sagittal sinus": (((2, 62, 0), (40, 48, 0), (62, 20, 0), (72, -15, 0), (66, -50, 0), (40, -86, 0)), 2.2),
+    "straight sinus": (((8, -38, 0), (4, -58, 0), (-4, -84, 0)), 1.6),
+    "left middle cerebral artery": (((-12, 2, -8), (-10, 6, -24), (-4, 0, -38), (6, -10, -46)), 1.3),
+    "right middle cerebral artery": (((-12, 2, 8), (-10, 6, 24), (-4, 0, 38), (6, -10, 46)), 1.3),
+    "left transverse sinus": (((-12, -90, -12), (-16, -74, -44), (-22, -54, -54)), 2.0),
+    "right transverse sinus": (((-12, -90, 12), (-16, -74, 44), (-22, -54, 54)), 2.0),
+}
 
 
 def _vessels(body: Body, tissues: Tissue, random: np.random.Generator) -> np.ndarray:
     """Share of enhancing vessel in each voxel: the large ones by their course, and small ones wandering in sulci."""
     paths = []
-    for course, radius in _COURSES:
+    for course, radius in _COURSES.values():
         corners = body.positions(np.array(course, float))
         along = np.linspace(0, len(corners) - 1, 40 * len(corners))
         path = np.stack([np.interp(along, np.arange(len(corners)), corners[:, axis]) for axis in range(3)], 1)
