@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from gbmlib import metrics, models, preprocess, provenance, regions, tensors, training
-from gbmlib.cohorts import Case, Cohort, open_cohort, place_of
+from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort, place_of
 from gbmlib.configuration import Experiment
 from gbmlib.folds import split
 from gbmlib.memory import keep_freed_memory
@@ -31,6 +31,7 @@ def run(
     executor: Executor | None = None,
     device: str | None = None,
     progress: bool = True,
+    checkpoint_seconds: float = 60,
 ) -> list[Record]:
     """The record of each experiment, in order; those that the store lacks are run first.
 
@@ -39,6 +40,7 @@ def run(
             default. Its workers need the store's folder and the data under the same paths.
         device: ``"cpu"``, ``"cuda"``, …; by default the graphics card if there is one.
         progress: show a progress bar for each run.
+        checkpoint_seconds: the least time between checkpoints, from which an interrupted run continues.
 
     Raises:
         CaseError: the data of a cohort is not known here, or lacks what the configuration asks of it.
@@ -50,22 +52,32 @@ def run(
         for number, experiment in enumerate(missing, 1):
             if progress:
                 tqdm.write(f"run {number} of {len(missing)}: {experiment.id} (fold {experiment.fold})")
-            run_one(experiment, store, place_of(experiment.cohort), device, progress)
+            run_one(experiment, store, place_of(experiment.cohort), device, progress, checkpoint_seconds)
     else:
         places = {experiment.cohort: place_of(experiment.cohort) for experiment in missing}
-        tasks = [executor.submit(run_one, e, store, places[e.cohort], device, False) for e in missing]
+        tasks = [
+            executor.submit(run_one, e, store, places[e.cohort], device, False, checkpoint_seconds) for e in missing
+        ]
         for task in tasks:
             task.result()
     return [store.get(experiment) for experiment in experiments]
 
 
 def run_one(
-    experiment: Experiment, store: Store, place: str, device: str | None = None, progress: bool = True
+    experiment: Experiment,
+    store: Store,
+    place: str,
+    device: str | None = None,
+    progress: bool = True,
+    checkpoint_seconds: float = 60,
 ) -> Record:
     """Run one experiment unless its record is there; of two processes that ask at once, one waits for the other."""
     with store.lock(experiment):
         record = store.get(experiment)
-        return record or _run(experiment, store, open_cohort(place, experiment.modalities), _device(device), progress)
+        if record is None:
+            cohort = open_cohort(place, experiment.modalities)
+            record = _run(experiment, store, cohort, _device(device), progress, checkpoint_seconds)
+        return record
 
 
 def prepare(experiment: Experiment, cohort: Cohort, case_id: str, device: torch.device) -> tuple[training.Sample, Any]:
@@ -105,8 +117,19 @@ def segment(
     return label_map
 
 
-def _run(experiment: Experiment, store: Store, cohort: Cohort, device: torch.device, progress: bool) -> Record:
+def _run(
+    experiment: Experiment,
+    store: Store,
+    cohort: Cohort,
+    device: torch.device,
+    progress: bool,
+    checkpoint_seconds: float,
+) -> Record:
+    if cohort.name != experiment.cohort:
+        raise CaseError(f"the configuration asks for cohort {experiment.cohort!r}; here is {cohort.name!r}")
     keep_freed_memory()
+    # The commit and the versions are those of the code that computes, so they are read before it does.
+    made = provenance.describe(device)
     began, started = datetime.now(UTC), time.monotonic()
     folder = store.unfinished(experiment)
     held_in, held_out = split(cohort, experiment.folds, experiment.fold)
@@ -121,7 +144,8 @@ def _run(experiment: Experiment, store: Store, cohort: Cohort, device: torch.dev
             names,
             folder,
             device,
-            progress=progress,
+            checkpoint_seconds,
+            progress,
         )
         trained = time.monotonic()
         rows = []
@@ -131,14 +155,14 @@ def _run(experiment: Experiment, store: Store, cohort: Cohort, device: torch.dev
             label_map = segment(state.network, experiment, cohort, cohort[case_id], path)
             rows += measure(label_map, cohort[case_id].label(), experiment.regions, cohort, case_id, part)
     tensors.save(folder / WEIGHTS, state.network.state_dict())
-    made = provenance.describe(device) | {
+    made |= {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
         "training_seconds": round(sum(state.seconds), 1),
         "measuring_seconds": round(time.monotonic() - trained, 1),
         "epoch_seconds": [round(value, 2) for value in state.seconds],
         "peak_memory_mb": provenance.peak_memory_mb(device),
-        "parameters": sum(p.numel() for p in state.network.parameters()),
+        "parameters": models.parameters(state.network),
         "fingerprint": cohort.fingerprint,
         "convention": cohort.convention,
         "cases": len(cohort),
