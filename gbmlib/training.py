@@ -172,7 +172,7 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
         loss.backward()
         size = nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
         if not (torch.isfinite(loss) and torch.isfinite(size)):
-            raise TrainingError(_diagnosis(state, epoch, [training[n].id for n in numbers], float(loss), float(size)))
+            raise TrainingError(_diagnosis(state, epoch, [training[n].id for n in numbers], loss.item(), size.item()))
         state.optimiser.step()
         losses.append(float(loss.detach()))
         dices.append(_hard_dice(logits.detach(), target))

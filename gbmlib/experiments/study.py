@@ -37,7 +37,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "spacing": 3,
         "patch_size": (48, 64, 48),
         "folds": 5,
-        "epochs": 80,
+        "epochs": 60,
         "learning_rate": 5e-5,
         "warmup": 5,
         "precision": "bfloat16",

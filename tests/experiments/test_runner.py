@@ -179,7 +179,7 @@ def test_what_the_data_lacks_is_told_before_training(tmp_path):
     with pytest.raises(CaseError, match="no modality"):
         run([tiny(modalities=("t1ce", "pet"))], store, progress=False)
     with pytest.raises(CaseError, match=r"3 folds of 2 patients; use 2 to 2"):
-        run([tiny(cohort="phantom:cases=2,spacing=6,seed=0", folds=3)], store, progress=False)
+        run([tiny(cohort="phantom:cases=2,spacing=6,seed=0").changed(folds=3)], store, progress=False)
     with pytest.raises(CaseError, match=r"'brats2099-7' is .*open_cohort|open it by its place"):
         run([tiny(cohort="brats2099-7")], store, progress=False)
 
