@@ -56,13 +56,16 @@ def cases_of(records: Iterable[Record]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def held_out(records: Iterable[Record]) -> pd.DataFrame:
+def held_out(records: Iterable[Record], split: str = "held out") -> pd.DataFrame:
     """Mean and interval of every metric in every region over the held-out cases: columns metric, rows region.
 
-    A case that several runs hold out (seeds) counts once, with its mean.
+    A case that several runs hold out (seeds) counts once, with its mean. ``split`` may be ``"train"`` or the name of
+    another cohort that the runs were measured on.
     """
     cases = cases_of(records)
-    cases = cases[cases.split == "held out"]
+    cases = cases[cases.split == split]
+    if cases.empty:
+        raise ValueError(f"no run was measured on {split!r}")
     by_case = cases.groupby(["region", "metric", "case"], sort=False).value.mean()
     table = by_case.groupby(["region", "metric"], sort=False).agg(lambda values: str(mean_interval(values)))
     return table.unstack("metric")[["dice", "precision", "recall", "accuracy"]].loc[cases.region.unique()]
@@ -103,3 +106,10 @@ def made(records: Sequence[Record]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("run")
+
+
+def typical_case(record: Record) -> str:
+    """The held-out case whose Dice of the first region is the (lower) median: neither the best nor the worst."""
+    cases = record.cases[(record.cases.split == "held out") & (record.cases.metric == "dice")]
+    first = cases[cases.region == cases.region.iloc[0]].sort_values("value")
+    return first.case.iloc[(len(first) - 1) // 2]

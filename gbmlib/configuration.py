@@ -36,6 +36,7 @@ class Experiment(BaseModel):
         spacing: of the network's grid (z, y, x) in mm; None keeps each case's own.
         resampling: how volumes get there (:func:`gbmlib.preprocess.prepare`).
         patch_size: of training and of the tiles of inference (z, y, x) in voxels.
+        elsewhere: names of further cohorts, every case of which the trained network is measured on.
         folds, fold: which part of the cases is held out (:func:`gbmlib.folds.split`).
         seed: of the weights, patches and augmentation.
         epochs, crops, batch_size: an epoch takes ``crops`` random patches of every training case.
@@ -59,6 +60,7 @@ class Experiment(BaseModel):
     spacing: Spacing | None = None
     resampling: Literal[RESAMPLING] = "average"
     patch_size: Size
+    elsewhere: tuple[str, ...] = ()
     folds: Annotated[int, Field(ge=2)] = 5
     fold: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
@@ -82,8 +84,9 @@ class Experiment(BaseModel):
             faults.append(f"fold is {self.fold}; folds are counted from 0 to {self.folds - 1}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             faults.append(f"modalities is {self.modalities}: name each input channel once")
-        if any(mark in self.cohort for mark in ("/", "\\")):
-            faults.append(f"cohort is {self.cohort!r}, a path; give the cohort's name (open_cohort(…).name)")
+        for name in (self.cohort, *self.elsewhere):
+            if any(mark in name for mark in ("/", "\\")):
+                faults.append(f"cohort {name!r} is a path; give the cohort's name (open_cohort(…).name)")
         try:
             # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
             with torch.device("meta"):

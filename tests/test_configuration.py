@@ -38,7 +38,8 @@ def test_it_cannot_be_changed_in_place():
         ({"epohcs": 3}, "epohcs"),
         ({"regions": "nested"}, "brats"),
         ({"fold": 5}, "fold is 5; folds are counted from 0 to 4"),
-        ({"cohort": "../data/BraTS"}, "a path"),
+        ({"cohort": "../data/BraTS"}, "is a path"),
+        ({"elsewhere": ("data\\\\BraTS",)}, "is a path"),
         ({"modalities": ("t1ce", "t1ce")}, "once"),
         ({"options": {"filter": 8}}, r"no option \['filter'\]"),
         ({"patch_size": (32, 40, 32)}, r"divisible by 16; the next is \(32, 48, 32\)"),
@@ -54,5 +55,5 @@ def test_refusals_name_the_field(changes, words):
 def test_faults_that_go_together_are_told_together():
     with pytest.raises(ValidationError) as caught:
         Experiment(**FIELDS | {"fold": 9, "cohort": "a/b", "options": {"norm": "layer"}})
-    for words in ("fold is 9", "a path", "norm is 'layer'"):
+    for words in ("fold is 9", "is a path", "norm is 'layer'"):
         assert words in str(caught.value)

@@ -74,6 +74,10 @@ class Case:
         """Write a label map (z, y, x; internal convention) as NIfTI in the case's native space and file convention."""
         raise NotImplementedError
 
+    def read(self, path: str | Path) -> np.ndarray:
+        """Read a label map of this case, such as :meth:`write` wrote: uint8 (z, y, x), internal convention."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class FileCase(Case):
@@ -157,10 +161,18 @@ class FileCase(Case):
         """
         if self.label_file is None:
             raise CaseError(f"case {self.id} has no label file; use case.has_label to ask first")
-        image = load(self.label_file, self.id)
-        self._agrees(canonical_grid(image.shape, image.affine, self.label_file, self.id), self.label_file)
-        where = f"case {self.id}: {self.label_file}"
-        return np.ascontiguousarray(translate(volume(image, self.label_file, self.id), self.values, where))
+        return self.read(self.label_file)
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Read a label map of this case, such as :meth:`write` wrote: uint8 (z, y, x), internal convention.
+
+        Raises:
+            CaseError: as :meth:`label`.
+        """
+        path = Path(path)
+        image = load(path, self.id)
+        self._agrees(canonical_grid(image.shape, image.affine, path, self.id), path)
+        return np.ascontiguousarray(translate(volume(image, path, self.id), self.values, f"case {self.id}: {path}"))
 
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
         """Write a label map (z, y, x; internal convention) as NIfTI in the case's native space and file convention.

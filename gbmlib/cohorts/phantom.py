@@ -200,6 +200,11 @@ class PhantomCase(Case):
             raise CaseError(f"case {self.id}: the label map is {label_map.shape}, the case {self.shape} (z, y, x)")
         self._save(path, nifti.translate(label_map, STORED, f"case {self.id}: the label map to write to {path}"))
 
+    def read(self, path: str | Path) -> np.ndarray:
+        """Read a label map that :meth:`write` wrote: uint8 (z, y, x), internal values."""
+        internal = {stored: value for value, stored in STORED.items()}
+        return nifti.translate(nifti.read(Path(path), self.id), internal, f"case {self.id}: {path}")
+
     def write_images(self, folder: str | Path) -> None:
         """Write each image as ``folder/ID_MODALITY.nii.gz``, 16-bit, in the orientation of BraTS."""
         for modality, image in zip(self.modalities, self.images(), strict=True):

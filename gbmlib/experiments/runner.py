@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from gbmlib.memory import keep_freed_memory
 from gbmlib.records import Record, Store
 
 WEIGHTS = "weights.safetensors"
+#: What ``cases.csv`` calls the cases that a run did not train on; those of another cohort go by that cohort's name.
+HELD_OUT = "held out"
 
 
 def run(
@@ -52,12 +54,9 @@ def run(
         for number, experiment in enumerate(missing, 1):
             if progress:
                 tqdm.write(f"run {number} of {len(missing)}: {experiment.id} (fold {experiment.fold})")
-            run_one(experiment, store, place_of(experiment.cohort), device, progress, checkpoint_seconds)
+            run_one(experiment, store, _places(experiment), device, progress, checkpoint_seconds)
     else:
-        places = {experiment.cohort: place_of(experiment.cohort) for experiment in missing}
-        tasks = [
-            executor.submit(run_one, e, store, places[e.cohort], device, False, checkpoint_seconds) for e in missing
-        ]
+        tasks = [executor.submit(run_one, e, store, _places(e), device, False, checkpoint_seconds) for e in missing]
         for task in tasks:
             task.result()
     return [store.get(experiment) for experiment in experiments]
@@ -66,17 +65,20 @@ def run(
 def run_one(
     experiment: Experiment,
     store: Store,
-    place: str,
+    places: Mapping[str, str],
     device: str | None = None,
     progress: bool = True,
     checkpoint_seconds: float = 60,
 ) -> Record:
-    """Run one experiment unless its record is there; of two processes that ask at once, one waits for the other."""
+    """Run one experiment unless its record is there; of two processes that ask at once, one waits for the other.
+
+    ``places`` says where each cohort that the configuration names lies here (:func:`gbmlib.cohorts.place_of`).
+    """
     with store.lock(experiment):
         record = store.get(experiment)
         if record is None:
-            cohort = open_cohort(place, experiment.modalities)
-            record = _run(experiment, store, cohort, _device(device), progress, checkpoint_seconds)
+            cohort, *others = (_open(name, places[name], experiment) for name in _named(experiment))
+            record = _run(experiment, store, cohort, others, _device(device), progress, checkpoint_seconds)
         return record
 
 
@@ -121,12 +123,11 @@ def _run(
     experiment: Experiment,
     store: Store,
     cohort: Cohort,
+    others: list[Cohort],
     device: torch.device,
     progress: bool,
     checkpoint_seconds: float,
 ) -> Record:
-    if cohort.name != experiment.cohort:
-        raise CaseError(f"the configuration asks for cohort {experiment.cohort!r}; here is {cohort.name!r}")
     keep_freed_memory()
     # The commit and the versions are those of the code that computes, so they are read before it does.
     made = provenance.describe(device)
@@ -148,12 +149,14 @@ def _run(
             progress,
         )
         trained = time.monotonic()
+        parts = [(cohort, case_id, "train") for case_id in held_in]
+        parts += [(cohort, case_id, HELD_OUT) for case_id in held_out]
+        parts += [(other, case.id, other.name) for other in others for case in other if case.has_label]
         rows = []
-        ids = [(case_id, "train") for case_id in held_in] + [(case_id, "held out") for case_id in held_out]
-        for case_id, part in tqdm(ids, "measuring", unit="case", disable=not progress, leave=False):
-            path = folder / "predictions" / f"{case_id}.nii.gz" if part == "held out" else None
-            label_map = segment(state.network, experiment, cohort, cohort[case_id], path)
-            rows += measure(label_map, cohort[case_id].label(), experiment.regions, cohort, case_id, part)
+        for of, case_id, part in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
+            path = folder / "predictions" / f"{case_id}.nii.gz" if part == HELD_OUT else None
+            label_map = segment(state.network, experiment, of, of[case_id], path)
+            rows += measure(label_map, of[case_id].label(), experiment.regions, of, case_id, part)
     tensors.save(folder / WEIGHTS, state.network.state_dict())
     made |= {
         "began": began.isoformat(timespec="seconds"),
@@ -166,6 +169,7 @@ def _run(
         "fingerprint": cohort.fingerprint,
         "convention": cohort.convention,
         "cases": len(cohort),
+        "elsewhere": {other.name: other.fingerprint for other in others},
     }
     record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
     (record.path / training.CHECKPOINT).unlink(missing_ok=True)
@@ -182,6 +186,22 @@ def measure(
         for metric, value in metrics.every(p, t).items():
             rows.append({"case": case_id, "split": part, "region": name, "metric": metric, "value": value})
     return rows
+
+
+def _named(experiment: Experiment) -> tuple[str, ...]:
+    return (experiment.cohort, *experiment.elsewhere)
+
+
+def _places(experiment: Experiment) -> dict[str, str]:
+    """Where the cohorts of a configuration lie, for a process that has not opened them."""
+    return {name: place_of(name) for name in _named(experiment)}
+
+
+def _open(name: str, place: str, experiment: Experiment) -> Cohort:
+    cohort = open_cohort(place, experiment.modalities)
+    if cohort.name != name:
+        raise CaseError(f"the configuration asks for cohort {name!r}; what lies at its place is {cohort.name!r}")
+    return cohort
 
 
 def _device(name: str | None) -> torch.device:

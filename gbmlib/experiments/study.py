@@ -10,9 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gbmlib.cohorts import Cohort
 from gbmlib.configuration import Experiment
 
 PROFILES = ("test", "demo", "study", "paper")
+
+#: Which folds a chapter runs at each scale when nobody says.
+FOLDS = {"test": (0,), "demo": (0,), "study": (0, 1, 2, 3, 4), "paper": (0, 1, 2, 3, 4)}
+
+#: What the chapter on the data looks at: finer phantoms than a laptop would train on.
+LOOK = {
+    "test": "phantom:cases=4,spacing=6,seed=0",
+    "demo": "phantom:cases=16,spacing=1.5,seed=0",
+    "study": "brats2018-19",
+    "paper": "brats2018-19",
+}
 
 #: What each scale fixes; a chapter's parameters override it field by field.
 SCALES: dict[str, dict[str, Any]] = {
@@ -70,3 +82,24 @@ def vnet(profile: str, folds: Iterable[int] = (0,), **changes: Any) -> list[Expe
     fields = {"model": "vnet", "options": options} | SCALES[profile]
     fields |= {name: value for name, value in changes.items() if value is not None}
     return [Experiment(**fields, fold=fold) for fold in folds]
+
+
+def phantom_to_real() -> Experiment:
+    """A V-Net that has seen phantoms alone, measured on the real cases: what the phantom has in common with them."""
+    phantoms = "phantom:cases=60,spacing=3,seed=1"
+    return vnet("study", folds=(0,), cohort=phantoms, elsewhere=("brats2018-19",), epochs=24)[0]
+
+
+def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
+    """The fields of :class:`Experiment` that a chapter's parameters and its cohort set, for :func:`vnet`.
+
+    Where the parameters leave it open, the channels are T1ce and FLAIR if the cohort has them and all it has otherwise,
+    and the regions are the nested ones for a glioma and the labels themselves for anything else.
+    """
+    fields = {name: value for name, value in vars(settings).items() if name in Experiment.model_fields}
+    fields["cohort"] = cohort.name
+    usual = Experiment.model_fields["modalities"].default
+    fields["modalities"] = settings.modalities or (usual if set(usual) <= set(cohort.modalities) else cohort.modalities)
+    if fields.get("regions") is None:
+        fields["regions"] = "brats" if cohort.is_glioma else "labels"
+    return {name: value for name, value in fields.items() if name != "folds"}

@@ -406,3 +406,9 @@ def test_the_command_line_writes_a_folder_and_explains_a_bad_spec(tmp_path, caps
     with pytest.raises(SystemExit):
         phantom.main(["cases=none", str(tmp_path / "other")])
     assert "cases=none" in capsys.readouterr().err
+
+
+def test_a_written_label_map_is_read_back(tmp_path):
+    case = phantom.cohort("cases=1,spacing=6").cases[0]
+    case.write(tmp_path / "label.nii.gz", case.label())
+    np.testing.assert_array_equal(case.read(tmp_path / "label.nii.gz"), case.label())
