@@ -1,0 +1,90 @@
+"""The chapters as a reader reruns them: with other parameters, with wrong ones, on other data."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from gbmlib.cohorts import phantom
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def execute(name, folder, **parameters):
+    """Run a notebook as papermill does, from the repository's root; the executed copy."""
+    out = folder / f"{name}.ipynb"
+    papermill.execute_notebook(
+        ROOT / "notebooks" / f"{name}.ipynb", out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3"
+    )
+    return nbformat.read(out, 4)
+
+
+def text_of(notebook):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(str(o.get("text", "")) + str(o.get("data", "")) for o in outputs)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_misspelt_or_impossible_parameter_stops_before_any_work(name, tmp_path):
+    with pytest.raises(PapermillExecutionError) as caught:
+        execute(name, tmp_path, cohrot="phantom:cases=2", profile="huge")
+    message = str(caught.value)
+    assert "cohrot: this chapter has no such parameter; did you mean cohort?" in message
+    assert "profile: " in message
+    assert "'demo'" in message
+    done = [cell for cell in nbformat.read(tmp_path / f"{name}.ipynb", 4).cells if cell.get("execution_count")]
+    # The parameters, what papermill put in, and the check that failed.
+    assert len(done) == 3
+
+
+def test_a_modality_that_the_cohort_lacks_stops_before_training(tmp_path):
+    with pytest.raises(PapermillExecutionError, match=r"no modality.*pet.*flair"):
+        execute("02_baseline_vnet", tmp_path, profile="test", modalities="pet,flair", store=str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_baseline_with_other_parameters_on_a_readers_own_folder(tmp_path):
+    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
+    notebook = execute(
+        "02_baseline_vnet",
+        tmp_path,
+        profile="test",
+        cohort=f"brats:{folder}",
+        modalities="flair",
+        regions="labels",
+        epochs=1,
+        folds="0,1",
+        seed=5,
+        store=str(tmp_path / "runs"),
+    )
+    shown = text_of(notebook)
+    assert "2 of 2 folds" in shown
+    assert "enhancing tumour" in shown
+    assert len(list((tmp_path / "runs").glob("vnet-*/provenance.json"))) == 2
+
+
+def test_the_baseline_on_the_hippocampus(hippocampus_folder, tmp_path):
+    """One modality and two labels, told from the data alone; a small share of it, so that it takes seconds."""
+    share = tmp_path / "Task04_Hippocampus"
+    share.mkdir()
+    dataset = json.loads((hippocampus_folder / "dataset.json").read_text())
+    dataset["training"] = dataset["training"][:6]
+    dataset["numTraining"] = 6
+    (share / "dataset.json").write_text(json.dumps(dataset))
+    for part in ("imagesTr", "labelsTr"):
+        (share / part).symlink_to(hippocampus_folder / part)
+    parameters = {"profile": "test", "spacing": 2, "epochs": 1, "store": str(tmp_path / "runs")}
+    notebook = execute("02_baseline_vnet", tmp_path, cohort=f"msd:{share}", **parameters)
+    assert "anterior" in text_of(notebook).lower()
+    assert "posterior" in text_of(notebook).lower()
+
+
+def test_the_data_chapter_on_a_readers_own_folder(tmp_path):
+    folder = phantom.write_brats("cases=3,spacing=6,seed=3", tmp_path / "mine", progress=False)
+    shown = text_of(execute("01_the_data", tmp_path, cohort=f"brats:{folder}", modalities="flair,t2"))
+    assert "3 cases" in shown
+    assert "modalities flair, t2" in shown
