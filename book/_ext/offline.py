@@ -1,16 +1,13 @@
 """Sphinx extension: pages that load nothing from outside.
 
-Plotly's figures are emitted without their script; this adds the copy in ``book/_static`` to the pages that draw with it.
-When the pages are written, whatever in them would be fetched from the network (scripts, styles, images, fonts, frames)
-stops the build. Links that a reader may follow are no such thing.
+Whatever in the written pages a browser would fetch from the network (scripts, styles, images, fonts, frames) stops the
+build. Links that a reader may follow are no such thing.
 """
 
 import re
 from pathlib import Path
 
 from sphinx.errors import SphinxError
-
-PLOTLY = "plotly-cartesian.min.js"
 
 _ASSETS = re.compile(
     r"""<(?:script|img|iframe|source|video|audio|embed|object|image)\b[^>]*?\s(?:src|data|poster|(?:xlink:)?href)\s*=\s*
@@ -28,12 +25,6 @@ def outside_assets(text: str) -> list[str]:
     return [next(filter(None, match.groups())) for match in _ASSETS.finditer(text)]
 
 
-def add_plotly(app, pagename, templatename, context, doctree) -> None:
-    """Load plotly in the head of a page that calls it; in the other pages it would be dead weight."""
-    if "Plotly.newPlot" in context.get("body", ""):
-        app.add_js_file(PLOTLY, priority=100)
-
-
 def refuse_outside_assets(app, exception) -> None:
     """Raises :class:`SphinxError`: a written page or style sheet refers to assets elsewhere; all of them are listed."""
     if exception is not None or app.builder.format != "html":
@@ -49,6 +40,5 @@ def refuse_outside_assets(app, exception) -> None:
 
 
 def setup(app):
-    app.connect("html-page-context", add_plotly)
     app.connect("build-finished", refuse_outside_assets)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
