@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import seaborn as sns
 
+from gbmlib import preprocess
 from gbmlib.cohorts import Case
 from gbmlib.compare import cases_of
 from gbmlib.display import show
@@ -32,14 +33,19 @@ def planes(case: Case, position: Sequence[int] | None = None) -> plt.Figure:
     """Every modality of a case in three planes: axial above, coronal and sagittal below.
 
     The layout of figure 2 of Adeniji and Liu (2019), in radiological convention: the patient's left is on the right.
+    Cropped to what is not zero.
 
     Args:
-        position: voxel (z, y, x); by default where the label has most voxels in each direction, or the middle.
+        position: voxel (z, y, x) within the brain's box; by default where the label has most voxels in each direction,
+            or the middle.
     """
     images = case.images()
-    z, y, x = position if position is not None else _most_labelled(case)
+    box = preprocess.nonzero_box(images)
+    at = position if position is not None else _most_labelled(case)
+    z, y, x = (place - part.start for place, part in zip(at, box, strict=True))
+    images = images[(slice(None), *box)]
     dz, dy, dx = case.spacing
-    figure = plt.figure(figsize=(5.2 * len(images), 5.6), layout="constrained")
+    figure = plt.figure(figsize=(4.4 * len(images), 5.6), layout="constrained")
     for part, image, name in zip(
         np.atleast_1d(figure.subfigures(1, len(images))), images, case.modalities, strict=True
     ):
@@ -67,9 +73,11 @@ def volumes(tables: dict[str, pd.DataFrame]) -> plt.Figure:
     long["region"] = long["region"].str.removesuffix("_ml")
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
     order = list(dict.fromkeys(long["region"]))
-    sns.stripplot(long, x="ml", y="region", hue="cohort", dodge=True, jitter=0.2, alpha=0.75, ax=axis, order=order)
-    axis.set(xlabel="volume (ml)", ylabel="", xscale="symlog")
-    axis.set_xlim(left=-0.3)
+    style = {"dodge": True, "jitter": 0.2, "alpha": 0.75, "palette": SPARE[: len(tables)]}
+    sns.stripplot(long, x="ml", y="region", hue="cohort", order=order, ax=axis, **style)
+    # Linear below 1 ml, so that a region that is absent stands at 0.
+    axis.set(xlabel="volume (ml)", ylabel="", xscale="symlog", xlim=(-0.3, None))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     sns.despine(figure)
     return figure
 
