@@ -1,0 +1,67 @@
+"""A small copy of the book, made by the command that makes the real one: every notebook at the scale of the tests."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("Makefile", "_config.yml", "_toc.yml", "pyproject.toml", "constraints.txt", "book", "gbmlib", "notebooks")
+SMALL = "PARAMETERS=-p profile test"
+
+_spec = importlib.util.spec_from_file_location("browser_fixtures", ROOT / "tests" / "browser" / "conftest.py")
+_browser = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = _browser
+_spec.loader.exec_module(_browser)
+browser_page = _browser.browser_page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """One Chromium for a module: playwright stands only one of its kind at a time, and other folders start theirs."""
+    program = _browser.chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=_browser.ARGUMENTS)
+        yield started
+        started.close()
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run make in a copy of the repository, with this interpreter's environment in place of one of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GBM_"))}
+    command = ["make", "SETUP=", f"BIN={Path(sys.executable).parent}", *arguments]
+    return subprocess.run(command, cwd=folder, env=inherited, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory) -> Path:
+    """A copy of the repository in which the book has been made. A test that changes something takes ``changeable``."""
+    folder = tmp_path_factory.mktemp("book") / "study"
+    folder.mkdir()
+    for source in map(ROOT.joinpath, SOURCES):
+        if source.is_dir():
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
+        else:
+            shutil.copy2(source, folder)
+    done = make(folder, "book", SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def changeable(repository, tmp_path) -> Path:
+    """A copy of that copy, executed notebooks and pages included, to break."""
+    return shutil.copytree(repository, tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def pages(repository) -> Path:
+    """The folder of the rendered pages."""
+    return repository / "_build" / "html"

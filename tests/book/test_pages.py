@@ -1,0 +1,138 @@
+"""The rendered book in a real browser, from the disk, as a reader on a desktop and on a phone meets it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+CHAPTERS = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+WIDTHS = {"desktop": 1280, "phone": 390}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def opened(browser_page, pages):
+    """Opens a page by its name in the table of contents and waits until what it draws is drawn."""
+
+    def opened(name: str, **context):
+        page = browser_page.open(pages / f"{name}.html", **context)
+        page.wait_for_load_state("networkidle")
+        page.evaluate("window.MathJax?.startup?.promise")
+        if page.locator(".gbm-viewer").count():
+            page.wait_for_selector(".gbm-viewer[data-ready]")
+        for figure in page.locator(".gbm-figure").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator(".main-svg").first.wait_for()
+        return page
+
+    return opened
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_page_draws_itself_and_fits(opened, chapter, width):
+    """The fixture adds: no error on the console, no request to anywhere."""
+    page = opened(chapter, width=WIDTHS[width])
+    assert page.locator("article h1").count() == 1
+    excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert excess <= 0, f"{chapter} is {excess} pixels wider than the {width}"
+
+    formulae = page.locator("article .math")
+    untypeset = formulae.evaluate_all("all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.outerHTML)")
+    assert untypeset == []
+    assert page.locator("mjx-merror").count() == 0
+
+    # Docutils puts the file's name where nobody gave a description.
+    missing = page.locator("article img").evaluate_all(
+        "all => all.filter(e => !e.alt.trim() || /[.](png|svg|jpe?g|webp)$/.test(e.alt)).map(e => e.alt || e.src)"
+    )
+    assert missing == [], (
+        f"images without a description: set mystnb.image.alt in the metadata of their cells ({missing})"
+    )
+
+    empty = page.locator(".gbm-figure").evaluate_all(
+        "all => all.filter(e => !e.querySelector('.trace, .points')).length"
+    )
+    assert empty == 0
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("chapter", [name for name in CHAPTERS if name.startswith("book/runs/")])
+def test_every_viewer_draws_and_answers_to_its_sliders(opened, chapter, width):
+    page = opened(chapter, width=WIDTHS[width])
+    for viewer in page.locator(".gbm-viewer").all():
+        for plane in viewer.locator(".gbm-plane").all():
+            picture = plane.locator("canvas")
+            before = picture.evaluate("c => c.toDataURL()")
+            shades = picture.evaluate(
+                "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
+            )
+            assert shades > 20, "an empty picture"
+            slider = plane.locator("input[type=range]")
+            slider.evaluate(
+                """(e) => {
+                    const [low, high, now] = [Number(e.min), Number(e.max), Number(e.value)];
+                    e.value = now + (now - low > high - now ? -1 : 1) * Math.max(1, Math.round((high - low) / 4));
+                    e.dispatchEvent(new Event("input", { bubbles: true }));
+                }"""
+            )
+            page.wait_for_function(
+                "([canvas, before]) => canvas.toDataURL() !== before", arg=[picture.element_handle(), before]
+            )
+
+
+def test_the_result_pages_have_figures_and_viewers(pages):
+    baseline = (pages / "book/runs/02_baseline_vnet.html").read_text()
+    data = (pages / "book/runs/01_the_data.html").read_text()
+    assert 'class="gbm-viewer' in baseline
+    assert 'class="gbm-viewer' in data
+    assert 'class="gbm-figure' in baseline
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_wide_tables_scroll_by_themselves(opened, width):
+    page = opened("book/runs/01_the_data", width=WIDTHS[width])
+    outside = page.locator("article table").evaluate_all(
+        """all => all.filter((table) => {
+            if (table.getBoundingClientRect().right <= innerWidth) return false;
+            for (let e = table.parentElement; e; e = e.parentElement)
+                if (["auto", "scroll"].includes(getComputedStyle(e).overflowX)) return false;
+            return true;
+        }).length"""
+    )
+    assert outside == 0
+
+
+def test_the_search_works_offline(opened, browser_page, pages):
+    page = opened("book/intro")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("oedema")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=oedema")
+    page.wait_for_selector("#search-results li a")
+    titles = page.locator("#search-results li a").all_inner_texts()
+    assert "About this study" in titles
+    page.get_by_role("link", name="About this study").last.click()
+    page.wait_for_url("**/book/intro.html*")
+
+
+def test_light_and_dark_both_have_readable_text(opened):
+    for scheme, dark in (("light", False), ("dark", True)):
+        page = opened("book/intro", color_scheme=scheme)
+        ink, paper = page.evaluate(
+            """() => ["color", "backgroundColor"].map((name) => {
+                const [r, g, b] = getComputedStyle(document.body)[name].match(/[0-9.]+/g).map(Number);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            })"""
+        )
+        assert (ink > paper) == dark
+        assert abs(ink - paper) > 120
+
+
+def test_the_front_door_leads_to_the_first_chapter(browser_page, pages):
+    page = browser_page.open(pages / "index.html")
+    page.wait_for_url("**/book/intro.html")
+    assert page.locator("article h1").inner_text().startswith("About this study")
