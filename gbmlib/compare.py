@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from gbmlib.records import Record
+from gbmlib.cohorts import Cohort
+from gbmlib.metrics import NAMES
+from gbmlib.records import HELD_OUT, Record
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def cases_of(records: Iterable[Record]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def held_out(records: Iterable[Record], split: str = "held out") -> pd.DataFrame:
-    """Mean and interval of every metric in every region over the held-out cases: columns metric, rows region.
+def held_out(records: Iterable[Record], split: str = HELD_OUT) -> pd.DataFrame:
+    """Mean and interval of every metric in every region over the held-out cases, and their number; a row a region.
 
     A case that several runs hold out (seeds) counts once, with its mean. ``split`` may be ``"train"`` or the name of
     another cohort that the runs were measured on.
@@ -68,7 +70,8 @@ def held_out(records: Iterable[Record], split: str = "held out") -> pd.DataFrame
         raise ValueError(f"no run was measured on {split!r}")
     by_case = cases.groupby(["region", "metric", "case"], sort=False).value.mean()
     table = by_case.groupby(["region", "metric"], sort=False).agg(lambda values: str(mean_interval(values)))
-    return table.unstack("metric")[["dice", "precision", "recall", "accuracy"]].loc[cases.region.unique()]
+    table = table.unstack("metric")[list(NAMES)].loc[cases.region.unique()].rename_axis(columns=None)
+    return table.assign(cases=by_case.xs("dice", level="metric").groupby("region").size())
 
 
 def over_epochs(records: Sequence[Record], every: int = 10) -> pd.DataFrame:
@@ -85,11 +88,15 @@ def over_epochs(records: Sequence[Record], every: int = 10) -> pd.DataFrame:
     return mean.loc[rows].rename(columns=names)
 
 
-def made(records: Sequence[Record]) -> pd.DataFrame:
-    """Where the records come from: a line a run, with its minutes, machine, and what makes it stale, if anything."""
+def made(records: Sequence[Record], cohort: Cohort | None = None) -> pd.DataFrame:
+    """Where the records come from: a line a run, with its minutes, machine, and what makes it stale, if anything.
+
+    With the cohort at hand, a record that was made from other data of the same name shows as stale.
+    """
     rows = []
     for record in records:
         of, by = record.experiment, record.provenance
+        fingerprint = cohort.fingerprint if cohort is not None and cohort.name == of.cohort else None
         rows.append(
             {
                 "run": record.id,
@@ -102,7 +109,7 @@ def made(records: Sequence[Record]) -> pd.DataFrame:
                 "peak memory (MB)": by["peak_memory_mb"],
                 "torch": by["packages"]["torch"],
                 "commit": by["commit"],
-                "stale": "; ".join(record.stale()) or "no",
+                "stale": "; ".join(record.stale(fingerprint)) or "no",
             }
         )
     return pd.DataFrame(rows).set_index("run")
@@ -110,6 +117,6 @@ def made(records: Sequence[Record]) -> pd.DataFrame:
 
 def typical_case(record: Record) -> str:
     """The held-out case whose Dice of the first region is the (lower) median: neither the best nor the worst."""
-    cases = record.cases[(record.cases.split == "held out") & (record.cases.metric == "dice")]
+    cases = record.cases[(record.cases.split == HELD_OUT) & (record.cases.metric == "dice")]
     first = cases[cases.region == cases.region.iloc[0]].sort_values("value")
     return first.case.iloc[(len(first) - 1) // 2]

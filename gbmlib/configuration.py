@@ -21,6 +21,11 @@ def _three(value: Any) -> Any:
     return (value,) * 3 if isinstance(value, int | float) else value
 
 
+def _as_json(value: Any) -> Any:
+    """The value as it comes back from a file: tuples are lists."""
+    return json.loads(json.dumps(value, default=str))
+
+
 Spacing = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], BeforeValidator(_three)]
 Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_three)]
 
@@ -76,6 +81,17 @@ class Experiment(BaseModel):
     patience: PositiveInt | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_options(cls, given: Any) -> Any:
+        """Options as JSON has them, without those at their default: what means the same has one name."""
+        if not isinstance(given, dict) or given.get("model") not in models.MODELS or not given.get("options"):
+            return given
+        defaults = models.options_of(given["model"])
+        plain = {name: _as_json(value) for name, value in given["options"].items()}
+        kept = {n: v for n, v in plain.items() if n not in defaults or v != _as_json(defaults[n])}
+        return {**given, "options": kept}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:

@@ -15,7 +15,7 @@ from gbmlib import preprocess
 from gbmlib.cohorts import Case
 from gbmlib.compare import cases_of
 from gbmlib.display import show
-from gbmlib.records import Record
+from gbmlib.records import HELD_OUT, TRAIN, Record
 
 #: Okabe and Ito's colours, as in the viewer.
 REGIONS = {"WT": "#0072B2", "TC": "#E69F00", "ET": "#D55E00"}
@@ -93,7 +93,8 @@ def curves(records: Sequence[Record], description: str = "") -> Any:
     for column, metric in enumerate(("dice", "loss"), 1):
         for part, name, colour in (("train", "training", TRAINING), ("val", "validation", VALIDATION)):
             runs = [record.history.set_index("epoch")[f"{part}_{metric}"] for record in records]
-            mean = pd.concat(runs, axis=1).mean(axis=1)
+            # Where folds stopped early, the mean ends with the shortest: a mean over fewer would jump.
+            mean = pd.concat(runs, axis=1).dropna().mean(axis=1)
             for run, record in zip(runs, records, strict=True):
                 if len(runs) > 1:
                     fold = f"{name}, fold {record.experiment.fold}, seed {record.experiment.seed}"
@@ -114,7 +115,7 @@ def per_case(records: Sequence[Record], metric: str = "dice", description: str =
     cases = cases.groupby(["split", "region", "case"], sort=False).value.mean().reset_index()
     figure = go.Figure()
     for region, colour in colour_of(cases.region.unique()).items():
-        for part, symbol in (("train", "circle-open"), ("held out", "circle")):
+        for part, symbol in ((TRAIN, "circle-open"), (HELD_OUT, "circle")):
             of = cases[(cases.region == region) & (cases.split == part)]
             figure.add_trace(
                 go.Box(

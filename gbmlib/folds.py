@@ -13,19 +13,18 @@ SPLIT_SEED = 12345
 
 
 def split(cases: Iterable[Case], folds: int, fold: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Case ids to train on and to validate on in one fold of a cross-validation over patients.
+    """Case ids to train on and to validate on in one fold of a cross-validation over the patients of labelled cases.
 
     Patients are sorted and shuffled with a fixed seed into ``folds`` parts, so the split depends on the patients alone.
 
     Raises:
-        CaseError: fewer than two folds, no such fold, a case without a label, or fewer patients than folds.
+        CaseError: fewer than two folds, no such fold, no labelled case, or fewer patients than folds.
     """
-    cases = list(cases)
-    unlabelled = [case.id for case in cases if not case.has_label]
+    cases = [case for case in cases if case.has_label]
     patients = sorted({case.patient for case in cases})
     faults = []
-    if unlabelled:
-        faults.append(f"{len(unlabelled)} cases have no label, such as {unlabelled[:3]}; leave them out")
+    if not cases:
+        faults.append("none of its cases has a label")
     if folds < 2 or folds > len(patients):
         faults.append(f"{folds} folds of {len(patients)} patients; use 2 to {len(patients)}")
     if not 0 <= fold < folds:

@@ -8,8 +8,10 @@ which refuses a misspelt name as well as an impossible value, whoever set it.
 from __future__ import annotations
 
 import difflib
+import os
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
@@ -17,6 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloa
 from gbmlib.configuration import Size, Spacing
 from gbmlib.experiments.study import PROFILES
 from gbmlib.regions import SCHEMES
+
+_CHECKED = "_parameters_checked"
 
 
 class ParameterError(ValueError):
@@ -57,6 +61,9 @@ class Vocabulary(BaseModel):
 def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNamespace:
     """Validate a notebook's parameters; call it with ``globals()`` in the cell after them.
 
+    It also makes the repository's root the working directory, wherever the notebook lies, so that relative paths mean
+    the same in JupyterLab, under papermill and in the book.
+
     Args:
         given: the notebook's globals; what IPython put there, modules and names with an underscore do not count.
         allowed: the parameters that this chapter has.
@@ -69,13 +76,16 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
     """
     named = {name: value for name, value in given.items() if _is_parameter(name, value)}
     faults = []
-    for name in sorted(set(named) - set(allowed)):
+    # Run again in the same kernel, the notebook's own variables are there too; misspelt ones were told the first time.
+    strange = set() if _CHECKED in given else set(named) - set(allowed)
+    for name in sorted(strange):
         near = difflib.get_close_matches(name, allowed, 1)
         faults.append(f"{name}: this chapter has no such parameter" + (f"; did you mean {near[0]}?" if near else ""))
     known = {name: value for name, value in named.items() if name in allowed}
     for name in ("spacing", "patch_size"):
         if isinstance(known.get(name), str):
-            known[name] = tuple(known[name].split(","))
+            parts = tuple(known[name].split(","))
+            known[name] = parts if len(parts) > 1 else parts * 3
     try:
         values = Vocabulary(**known)
     except ValidationError as error:
@@ -83,7 +93,19 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
     if faults:
         offer = "\n".join(f"  {name}: {_described(name)}" for name in allowed)
         raise ParameterError("\n".join(["", *faults, "The parameters of this chapter are:", offer]))
+    if isinstance(given, dict):
+        given[_CHECKED] = True
+    _go_to_root()
     return types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
+
+
+def _go_to_root() -> None:
+    """Leave ``notebooks/`` and the like for the folder of the checkout, if the working directory is in one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").exists() and (folder / "gbmlib").is_dir():
+            os.chdir(folder)
+            return
 
 
 def _described(name: str) -> str:

@@ -127,7 +127,7 @@ def resample_to(volume: np.ndarray, shape: Sequence[int], order: int | str = 3) 
     if order not in (0, 1, 3, "area"):
         raise ValueError(f"order {order!r}: unknown; use 0, 1, 3 or 'area'")
     if tuple(volume.shape[1:]) == tuple(shape):
-        return volume.copy()
+        return volume.copy() if order == 0 else volume.astype(np.float32)
     if order == 0:
         picks = [_nearest(old, new) for old, new in zip(volume.shape[1:], shape, strict=True)]
         return volume[:, picks[0][:, None, None], picks[1][:, None], picks[2]]

@@ -22,7 +22,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {
         "gbmlib": gbmlib.__version__,
         "numerics": gbmlib.NUMERICS,
-        "commit": _commit(),
+        "commit": COMMIT,
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
@@ -69,3 +69,7 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
+
+
+#: Read when the library is loaded: it is the code of that moment that computes, whatever is committed later.
+COMMIT = _commit()

@@ -28,6 +28,10 @@ from filelock import FileLock
 import gbmlib
 from gbmlib.configuration import Experiment
 
+#: What ``cases.csv`` calls the cases of the cohort that a run trained on and those it did not; the cases of another
+#: cohort go by that cohort's name.
+TRAIN, HELD_OUT = "train", "held out"
+WEIGHTS = "weights.safetensors"
 FILES = ("config.json", "history.csv", "cases.csv", "provenance.json")
 
 
@@ -64,7 +68,9 @@ class Record:
     @cached_property
     def cases(self) -> pd.DataFrame:
         """Columns case, split (train, held out), region, metric, value."""
-        return pd.read_csv(self.path / "cases.csv")
+        # Names of cases may be digits alone, and a region may be called NA: text is read as text.
+        names = dict.fromkeys(("case", "split", "region", "metric"), str)
+        return pd.read_csv(self.path / "cases.csv", dtype=names, keep_default_na=False, na_values={"value": ["nan"]})
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -74,7 +80,7 @@ class Record:
     @property
     def weights(self) -> Path | None:
         """The trained weights, where this machine has them."""
-        path = self.path / "weights.safetensors"
+        path = self.path / WEIGHTS
         return path if path.exists() else None
 
     def prediction(self, case_id: str) -> Path | None:
@@ -127,7 +133,7 @@ class Store:
         found: dict[str, Record] = {}
         for folder in (self.path, *self.published):
             for path in sorted(folder.glob("*/provenance.json")):
-                if not path.parent.name.endswith(".unfinished"):
+                if not path.parent.name.startswith(".") and not path.parent.name.endswith(".unfinished"):
                     found.setdefault(path.parent.name, Record(path.parent, published=folder != self.path))
         return list(found.values())
 
@@ -168,10 +174,11 @@ class Store:
         unfinished.mkdir()
         for name in FILES:
             shutil.copyfile(record.path / name, unfinished / name)
-        final = folder / record.id
+        final, old = folder / record.id, folder / f".{record.id}.{os.getpid()}.old"
         if final.exists():
-            shutil.rmtree(final)
+            final.replace(old)
         unfinished.replace(final)
+        shutil.rmtree(old, ignore_errors=True)
         return Record(final, published=True)
 
 
@@ -179,8 +186,8 @@ def _verify(record: Record, experiment: Experiment) -> None:
     missing = [name for name in FILES if not (record.path / name).exists()]
     if missing:
         raise RecordError(f"record {record.path} lacks {missing}; move the folder away to run it again")
-    if record.experiment != experiment:
-        theirs, ours = record.experiment.model_dump(), experiment.model_dump()
+    theirs, ours = (of.model_dump(mode="json") for of in (record.experiment, experiment))
+    if theirs != ours:
         differ = {name: (theirs[name], ours[name]) for name in ours if theirs[name] != ours[name]}
         raise RecordError(f"record {record.path} holds another configuration (there, asked): {differ}; move it away")
 

@@ -31,10 +31,13 @@ def members(scheme: str, labels: Mapping[int, str] | Sequence[int] = (1, 2, 3)) 
         labels: the cohort's label values, with their names where it is a mapping.
 
     Raises:
-        ValueError: an unknown scheme, or nested regions asked of labels that are not the three of a glioma.
+        ValueError: an unknown scheme, nested regions asked of labels that are not the three of a glioma, or two labels
+            of one name.
     """
     if scheme == "labels":
         names = labels if isinstance(labels, Mapping) else {value: f"label {value}" for value in labels}
+        if len(set(names.values())) < len(names):
+            raise ValueError(f"two labels share a name, so their channels could not be told apart: {dict(names)}")
         return {str(names[value]): (value,) for value in sorted(names)}
     if scheme != "brats":
         raise ValueError(f"regions {scheme!r}: unknown; use one of {SCHEMES}")

@@ -20,7 +20,7 @@ def save(path: Path, tree: Any) -> None:
     plain = _take_out(tree, tensors, "")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(tensors, unfinished, metadata={"tree": json.dumps(plain)})
-    with open(unfinished, "rb") as file:
+    with open(unfinished, "r+b") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
 
@@ -33,7 +33,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> Any:
 
 def _take_out(tree: Any, tensors: dict[str, torch.Tensor], where: str) -> Any:
     if isinstance(tree, torch.Tensor):
-        tensors[where] = tree.detach().contiguous().clone() if tree.is_cuda else tree.detach().contiguous()
+        tensors[where] = tree.detach().contiguous()
         return {_MARK: where}
     if isinstance(tree, dict):
         # JSON knows text keys alone; an optimiser numbers its parameters.
@@ -46,7 +46,8 @@ def _take_out(tree: Any, tensors: dict[str, torch.Tensor], where: str) -> Any:
 def _put_back(plain: Any, file: Any) -> Any:
     if isinstance(plain, dict):
         if _MARK in plain:
-            return file.get_tensor(plain[_MARK])
+            # A copy of its own: otherwise the tensor stays mapped to a file that the next save replaces.
+            return file.get_tensor(plain[_MARK]).clone()
         return {key: _put_back(value, file) for key, value in plain["items"]}
     if isinstance(plain, list):
         return [_put_back(value, file) for value in plain]

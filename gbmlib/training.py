@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from gbmlib.inference import sliding_window
 from gbmlib.losses import LOSSES
 from gbmlib.schedules import learning_rate
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, LAST_GOOD = "checkpoint.safetensors", "last_good.safetensors"
+_REMEDY = "A smaller learning_rate, a warmup, or float32 in place of bfloat16 usually mends it"
 
 
 class TrainingError(RuntimeError):
@@ -56,6 +57,7 @@ def train(
     device: torch.device,
     checkpoint_seconds: float = 60,
     progress: bool = True,
+    origin: Mapping[str, Any] | None = None,
 ) -> State:
     """Train the network of a configuration, or go on from the checkpoint in ``folder``.
 
@@ -66,14 +68,17 @@ def train(
     Args:
         regions: names of the target's channels.
         checkpoint_seconds: a checkpoint is written at the end of an epoch, at most this often, and at the last one.
+        origin: what else decides a result, such as the fingerprint of the data and the version of the numerics; a
+            checkpoint of another origin is not continued, and training begins anew.
 
     Raises:
-        TrainingError: the loss or a gradient is not finite, or the checkpoint belongs to another configuration.
+        TrainingError: the loss or a gradient is not finite.
     """
     state = _start(experiment, len(regions), device)
     checkpoint = folder / CHECKPOINT
+    origin = {"configuration": experiment.canonical, "device": device.type, **(origin or {})}
     if checkpoint.exists():
-        _resume(state, checkpoint, experiment, device)
+        _resume(state, checkpoint, origin, device)
     steps = -(-len(training) * experiment.crops // experiment.batch_size)
     done = len(state.history)
     saved = time.monotonic()
@@ -84,12 +89,19 @@ def train(
                 break
             started = time.monotonic()
             row = {"epoch": epoch, "learning_rate": _set_rate(state.optimiser, experiment, epoch)}
+            # A forward pass that goes wrong has already changed the running statistics of a batch norm.
+            statistics = {name: value.clone() for name, value in state.network.named_buffers()}
             try:
                 row |= _epoch(state, experiment, training, epoch, bar)
-            except TrainingError:
-                tensors.save(folder / "last_good.safetensors", state.network.state_dict())
-                raise
+            except TrainingError as error:
+                tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
+                raise TrainingError(f"{error}. The weights before this step are kept in {folder / LAST_GOOD}") from None
             row |= validate(state.network, experiment, validation, regions)
+            if not np.isfinite(row["val_loss"]):
+                raise TrainingError(
+                    f"epoch {epoch}: the validation loss is {row['val_loss']}, so the epoch's last step has spoilt the "
+                    f"weights. {_REMEDY}. The last good state, if there is one yet, is in {checkpoint}"
+                )
             state.history.append(row)
             state.seconds.append(time.monotonic() - started)
             bar.set_postfix(
@@ -97,7 +109,7 @@ def train(
             )
             last = epoch + 1 == experiment.epochs or _stopped_early(state.history, experiment.patience)
             if last or time.monotonic() - saved >= checkpoint_seconds:
-                _save(state, checkpoint, experiment)
+                _save(state, checkpoint, origin)
                 saved = time.monotonic()
     return state
 
@@ -185,9 +197,8 @@ def _diagnosis(state: State, epoch: int, cases: list[str], loss: float, gradient
     rate = state.optimiser.param_groups[0]["lr"]
     return (
         f"epoch {epoch}, patch of {', '.join(cases)}: the loss is {loss:g} and the gradient's norm {gradient:g}, at a "
-        f"learning rate of {rate:g}. A smaller learning_rate, a warmup, or float32 in place of bfloat16 usually mends "
-        "it; the other cause is non-finite voxels in the case (gbmlib.cohorts.check finds them). The weights before "
-        "this step are kept in last_good.safetensors"
+        f"learning rate of {rate:g}. {_REMEDY}; the other cause is non-finite voxels in the case "
+        "(gbmlib.cohorts.check finds them)"
     )
 
 
@@ -227,9 +238,9 @@ def _stopped_early(history: list[dict[str, float]], patience: int | None) -> boo
     return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
-def _save(state: State, path: Path, experiment: Experiment) -> None:
+def _save(state: State, path: Path, origin: Mapping[str, Any]) -> None:
     content: dict[str, Any] = {
-        "configuration": experiment.canonical,
+        "origin": dict(origin),
         "network": state.network.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "generator": state.generator.get_state(),
@@ -241,10 +252,12 @@ def _save(state: State, path: Path, experiment: Experiment) -> None:
     tensors.save(path, content)
 
 
-def _resume(state: State, path: Path, experiment: Experiment, device: torch.device) -> None:
+def _resume(state: State, path: Path, origin: Mapping[str, Any], device: torch.device) -> None:
     content = tensors.load(path)
-    if content["configuration"] != experiment.canonical:
-        raise TrainingError(f"{path} is the checkpoint of another configuration; move its folder away")
+    differ = {name for name, value in origin.items() if content["origin"].get(name) != value}
+    if differ:
+        tqdm.write(f"{path} was made with another {', '.join(sorted(differ))}; training begins anew")
+        return
     state.network.load_state_dict(content["network"])
     state.optimiser.load_state_dict(content["optimiser"])
     state.generator.set_state(content["generator"])

@@ -36,5 +36,12 @@ def test_it_is_nnunets_split_and_independent_of_order():
 
 
 def test_refusals_are_told_together():
-    with pytest.raises(CaseError, match=r"no label.*5 folds of 2 patients; use 2 to 2.*fold 7 of 5"):
-        split(cases({"a": 1, "b": 1}, labelled=False), 5, 7)
+    with pytest.raises(CaseError, match=r"5 folds of 2 patients; use 2 to 2.*fold 7 of 5"):
+        split(cases({"a": 1, "b": 1}), 5, 7)
+    with pytest.raises(CaseError, match="none of its cases has a label"):
+        split(cases({"a": 1, "b": 1}, labelled=False), 2, 0)
+
+
+def test_cases_without_a_label_are_passed_over():
+    labelled = cases({"a": 1, "b": 1, "c": 1})
+    assert split([*labelled, *cases({"d": 2}, labelled=False)], 3, 1) == split(labelled, 3, 1)

@@ -24,7 +24,7 @@ class Cohort:
         convention: one sentence that says which label convention was recognised and how it was converted.
         select: makes the same case with other channels; given by the reader.
         digest: computes the digest of the data; given by the reader.
-        modality_kinds: ``"MR"`` or ``"CT"`` for each channel (CT is normalised over the whole set).
+        modality_kinds: ``"MR"`` or ``"CT"`` for each channel.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
@@ -13,18 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from filelock import Timeout
 from tqdm import tqdm
 
+import gbmlib
 from gbmlib import metrics, models, preprocess, provenance, regions, tensors, training
 from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort, place_of
 from gbmlib.configuration import Experiment
 from gbmlib.folds import split
 from gbmlib.memory import keep_freed_memory
-from gbmlib.records import Record, Store
+from gbmlib.records import HELD_OUT, TRAIN, WEIGHTS, Record, Store
 
-WEIGHTS = "weights.safetensors"
-#: What ``cases.csv`` calls the cases that a run did not train on; those of another cohort go by that cohort's name.
-HELD_OUT = "held out"
+#: Seeds and the number of threads belong to the whole process, so a process computes one run at a time.
+_one_at_a_time = threading.Lock()
 
 
 def run(
@@ -39,7 +41,9 @@ def run(
 
     Args:
         executor: any ``concurrent.futures`` executor runs the missing ones side by side; here, one after another, by
-            default. Its workers need the store's folder and the data under the same paths.
+            default. Its workers need the store's folder and the data under the same paths. Threads of one process take
+            turns; a process pool needs ``mp_context=multiprocessing.get_context("spawn")``, since a forked copy of a
+            process whose torch has computed hangs.
         device: ``"cpu"``, ``"cuda"``, …; by default the graphics card if there is one.
         progress: show a progress bar for each run.
         checkpoint_seconds: the least time between checkpoints, from which an interrupted run continues.
@@ -47,18 +51,22 @@ def run(
     Raises:
         CaseError: the data of a cohort is not known here, or lacks what the configuration asks of it.
         TrainingError: a run could not be completed; those that were stay in the store.
+        ValueError: a process pool that forks.
     """
     experiments = list(experiments)
     missing = list({e.id: e for e in experiments if store.get(e) is None}.values())
+    tasks = [(e, store, {name: place_of(name) for name in _named(e)}, device) for e in missing]
     if executor is None:
-        for number, experiment in enumerate(missing, 1):
+        for number, task in enumerate(tasks, 1):
             if progress:
-                tqdm.write(f"run {number} of {len(missing)}: {experiment.id} (fold {experiment.fold})")
-            run_one(experiment, store, _places(experiment), device, progress, checkpoint_seconds)
+                tqdm.write(f"run {number} of {len(tasks)}: {task[0].id} (fold {task[0].fold})")
+            run_one(*task, progress, checkpoint_seconds)
     else:
-        tasks = [executor.submit(run_one, e, store, _places(e), device, False, checkpoint_seconds) for e in missing]
-        for task in tasks:
-            task.result()
+        context = getattr(executor, "_mp_context", None)
+        if context is not None and context.get_start_method() == "fork":
+            raise ValueError('this pool forks; make it with mp_context=multiprocessing.get_context("spawn")')
+        for result in [executor.submit(run_one, *task, False, checkpoint_seconds) for task in tasks]:
+            result.result()
     return [store.get(experiment) for experiment in experiments]
 
 
@@ -74,20 +82,35 @@ def run_one(
 
     ``places`` says where each cohort that the configuration names lies here (:func:`gbmlib.cohorts.place_of`).
     """
-    with store.lock(experiment):
-        record = store.get(experiment)
-        if record is None:
-            cohort, *others = (_open(name, places[name], experiment) for name in _named(experiment))
-            record = _run(experiment, store, cohort, others, _device(device), progress, checkpoint_seconds)
-        return record
+    lock = store.lock(experiment)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tqdm.write(f"{experiment.id} is being run by another process; waiting for it")
+        lock.acquire()
+    with _one_at_a_time:
+        try:
+            record = store.get(experiment)
+            if record is None:
+                cohort, *others = (_open(name, places[name], experiment) for name in _named(experiment))
+                record = _run(experiment, store, cohort, others, _device(device), progress, checkpoint_seconds)
+            return record
+        finally:
+            lock.release()
 
 
-def prepare(experiment: Experiment, cohort: Cohort, case_id: str, device: torch.device) -> tuple[training.Sample, Any]:
-    """A case as the network of a configuration sees it, and what the way back to native space needs."""
-    prepared = preprocess.prepare(cohort[case_id], experiment.spacing, experiment.resampling)
-    target = regions.to_channels(prepared.label, experiment.regions, cohort.labels)
-    sample = training.Sample(case_id, torch.from_numpy(prepared.images).to(device), torch.from_numpy(target).to(device))
-    return sample, prepared
+def prepare(experiment: Experiment, case: Case) -> preprocess.Prepared:
+    """A case on the grid that the network of a configuration works on.
+
+    Raises:
+        CaseError: the case has other channels than the configuration, or has them in another order.
+    """
+    if tuple(case.modalities) != experiment.modalities:
+        raise CaseError(
+            f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
+            "cohort with these modalities"
+        )
+    return preprocess.prepare(case, experiment.spacing, experiment.resampling)
 
 
 def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
@@ -106,74 +129,25 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
 
 
 def segment(
-    network: torch.nn.Module, experiment: Experiment, cohort: Cohort, case: Case, path: str | Path | None = None
+    network: torch.nn.Module,
+    experiment: Experiment,
+    cohort: Cohort,
+    case: Case,
+    path: str | Path | None = None,
+    prepared: preprocess.Prepared | None = None,
 ) -> np.ndarray:
-    """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``."""
+    """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``.
+
+    ``prepared`` spares preparing the case again where that was done.
+    """
     device = next(network.parameters()).device
-    prepared = preprocess.prepare(case, experiment.spacing, experiment.resampling)
+    prepared = prepared or prepare(experiment, case)
     probabilities = training.predict(network, torch.from_numpy(prepared.images).to(device), experiment)
     native = preprocess.restore(probabilities.cpu().numpy(), prepared)
     label_map = regions.to_labels(native, experiment.regions, cohort.labels)
     if path is not None:
         case.write(path, label_map)
     return label_map
-
-
-def _run(
-    experiment: Experiment,
-    store: Store,
-    cohort: Cohort,
-    others: list[Cohort],
-    device: torch.device,
-    progress: bool,
-    checkpoint_seconds: float,
-) -> Record:
-    keep_freed_memory()
-    # The commit and the versions are those of the code that computes, so they are read before it does.
-    made = provenance.describe(device)
-    began, started = datetime.now(UTC), time.monotonic()
-    folder = store.unfinished(experiment)
-    held_in, held_out = split(cohort, experiment.folds, experiment.fold)
-    names = list(regions.members(experiment.regions, cohort.labels))
-    with training.cpu_threads(experiment.threads):
-        shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
-        samples = {case_id: prepare(experiment, cohort, case_id, device)[0] for case_id in shown}
-        state = training.train(
-            experiment,
-            [samples[case_id] for case_id in held_in],
-            [samples[case_id] for case_id in held_out],
-            names,
-            folder,
-            device,
-            checkpoint_seconds,
-            progress,
-        )
-        trained = time.monotonic()
-        parts = [(cohort, case_id, "train") for case_id in held_in]
-        parts += [(cohort, case_id, HELD_OUT) for case_id in held_out]
-        parts += [(other, case.id, other.name) for other in others for case in other if case.has_label]
-        rows = []
-        for of, case_id, part in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
-            path = folder / "predictions" / f"{case_id}.nii.gz" if part == HELD_OUT else None
-            label_map = segment(state.network, experiment, of, of[case_id], path)
-            rows += measure(label_map, of[case_id].label(), experiment.regions, of, case_id, part)
-    tensors.save(folder / WEIGHTS, state.network.state_dict())
-    made |= {
-        "began": began.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - started, 1),
-        "training_seconds": round(sum(state.seconds), 1),
-        "measuring_seconds": round(time.monotonic() - trained, 1),
-        "epoch_seconds": [round(value, 2) for value in state.seconds],
-        "peak_memory_mb": provenance.peak_memory_mb(device),
-        "parameters": models.parameters(state.network),
-        "fingerprint": cohort.fingerprint,
-        "convention": cohort.convention,
-        "cases": len(cohort),
-        "elsewhere": {other.name: other.fingerprint for other in others},
-    }
-    record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
-    (record.path / training.CHECKPOINT).unlink(missing_ok=True)
-    return record
 
 
 def measure(
@@ -188,19 +162,108 @@ def measure(
     return rows
 
 
+def _run(
+    experiment: Experiment,
+    store: Store,
+    cohort: Cohort,
+    others: list[Cohort],
+    device: torch.device,
+    progress: bool,
+    checkpoint_seconds: float,
+) -> Record:
+    keep_freed_memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
+    folder = store.unfinished(experiment)
+    for left in (*folder.glob(".*"), folder / training.LAST_GOOD):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    made = provenance.describe(device) | {
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": cohort.fingerprint,
+        "convention": cohort.convention,
+        "cases": len(cohort),
+        "elsewhere": {other.name: other.fingerprint for other in others},
+    }
+    held_in, held_out = split(cohort, experiment.folds, experiment.fold)
+    names = list(regions.members(experiment.regions, cohort.labels))
+    for other in others:
+        if list(regions.members(experiment.regions, other.labels)) != names:
+            raise CaseError(f"cohort {other.name} has other regions than {cohort.name}, so it cannot be measured alike")
+    clock = _Clock()
+    with training.cpu_threads(experiment.threads):
+        shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
+        prepared = {case_id: prepare(experiment, cohort[case_id]) for case_id in shown}
+        samples = {case_id: _sample(experiment, cohort, of, device) for case_id, of in prepared.items()}
+        made["preparing_seconds"] = clock.lap()
+        state = training.train(
+            experiment,
+            [samples[case_id] for case_id in held_in],
+            [samples[case_id] for case_id in held_out],
+            names,
+            folder,
+            device,
+            checkpoint_seconds,
+            progress,
+            origin={"numerics": gbmlib.NUMERICS, "fingerprint": cohort.fingerprint, "torch": torch.__version__},
+        )
+        clock.lap()
+        parts = [(cohort, case_id, TRAIN) for case_id in held_in]
+        parts += [(cohort, case_id, HELD_OUT) for case_id in held_out]
+        parts += [(other, case.id, other.name) for other in others for case in other if case.has_label]
+        rows = []
+        for of, case_id, part in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
+            path = folder / "predictions" / f"{case_id}.nii.gz" if part == HELD_OUT else None
+            known = prepared[case_id] if of is cohort else None
+            label_map = segment(state.network, experiment, of, of[case_id], path, known)
+            rows += measure(label_map, of[case_id].label(), experiment.regions, of, case_id, part)
+    made["measuring_seconds"] = clock.lap()
+    tensors.save(folder / WEIGHTS, state.network.state_dict())
+    # Training time is that of every process that worked on the run, in case it was interrupted.
+    made["training_seconds"] = round(sum(state.seconds), 1)
+    made["seconds"] = round(sum(made[f"{part}_seconds"] for part in ("preparing", "training", "measuring")), 1)
+    made["epoch_seconds"] = [round(value, 2) for value in state.seconds]
+    made["peak_memory_mb"] = provenance.peak_memory_mb(device)
+    made["parameters"] = models.parameters(state.network)
+    record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
+    (record.path / training.CHECKPOINT).unlink(missing_ok=True)
+    return record
+
+
+class _Clock:
+    """Seconds since the last lap."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        lap, self._since = now - self._since, now
+        return round(lap, 1)
+
+
+def _sample(
+    experiment: Experiment, cohort: Cohort, prepared: preprocess.Prepared, device: torch.device
+) -> training.Sample:
+    """A prepared case as training takes it."""
+    target = regions.to_channels(prepared.label, experiment.regions, cohort.labels)
+    images, target = (torch.from_numpy(volume).to(device) for volume in (prepared.images, target))
+    return training.Sample(prepared.id, images, target)
+
+
 def _named(experiment: Experiment) -> tuple[str, ...]:
     return (experiment.cohort, *experiment.elsewhere)
-
-
-def _places(experiment: Experiment) -> dict[str, str]:
-    """Where the cohorts of a configuration lie, for a process that has not opened them."""
-    return {name: place_of(name) for name in _named(experiment)}
 
 
 def _open(name: str, place: str, experiment: Experiment) -> Cohort:
     cohort = open_cohort(place, experiment.modalities)
     if cohort.name != name:
         raise CaseError(f"the configuration asks for cohort {name!r}; what lies at its place is {cohort.name!r}")
+    if "CT" in cohort.modality_kinds:
+        raise CaseError(
+            f"cohort {name} is computed tomography, whose air is not zero and whose units mean something: cropping to "
+            "non-zero voxels and normalising case by case, as here, would spoil both"
+        )
     return cohort
 
 

@@ -151,7 +151,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_cause_and_keeps_the_weights(tm
 
     monkeypatch.setitem(training.LOSSES, "dice", breaks)
     store = Store(tmp_path)
-    with pytest.raises(training.TrainingError, match=r"epoch 0, patch of phantom-\S+: the loss is nan.*learning_rate"):
+    with pytest.raises(
+        training.TrainingError, match=r"epoch 0, patch of phantom-\S+: the loss is nan.*learning_rate.*last_good"
+    ):
         run([tiny()], store, progress=False)
     kept = training.tensors.load(store.unfinished(tiny()) / "last_good.safetensors")
     assert all(torch.isfinite(value).all() for value in kept.values())
@@ -170,7 +172,8 @@ def test_exclusive_labels_of_another_cohort(hippocampus_folder, tmp_path):
     assert len(cohort) == 260
     fields = {"cohort": cohort.name, "modalities": cohort.modalities, "regions": "labels", "spacing": 4}
     experiment = tiny(**fields, patch_size=16, epochs=1)
-    sample, prepared = runner.prepare(experiment, cohort, cohort.cases[0].id, torch.device("cpu"))
+    prepared = runner.prepare(experiment, cohort.cases[0])
+    sample = runner._sample(experiment, cohort, prepared, torch.device("cpu"))
     assert sample.target.shape == (2, *prepared.images.shape[1:])
 
 
