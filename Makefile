@@ -15,6 +15,7 @@ ARGS       =
 PARAMETERS =
 LABARGS    =
 TESTARGS   =
+export PARAMETERS
 
 NOTEBOOKS := $(sort $(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
 EXECUTED  := $(NOTEBOOKS:%=book/runs/%.ipynb)
@@ -80,7 +81,6 @@ endef
 
 # Executed copies are made anew when the notebook, the library, the published records or the parameters change.
 # The list changes with the contents, not with the dates of the files.
-book/runs/.inputs: export PARAMETERS := $(PARAMETERS)
 book/runs/.inputs: FORCE
 	@mkdir -p $(@D)
 	@{ echo "$$PARAMETERS"; \
