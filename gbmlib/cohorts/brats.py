@@ -9,6 +9,8 @@ Two families of file names, each in any folders below the root (``HGG``/``LGG``,
 
 The name of a cohort has its year where all ids begin alike: ``Brats17_``, ``Brats18_``, ``BraTS19_``, ``BraTS20_``,
 ``BraTS2021_``, ``BraTS-GLI-`` (2023); else it is plain ``brats``. Then follows the number of labelled cases.
+
+A cohort has the modalities that any of its cases has, and every case must have all of these.
 """
 
 from __future__ import annotations
@@ -88,14 +90,16 @@ def scan(path: str) -> Layout:
         raise _wrong_place(path, root, families)
     family = next(iter(families))
     _adopt(strays, files)
-    problems = [problem for case_id in sorted(files) for problem in _faults(case_id, files[case_id], family)]
+    # A hospital's own set may have two of the four throughout; what one case has, all must have.
+    modalities = tuple(name for name in MODALITIES if any(name in of_case for of_case in files.values()))
+    problems = [f for case_id in sorted(files) for f in _faults(case_id, files[case_id], family, modalities)]
     return Layout(
         kind="brats",
         root=root,
         family=_family_name(files),
         cases=tuple(_case(case_id, files[case_id]) for case_id in sorted(files)),
-        modalities=MODALITIES,
-        modality_kinds=("MR",) * len(MODALITIES),
+        modalities=modalities,
+        modality_kinds=("MR",) * len(modalities),
         problems=(*problems, *_nothing_in(hollow, files), *_mixture(root, files)),
         recognise=partial(recognise, family, tuple(files)),
     )
@@ -196,12 +200,12 @@ def _case(case_id: str, files: dict[str, list[Path]]) -> FileCase:
     return FileCase(case_id, patient_of(case_id), images, files["label"][0] if "label" in files else None)
 
 
-def _faults(case_id: str, files: dict[str, list[Path]], family: str) -> list[Problem]:
+def _faults(case_id: str, files: dict[str, list[Path]], family: str, modalities: tuple[str, ...]) -> list[Problem]:
     joint, names = FAMILIES[family]
     some = next(iter(files.values()))[0]
     problems = [_rivals(case_id, modality, paths) for modality, paths in files.items() if len(paths) > 1]
     for modality, name in zip(MODALITIES, names, strict=True):
-        if modality not in files:
+        if modality in modalities and modality not in files:
             expected = some.parent / f"{case_id}{joint}{name}.nii{'.gz' if some.suffix == '.gz' else ''}"
             remedy = "fetch the file, or take the case's other files out of the folder"
             problems.append(Problem(case_id, expected, "error", f"{modality} is missing", remedy))

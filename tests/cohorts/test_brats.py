@@ -9,7 +9,7 @@ import pytest
 from folders import NEW, OLD, label_of, noise, save
 
 from gbmlib import cohorts
-from gbmlib.cohorts import GLIOMA, CaseError, brats, layout, open_cohort
+from gbmlib.cohorts import GLIOMA, CaseError, brats, layout, open_cohort, phantom
 
 FOUR = ("flair", "t1", "t1ce", "t2")
 
@@ -317,3 +317,16 @@ def test_a_name_opens_once_its_place_is_known(tmp_path, brats_case, monkeypatch)
     assert cohorts.place_of("brats2021-3") == f"brats:{tmp_path}/x"
     with pytest.raises(CaseError, match="unknown kind 'mri'"):
         open_cohort("mri:x")
+
+
+def test_a_set_with_two_modalities_throughout_opens_with_these(tmp_path):
+    folder = phantom.write_brats("cases=2,spacing=8", tmp_path / "data", progress=False)
+    for name in ("t1", "t2"):
+        for path in folder.rglob(f"*_{name}.nii.gz"):
+            path.unlink()
+    opened = open_cohort(f"brats:{folder}")
+    assert opened.modalities == ("flair", "t1ce")
+    assert opened.cases[0].images().shape[0] == 2
+    next(folder.rglob("*_t1ce.nii.gz")).unlink()
+    with pytest.raises(CaseError, match="t1ce is missing"):
+        open_cohort(f"brats:{folder}")
