@@ -41,8 +41,9 @@ SCALES: dict[str, dict[str, Any]] = {
         "spacing": 3,
         "patch_size": (48, 64, 48),
         "folds": 4,
-        "epochs": 10,
-        "learning_rate": 5e-4,
+        "epochs": 16,
+        "learning_rate": 2e-4,
+        "warmup": 4,
     },
     "study": {
         "cohort": "brats2018-19",
