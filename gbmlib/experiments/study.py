@@ -91,7 +91,7 @@ def vnet(profile: str, folds: Iterable[int] = (0,), **changes: Any) -> list[Expe
 def phantom_to_real() -> Experiment:
     """A V-Net that has seen phantoms alone, measured on the real cases: what the phantom has in common with them."""
     phantoms = "phantom:cases=60,spacing=3,seed=1"
-    return vnet("study", folds=(0,), cohort=phantoms, elsewhere=("brats2018-19",), epochs=24)[0]
+    return vnet("study", folds=(0,), cohort=phantoms, elsewhere=("brats2018-19",), epochs=16)[0]
 
 
 def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
