@@ -70,8 +70,9 @@ def held_out(records: Iterable[Record], split: str = HELD_OUT) -> pd.DataFrame:
         raise ValueError(f"no run was measured on {split!r}")
     by_case = cases.groupby(["region", "metric", "case"], sort=False).value.mean()
     table = by_case.groupby(["region", "metric"], sort=False).agg(lambda values: str(mean_interval(values)))
-    table = table.unstack("metric")[list(NAMES)].loc[cases.region.unique()].rename_axis(columns=None)
-    return table.assign(cases=by_case.xs("dice", level="metric").groupby("region").size())
+    table = table.unstack("metric")[list(NAMES)].loc[cases.region.unique()]
+    table.insert(0, "cases", by_case.xs("dice", level="metric").groupby("region").size())
+    return table.rename_axis(index=None, columns=None)
 
 
 def over_epochs(records: Sequence[Record], every: int = 10) -> pd.DataFrame:
