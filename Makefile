@@ -26,8 +26,8 @@ NOW       := $(shell date -u +%Y%m%dT%H%M%SZ)
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make book       the rendered study in _build/html: about 10 minutes the first time, under 2 afterwards"
-	@echo "make test       all tests: under 10 minutes; TESTARGS=\"-k viewer\" passes on to pytest"
+	@echo "make book       the rendered study in _build/html: 3 to 10 minutes the first time, then seconds"
+	@echo "make test       all tests: about 4 minutes; TESTARGS=\"-k viewer\" passes on to pytest"
 	@echo "make lab        JupyterLab on the notebooks; LABARGS=\"--no-browser\" passes on to it"
 	@echo "make rerun      one notebook with other parameters, kept in runs/notebooks:"
 	@echo "                make rerun NOTEBOOK=$(firstword $(NOTEBOOKS)) ARGS=\"-p profile study\""
