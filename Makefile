@@ -74,7 +74,7 @@ comma := ,
 define execute
 @mkdir -p $(dir $(2))
 $(info == $(1) $(3))
-@GBM_STATIC=1 $(BIN)/papermill --cwd . $(3) $(1) $(2:.ipynb=.part.ipynb) && mv $(2:.ipynb=.part.ipynb) $(2) || { \
+@GBM_STATIC=1 TQDM_MININTERVAL=30 $(BIN)/papermill --cwd . $(3) $(1) $(2:.ipynb=.part.ipynb) && mv $(2:.ipynb=.part.ipynb) $(2) || { \
   mv $(2:.ipynb=.part.ipynb) $(2:.ipynb=.failed.ipynb) 2>/dev/null; \
   echo "$(1) failed; see above, or $(2:.ipynb=.failed.ipynb)" >&2; exit 1; }
 endef

@@ -82,7 +82,7 @@ def train(
     steps = -(-len(training) * experiment.crops // experiment.batch_size)
     done = len(state.history)
     saved = time.monotonic()
-    bar = tqdm(total=experiment.epochs * steps, initial=done * steps, disable=not progress, unit="step", mininterval=1)
+    bar = tqdm(total=experiment.epochs * steps, initial=done * steps, disable=not progress, unit="step")
     with bar:
         for epoch in range(done, experiment.epochs):
             if _stopped_early(state.history, experiment.patience):
