@@ -100,9 +100,9 @@ def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
     Where the parameters leave it open, the channels are T1ce and FLAIR if the cohort has them and all it has otherwise,
     and the regions are the nested ones for a glioma and the labels themselves for anything else.
 
-    A tumour may lie anywhere, other anatomy has a front and a back: mirrored with the first paper's probability of 0.75,
-    it is seen the wrong way round three times out of four, and the network takes that for the rule (it exchanged the
-    anterior and the posterior hippocampus of held-out cases). There each axis is mirrored with probability 0.5.
+    A tumour may lie anywhere, other anatomy has a front and a back: mirrored with the first paper's probability of
+    0.75, it is seen the wrong way round three times out of four, and the network takes that for the rule (it exchanged
+    the anterior and the posterior hippocampus of held-out cases). There each axis is mirrored with probability 0.5.
     """
     fields = {name: value for name, value in vars(settings).items() if name in Experiment.model_fields}
     fields["cohort"] = cohort.name
