@@ -1,36 +1,44 @@
 """Networks by name: ``build("vnet", in_channels=2, out_channels=3, forwarding="add")``.
 
 Every network takes (batch, in_channels, z, y, x) and returns logits (batch, out_channels, z, y, x); ``divisor`` says by
-what each spatial size must be divisible.
+what each spatial size must be divisible. In training a network may return more: a named tuple whose first part is the
+logits (:class:`gbmlib.models.autoencoder.Outputs`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
+from gbmlib.models.autoencoder import SegVAE
 from gbmlib.models.vnet import VNet
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"vnet": VNet}
+MODELS: dict[str, Callable[..., nn.Module]] = {"segvae": SegVAE, "vnet": VNet}
 
 
-def build(name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+def build(
+    name: str, in_channels: int, out_channels: int, patch_size: Sequence[int] | None = None, **options: Any
+) -> nn.Module:
     """Build a network; its weights are drawn from torch's global generator.
+
+    ``patch_size`` (z, y, x) is that of training; networks that take patches of any size do without it.
 
     Raises:
         ValueError: an unknown network or option, or an option with an impossible value; every one is named.
     """
     check(name, options)
-    return MODELS[name](in_channels, out_channels, **options)
+    sized = patch_size is not None and "patch_size" in inspect.signature(MODELS[name]).parameters
+    return MODELS[name](in_channels, out_channels, **({"patch_size": tuple(patch_size)} if sized else {}), **options)
 
 
 def options_of(name: str) -> dict[str, Any]:
     """The options of a network and their defaults."""
     parameters = inspect.signature(MODELS[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    return {option: default for option, default in defaults.items() if option != "patch_size"}
 
 
 def check(name: str, options: dict[str, Any]) -> None:

@@ -1,9 +1,16 @@
-"""Building blocks that more than one network uses."""
+"""Building blocks that more than one network uses; tensors are (batch, channel, z, y, x)."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+NORMS = ("group", "groups_of_8", "batch", "instance", "slab", "none")
+DOWN = ("max_pool", "average_pool", "stride")
+UP = ("linear", "nearest", "transposed")
 
 
 class Conv3d(nn.Conv3d):
@@ -21,3 +28,114 @@ class Conv3d(nn.Conv3d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
+
+
+def convolution(channels_in: int, channels: int, kernel_size: int, stride: int = 1) -> Conv3d:
+    """A convolution that keeps the spatial size (or halves it with stride 2), without bias: a normalisation follows."""
+    return Conv3d(channels_in, channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+
+
+def norm(kind: str, channels: int) -> nn.Module:
+    """A normalisation by name.
+
+    ``"group"`` has 8 groups whatever the number of channels (Myronenko's and the first paper's code), ``"groups_of_8"``
+    groups of 8 channels ("a group size of 8", Adeniji and Liu, section 5.1.2): with 16 channels the one has groups of
+    2, the other two groups. ``"slab"`` is what the first paper's code computed (:class:`SlabNorm`).
+    """
+    if kind == "group":
+        return nn.GroupNorm(8, channels)
+    if kind == "groups_of_8":
+        return nn.GroupNorm(channels // 8, channels)
+    if kind == "batch":
+        return nn.BatchNorm3d(channels)
+    if kind == "instance":
+        return nn.GroupNorm(channels, channels)
+    if kind == "slab":
+        return SlabNorm(8, channels)
+    return nn.Identity()
+
+
+class SlabNorm(nn.Module):
+    """The group normalisation of the first paper's code, which normalises slabs of space instead of channels.
+
+    The code (vliu15/3d-brain-tumor-segmentation, 23d955b) holds tensors as (x, y, z, channel) and reshapes them to
+    (groups, channel / groups, …) without moving the channel axis first. So a "group" is an eighth of the memory: a slab
+    of the first spatial axis with all its channels; and the learnt scale and shift of a "channel" apply to a
+    thinner slab likewise. Here the same is computed on (batch, channel, z, y, x).
+    """
+
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.groups, self.eps = groups, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        as_stored = x.permute(0, 4, 3, 2, 1)  # (batch, x, y, z, channel)
+        slabs = as_stored.reshape(len(x), len(self.weight), -1)
+        normalised = functional.group_norm(slabs, self.groups, self.weight, self.bias, self.eps)
+        return normalised.view(as_stored.shape).permute(0, 4, 3, 2, 1).contiguous()
+
+
+class SqueezeExcitation(nn.Module):
+    """The weight of each channel, between 0 and 1: (batch, channel, 1, 1, 1) from (batch, channel, z, y, x).
+
+    The mean over space, a dense layer to ``channels // reduction`` with ReLU, and one back with a sigmoid (Hu et al.
+    2018; Adeniji and Liu, section 3.2.2).
+    """
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        self.squeeze = nn.Linear(channels, max(1, channels // reduction))
+        self.excite = nn.Linear(self.squeeze.out_features, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.sigmoid(self.excite(torch.relu(self.squeeze(x.mean((2, 3, 4))))))
+        return weight[..., None, None, None]
+
+
+def downsample(kind: str, channels_in: int, channels: int, kernel_size: int) -> nn.Module:
+    """Half the size on each axis. A strided convolution changes the channels too; a pooling keeps them."""
+    if kind == "stride":
+        return convolution(channels_in, channels, kernel_size, stride=2)
+    return nn.MaxPool3d(2) if kind == "max_pool" else nn.AvgPool3d(2)
+
+
+class Upsample(nn.Module):
+    """Twice the size on each axis, by ``"linear"`` or ``"nearest"`` interpolation, in the precision of its input."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.interpolate = {"linear": upsample_linear, "nearest": functional.interpolate}[kind]
+        self.options = {} if kind == "linear" else {"scale_factor": 2}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.interpolate(x, **self.options)
+
+
+def upsample_linear(x: Tensor) -> Tensor:
+    """Linear interpolation of (batch, channel, z, y, x) to twice the size on each axis.
+
+    It is ``interpolate(mode="trilinear", align_corners=False)`` as three matrix products, which on a CPU take a third
+    of its time in mixed precision, forward and backward.
+    """
+    batch, channels, *size = x.shape
+    planes = batch * channels
+    z, y, x_size = size
+    matrices = [_doubling(n, x.dtype, x.device) for n in size]
+    out = x.reshape(planes, z * y, x_size) @ matrices[2].T
+    out = matrices[1] @ out.view(planes * z, y, 2 * x_size)
+    out = matrices[0] @ out.view(planes, z, 4 * y * x_size)
+    return out.view(batch, channels, 2 * z, 2 * y, 2 * x_size)
+
+
+@lru_cache(maxsize=64)
+def _doubling(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The linear map (2 size, size) along one axis: three quarters of the voxel itself, a quarter of its neighbour."""
+    with torch.inference_mode(False):  # kept for training, even if a prediction asks for it first
+        new = torch.arange(2 * size, device=device)
+        near = new // 2
+        neighbour = (near + 2 * (new % 2) - 1).clamp(0, size - 1)
+        matrix = torch.zeros(2 * size, size, device=device)
+        matrix[new, near] += 0.75
+        matrix[new, neighbour] += 0.25
+        return matrix.to(dtype)
