@@ -24,6 +24,26 @@ def flip(volume: Tensor, axes: Sequence[int]) -> Tensor:
     return volume.flip([axis - 3 for axis in axes]) if axes else volume
 
 
+def draw_copy(probability: float, generator: torch.Generator) -> bool:
+    """Whether a training crop is one of the flipped copies that Adeniji and Liu's code trains on.
+
+    The code (vliu15/3d-brain-tumor-segmentation, 23d955b) keeps every crop and, with this probability p (0.75), adds a
+    flipped copy of it to the training set. So copies are p / (1 + p) of what it trains on, 3/7 or about 43 %, and with
+    that share one is drawn here.
+    """
+    return float(torch.rand((), generator=generator)) < probability / (1 + probability)
+
+
+def flip_copy(images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The code's flipped copy of images and target (channel, z, y, x); twice is the identity.
+
+    The code flips axes 1, 2 and 3 at once. Its arrays are (height, width, depth, channel) and height is x, width y and
+    depth z, so the copy is mirrored along y and z, never along x, and the modalities change places: what the network
+    takes for T1ce is then FLAIR. The target is mirrored only.
+    """
+    return images.flip((0, 1, 2)), target.flip((1, 2))
+
+
 def draw_intensity(
     channels: int, shift: float, scale: float, generator: torch.Generator
 ) -> tuple[list[float], list[float]]:

@@ -1,9 +1,18 @@
-"""Losses on logits (batch, channel, z, y, x) against boolean or float targets of the same shape."""
+"""The terms of the loss: overlap and focal loss of the segmentation, the two of the VAE, and the penalty on weights.
+
+Segmentation losses take logits (batch, channel, z, y, x) and boolean or float targets of the same shape. Every term is
+a scalar, computed in float32 whatever the precision of the network, and carries no weight of its own: equation 2 of
+Adeniji and Liu (2019) is dice_loss + 0.1 reconstruction_loss + 0.1 kl_loss, and their code adds 1e-5 l2_penalty.
+"""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Voxels of the paper's patch, the N of its equation 5 (Adeniji and Liu, section 3.4.3).
+PAPER_VOXELS = 144 * 144 * 128
 
 
 def soft_dice(probabilities: Tensor, target: Tensor, eps: float = 1.0) -> Tensor:
@@ -26,4 +35,63 @@ def dice_loss(logits: Tensor, target: Tensor, eps: float = 1.0) -> Tensor:
     return (1 - soft_dice(torch.sigmoid(logits), target, eps)).sum(1).mean()
 
 
-LOSSES = {"dice": dice_loss}
+def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
+    """Cross entropy that fades where the network is right: sum over channels, mean over voxels and batch.
+
+    -a (1 - p)^gamma log p, with p the probability given to the truth and a = ``alpha`` where the target is 1, 1 -
+    ``alpha`` where it is 0 (Lin et al. 2017, equation 5, in its sigmoid form with their defaults). Adeniji and Liu name
+    it as future work. With gamma 0 and alpha 0.5 it is half the binary cross entropy.
+    """
+    truth = target.float()
+    # The margin by which the logit is on the right side. Both logarithms follow from it without a probability that
+    # could round to 0 or 1: log p = -softplus(-margin) and log(1 - p) = -softplus(margin).
+    margin = (2 * truth - 1) * logits.float()
+    fading = torch.exp(-gamma * functional.softplus(margin))
+    balance = 1 - alpha + (2 * alpha - 1) * truth
+    return (balance * fading * functional.softplus(-margin)).flatten(2).mean((0, 2)).sum()
+
+
+def dice_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """:func:`dice_loss` + :func:`focal_loss`: the overlap as a whole, and the error of every voxel."""
+    return dice_loss(logits, target) + focal_loss(logits, target)
+
+
+LOSSES = {"dice": dice_loss, "dice_focal": dice_focal_loss}
+
+
+def reconstruction_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
+    """Mean squared difference of two (batch, channel, z, y, x), over voxels, channels and batch.
+
+    Equation 4 of Adeniji and Liu prints the squared norm, which is a sum; their code takes the mean. Only the mean goes
+    with a weight of 0.1: their patch has 144 x 144 x 128 x 2 = 5.3 million values, so images of unit variance that are
+    not reconstructed at all would cost 530,000 by the sum, beside at most 3 for the Dice loss. By the mean it is 0.1.
+    """
+    return functional.mse_loss(reconstruction.float(), images.float())
+
+
+def kl_loss(mean: Tensor, log_variance: Tensor, voxels: int) -> Tensor:
+    """Distance of the latent distribution from the standard normal one, per image voxel; mean over the batch.
+
+    (1 / N) sum(mean^2 + variance - log variance - 1) over the latent of each sample, equation 5 of Adeniji and Liu:
+    twice the Kullback-Leibler divergence, since the equation leaves out the factor of one half.
+
+    Args:
+        mean, log_variance: (batch, latent).
+        voxels: the N of the equation. With the voxels of the patch a small patch weighs the term more: at 32 x 32 x 32
+            it counts 81 times as much as in the paper. :data:`PAPER_VOXELS` keeps the paper's weight at any size.
+    """
+    mean, log_variance = mean.float(), log_variance.float()
+    # expm1 keeps the digits that variance - 1 loses where the variance is near 1.
+    each = mean.square() + torch.expm1(log_variance) - log_variance
+    return each.flatten(1).sum(1).mean() / voxels
+
+
+def l2_penalty(network: nn.Module) -> Tensor:
+    """Sum of the squared weights of every convolution, transposed ones included; no biases, norms or dense layers.
+
+    Adeniji and Liu regularise with a weight of 1e-5 (section 5.1.2); their code adds 1e-5 times this sum to the loss.
+    That is not Adam's ``weight_decay`` of 1e-5: the penalty's gradient is 2e-5 w, twice as much, and weight decay
+    reaches biases, norms and dense layers too.
+    """
+    kernels = (layer.weight for layer in network.modules() if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d))
+    return sum((kernel.float().square().sum() for kernel in kernels), torch.zeros(()))

@@ -6,7 +6,7 @@ one-dimensional interpolation of unit impulses; the result is SciPy's to roundin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from gbmlib.cohorts import Case
+from gbmlib.cohorts import Case, CaseError
 
 RESAMPLING = ("average", "spline")
+NORMALISATION = ("image", "dataset", "position")
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,37 @@ class Prepared:
     native_shape: tuple[int, int, int]
 
 
-def prepare(case: Case, spacing: Sequence[float] | None = None, resampling: str = "average") -> Prepared:
+@dataclass(frozen=True)
+class Statistics:
+    """Means and deviations of the training cases, by which every case is normalised alike (:func:`statistics`).
+
+    Attributes:
+        mean, deviation: float32, (channel, 1, 1, 1) over a whole data set, or (channel, z, y, x) for each voxel
+            position of the native grid.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def prepare(
+    case: Case,
+    spacing: Sequence[float] | None = None,
+    resampling: str = "average",
+    statistics: Statistics | None = None,
+) -> Prepared:
     """Crop a case to its non-zero voxels, resample it to ``spacing`` (z, y, x, mm; None keeps its own), normalise it.
 
     ``"average"`` averages images over the new voxels and takes the label that most of the voxel holds: for a coarser
     grid, where point samples of a spline would alias. ``"spline"`` is nnU-Net's rule (Isensee et al. 2018, section
     2.2): third-order splines for images, nearest neighbour for labels.
+
+    Without ``statistics`` each image is normalised by its own mean and deviation, after resampling (:func:`zscore`);
+    with them by those of the training cases, before it, since they belong to the native grid (:func:`standardise`).
+
+    Raises:
+        CaseError: the statistics are of other channels or of another grid than the case.
+        ValueError: an unknown resampling, or images that are zero throughout.
     """
     if resampling not in RESAMPLING:
         raise ValueError(f"resampling {resampling!r}: unknown; use one of {RESAMPLING}")
@@ -51,14 +77,17 @@ def prepare(case: Case, spacing: Sequence[float] | None = None, resampling: str 
     box = nonzero_box(images)
     images, shape = images[(slice(None), *box)], case.shape
     label = case.label()[box] if case.has_label else None
+    brain = images != 0
+    if statistics is not None:
+        images = standardise(images, _of_box(statistics, case, (len(images), *shape), box))
     if spacing is not None and not np.allclose(spacing, case.spacing):
         size = new_shape(images.shape[1:], case.spacing, spacing)
-        mask = resample_to((images != 0).astype(np.float32), size, "area" if resampling == "average" else 0)
+        mask = resample_to(brain.astype(np.float32), size, "area" if resampling == "average" else 0)
         images = resample_to(images, size, "area" if resampling == "average" else 3)
         images = np.where(mask >= 0.5, images, 0)
         if label is not None:
             label = majority(label, size) if resampling == "average" else resample_to(label[None], size, 0)[0]
-    return Prepared(case.id, zscore(images), label, box, shape)
+    return Prepared(case.id, zscore(images) if statistics is None else images, label, box, shape)
 
 
 def restore(volume: np.ndarray, prepared: Prepared) -> np.ndarray:
@@ -100,6 +129,85 @@ def zscore(images: np.ndarray) -> np.ndarray:
         if values.size:
             normalised[inside] = (values - values.mean()) / max(values.std(), 1e-8)
     return out
+
+
+def statistics(cases: Iterable[Case], kind: str) -> Statistics:
+    """Means and deviations over training cases, read one after another and once each, summed in float64.
+
+    Adeniji and Liu (2019, section 5.1.1) chose image-wise normalisation over "pixel-wise" normalisation, which they do
+    not define. Two readings:
+
+    - ``"position"``: a mean and a deviation for each voxel position of the native grid over the cases, zeros included.
+      This is what the words say, and it would lose "relative spatial information" as the paper reports. It needs cases
+      that lie on one grid, as registered ones do.
+    - ``"dataset"``: one mean and deviation for each channel, over the non-zero voxels of all cases. This is what their
+      code computes (vliu15/3d-brain-tumor-segmentation), under the name of voxel-wise statistics.
+
+    Deviations are those of the population (divided by n). The images' own way is :func:`zscore`.
+
+    Raises:
+        CaseError: no case, or for ``"position"`` a single one or cases of different shapes.
+        ValueError: an unknown kind.
+    """
+    if kind not in NORMALISATION[1:]:
+        raise ValueError(f"statistics {kind!r}: unknown; use one of {NORMALISATION[1:]}")
+    count = mean = squares = 0  # squares: the sum of squared differences from the mean
+    first = None
+    for case in cases:
+        images = case.images()
+        if kind == "dataset":
+            several = [_moments(channel[channel != 0]) for channel in images]
+            n, new_mean, new_squares = (np.array(part).reshape(-1, 1, 1, 1) for part in zip(*several, strict=True))
+        else:
+            first = first or (case.id, images.shape)
+            if images.shape != first[1]:
+                raise CaseError(
+                    f"normalisation 'position' needs cases on one grid, but case {first[0]} has the shape {first[1]} "
+                    f"and case {case.id} {images.shape} (channel, z, y, x); register them, or normalise by 'image'"
+                )
+            n, new_mean, new_squares = 1, images.astype(np.float64), 0
+        # Two parts into one (Chan et al. 1979): no difference of large sums, so no digits are lost.
+        total, gap = count + n, new_mean - mean
+        share = n / np.maximum(total, 1)
+        mean = mean + gap * share
+        squares = squares + new_squares + gap**2 * count * share
+        count = total
+    if np.ndim(mean) == 0:
+        raise CaseError(f"normalisation {kind!r} needs training cases to take its means from; there is none")
+    if kind == "position" and count == 1:
+        raise CaseError(f"normalisation 'position' needs two training cases or more; there is only {first[0]}")
+    return Statistics(mean.astype(np.float32), np.sqrt(squares / np.maximum(count, 1)).astype(np.float32))
+
+
+def standardise(images: np.ndarray, by: Statistics) -> np.ndarray:
+    """Images (channel, z, y, x) less the mean, over the deviation, float32; zero voxels are background and stay zero.
+
+    Where the deviation is zero over the training cases, nothing is known of what is usual, and the result is zero.
+    """
+    varies = by.deviation > 0
+    out = (images - by.mean) / np.where(varies, by.deviation, 1)
+    return np.where((images != 0) & varies, out, 0).astype(np.float32)
+
+
+def _moments(values: np.ndarray) -> tuple[int, float, float]:
+    """Number, mean, and sum of squared differences from the mean."""
+    if not values.size:
+        return 0, 0.0, 0.0
+    mean = values.mean(dtype=np.float64)
+    return values.size, mean, np.square(values - mean).sum()
+
+
+def _of_box(statistics: Statistics, case: Case, shape: tuple[int, ...], box: tuple[slice, ...]) -> Statistics:
+    """The part of statistics that belongs to a box of a case whose images have this shape."""
+    of = statistics.mean.shape
+    if of == (shape[0], 1, 1, 1):
+        return statistics
+    if of != shape:
+        raise CaseError(
+            f"case {case.id}: its images have the shape {shape}, but the statistics of the training cases {of} "
+            "(channel, z, y, x); give them the same channels and grid, or normalise by 'image'"
+        )
+    return Statistics(statistics.mean[(slice(None), *box)], statistics.deviation[(slice(None), *box)])
 
 
 def new_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, int, int]:
