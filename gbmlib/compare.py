@@ -1,52 +1,27 @@
-"""What a set of records says: means over held-out cases, with intervals."""
+"""What sets of records say: means over held-out cases, and what one set differs by from another, with intervals.
+
+Several sets side by side are *groups*: label -> records. The first is what the others are compared with. Comparisons
+are paired by case: patients differ from each other by far more than networks do. Cells of the tables here are
+:class:`Interval`, which print themselves and keep their numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from gbmlib.cohorts import Cohort
+from gbmlib.intervals import MARGIN, NOTHING, Difference, difference_interval, mean_interval
 from gbmlib.metrics import NAMES
-from gbmlib.records import HELD_OUT, Record
+from gbmlib.records import HELD_OUT, TRAIN, Record
+
+Groups = Mapping[str, Sequence[Record]]
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over cases with its bootstrap interval; the ends are NaN where there are too few cases for one."""
-
-    mean: float
-    low: float
-    high: float
-    cases: int
-
-    def __str__(self) -> str:
-        if np.isnan(self.low):
-            return f"{self.mean:.3f} ({self.cases} case{'s' if self.cases > 1 else ''})"
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
-    """Mean and bias-corrected, accelerated bootstrap interval over cases (SciPy; 9,999 resamples, seeded).
-
-    Fewer than three values give no interval; equal values give one of no width.
-
-    Raises:
-        ValueError: no values, or values that are not finite: a missing case must not drop out of a mean unseen.
-    """
-    values = np.asarray(values, float)
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError(f"need one or more finite values for a mean, not {values}")
-    mean, cases = float(values.mean()), len(values)
-    if cases < 3:
-        return Interval(mean, np.nan, np.nan, cases)
-    if np.ptp(values) == 0:
-        return Interval(mean, mean, mean, cases)
-    ends = stats.bootstrap((values,), np.mean, confidence_level=confidence, rng=np.random.default_rng(seed))
-    return Interval(mean, float(ends.confidence_interval.low), float(ends.confidence_interval.high), cases)
+class UnpairedError(ValueError):
+    """Two sets of runs hold out other cases, or measure other regions, so no case can be compared with itself."""
 
 
 def cases_of(records: Iterable[Record]) -> pd.DataFrame:
@@ -75,18 +50,27 @@ def held_out(records: Iterable[Record], split: str = HELD_OUT) -> pd.DataFrame:
     return table.rename_axis(index=None, columns=None)
 
 
-def over_epochs(records: Sequence[Record], every: int = 10) -> pd.DataFrame:
-    """Validation metrics at some epochs, mean over runs: the form of table 1 of Adeniji and Liu (2019).
+def over_epochs(records: Sequence[Record], every: int = 10, on: str = "val") -> pd.DataFrame:
+    """Validation metrics at some epochs, mean over runs: table 1 of Adeniji and Liu (2019), its columns in their order.
 
     Rows are epochs 0, ``every``, 2 ``every``… and the last that all runs reached.
+
+    Args:
+        on: ``"val"``: whole volumes, mean over cases and regions. ``"crops"``: the fixed random crops of the paper,
+            Dice a mean over crops and channels, the rest pooled over all voxels, channels and crops.
+
+    Raises:
+        ValueError: a run did not log this.
     """
-    names = {"val_loss": "loss", "val_dice": "Dice", "val_precision": "precision", "val_recall": "recall"}
-    names["val_accuracy"] = "accuracy"
+    names = {f"{on}_{name}": name for name in ("loss", "dice", "precision", "recall", "accuracy")}
+    lacking = [record.id for record in records if not set(names) <= set(record.history.columns)]
+    if lacking:
+        raise ValueError(f"no columns {on}_loss, {on}_dice… in the history of {', '.join(lacking)}; run them again")
     histories = [record.history.set_index("epoch")[list(names)] for record in records]
     mean = sum(histories[1:], histories[0]) / len(histories)
     mean = mean.dropna()
     rows = sorted({epoch for epoch in mean.index if epoch % every == 0} | {mean.index.max()})
-    return mean.loc[rows].rename(columns=names)
+    return mean.loc[rows].rename(columns=names | {f"{on}_dice": "Dice"})
 
 
 def made(records: Sequence[Record], cohort: Cohort | None = None) -> pd.DataFrame:
@@ -121,3 +105,196 @@ def typical_case(record: Record) -> str:
     cases = record.cases[(record.cases.split == HELD_OUT) & (record.cases.metric == "dice")]
     first = cases[cases.region == cases.region.iloc[0]].sort_values("value")
     return first.case.iloc[(len(first) - 1) // 2]
+
+
+# ------------------------------------------------------------------------------------------- one group against another
+
+
+def differences(
+    base: Sequence[Record], other: Sequence[Record], split: str = HELD_OUT, metric: str = "dice"
+) -> pd.DataFrame:
+    """Other minus base, paired by case: a row for each region that both measured, and one for their mean.
+
+    A case that several runs hold out (seeds) counts once, with its mean. The interval is a bootstrap over cases: it
+    knows the luck of the cases and, with one seed, nothing of the luck of the seed.
+
+    Returns:
+        Index: regions and ``"mean"``; columns ``difference`` (:class:`Difference`) and ``cases``.
+
+    Raises:
+        UnpairedError: the two do not hold out the same cases in the same folds, or share no region; says what is
+            missing where.
+    """
+    _require_pairs(base, other, split)
+    ours, theirs = (_by_case(records, split, metric) for records in (base, other))
+    shared = [region for region in ours if region in theirs]
+    if not shared:
+        raise UnpairedError(f"the base measured regions {list(ours)}, the other {list(theirs)}; none is shared")
+    change = theirs[shared] - ours[shared]
+    change["mean"] = change.mean(axis=1)
+    rows = {region: difference_interval(values) for region, values in change.items()}
+    return pd.DataFrame({"difference": rows, "cases": {region: of.cases for region, of in rows.items()}})
+
+
+def on_shared_folds(base: Sequence[Record], other: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """The runs of each whose fold the other ran too: what can be compared where one of them ran more folds."""
+    shared = {_fold(record) for record in base} & {_fold(record) for record in other}
+    return tuple([record for record in records if _fold(record) in shared] for records in (base, other))
+
+
+def contrasts(groups: Groups, against: str = "first", metric: str = "dice") -> pd.DataFrame:
+    """The mean over regions of every group but the first, minus that of the first (or of the one before it).
+
+    Each comparison is on the folds that both ran (:func:`on_shared_folds`).
+
+    Args:
+        against: ``"first"``, or ``"previous"`` for changes that are turned on one after another.
+
+    Returns:
+        Index: labels; columns ``against`` (a label), ``difference``, ``cases``, ``folds``, ``seeds`` (the fewer of the
+        two) and ``problem``, which says why there is nothing to compare and is empty otherwise.
+    """
+    if against not in ("first", "previous"):
+        raise ValueError(f"against is {against!r}; use 'first' or 'previous'")
+    labels, rows = list(groups), {}
+    for number, label in enumerate(labels[1:], 1):
+        with_whom = labels[0 if against == "first" else number - 1]
+        pair = on_shared_folds(groups[with_whom], groups[label])
+        try:
+            change, problem = differences(*pair, metric=metric).difference["mean"], ""
+        except UnpairedError as error:
+            change, problem = NOTHING, str(error)
+        folds = len({_fold(record) for record in pair[0]})
+        seeds = min(len({record.experiment.seed for record in records}) for records in pair)
+        rows[label] = (with_whom, change, change.cases, folds, seeds, problem)
+    columns = ["against", "difference", "cases", "folds", "seeds", "problem"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def verdict(table: pd.DataFrame, margin: float = MARGIN) -> str:
+    """What :func:`contrasts` decides, as Markdown, a line a comparison. For published runs of real cases alone."""
+    lines = []
+    for label, row in table.iterrows():
+        if row.problem:
+            lines.append(f"- **{label}**: cannot be compared with {row.against}: {row.problem}.")
+            continue
+        word = row.difference.decided(margin)
+        said = {
+            "higher": f"higher Dice than {row.against}",
+            "lower": f"lower Dice than {row.against}",
+            "no difference": f"no difference from {row.against} that exceeds {margin:g} Dice",
+        }.get(word, "undecided")
+        counts = ", ".join(
+            f"{row[name]} {name if row[name] != 1 else name[:-1]}" for name in ("cases", "folds", "seeds")
+        )
+        lines.append(f"- **{label}**: {said}; {row.difference} on {counts}.")
+    return "\n".join(lines) or "*There is nothing to compare yet.*"
+
+
+def ablation_table(groups: Groups) -> pd.DataFrame:
+    """One row a group: held-out Dice of each region, means over regions, cost, and the difference to the first group.
+
+    Groups that ran on fewer folds have other cases in their means; the difference is on shared folds alone.
+    """
+    changes, rows = contrasts(groups).difference, {}
+    regions = list(dict.fromkeys(region for records in groups.values() for region in _by_case(records)))
+    for number, (label, records) in enumerate(groups.items()):
+        dice = _by_case(records)
+        means = {metric: _over_regions(records, metric=metric) for metric in ("dice", "precision", "recall")}
+        rows[label] = {
+            "runs": len(records),
+            "cases": len(dice),
+            **{region: mean_interval(dice[region]) if region in dice else "" for region in regions},
+            **{metric.replace("dice", "Dice"): mean_interval(values) for metric, values in means.items()},
+            "difference in Dice": changes[label] if number else "",
+            "parameters (million)": round(records[0].provenance["parameters"] / 1e6, 2),
+            "minutes a run": round(float(np.mean([record.provenance["seconds"] for record in records])) / 60, 1),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def overfitting(groups: Groups) -> pd.DataFrame:
+    """How much better each group does on cases it was trained on: mean Dice over regions, whole volumes, native space.
+
+    With two or more folds every held-out case was trained on in another one, so the gap is that of a case with itself
+    and the interval is over cases: four held-out patients a fold differ by more than networks do. With one fold it is
+    the difference of two means over different cases, and has no interval.
+
+    Returns:
+        Index: labels; columns ``trained on``, ``held out``, ``gap``, ``cases`` and ``difference``: the gap minus that
+        of the first group, paired by case.
+    """
+    rows, first = {}, next(iter(groups.values()))
+    for label, records in groups.items():
+        trained, held = (_over_regions(records, split) for split in (TRAIN, HELD_OUT))
+        gap = _gap_by_case(records)
+        if len(gap):
+            trained, held, total = trained[gap.index], held[gap.index], difference_interval(gap)
+        else:
+            total = Difference(float(trained.mean() - held.mean()), np.nan, np.nan, len(held))
+        ours, theirs = map(_gap_by_case, on_shared_folds(first, records))
+        change = (theirs - ours).dropna()
+        rows[label] = {
+            "trained on": mean_interval(trained),
+            "held out": mean_interval(held),
+            "gap": total,
+            "cases": len(held),
+            "difference": "" if records is first else difference_interval(change) if len(change) else NOTHING,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:
+    """Held-out mean Dice of groups that differ in two fields of their configurations, as a table of the two."""
+    cells = {}
+    for records in groups.values():
+        of = records[0].experiment
+        cells[getattr(of, row), getattr(of, column)] = mean_interval(_over_regions(records))
+    table = pd.Series(cells).unstack()
+    return table.rename_axis(index=row.replace("_", " "), columns=column.replace("_", " "))
+
+
+def _by_case(records: Sequence[Record], split: str = HELD_OUT, metric: str = "dice") -> pd.DataFrame:
+    """A metric of every case (rows) in every region (columns), mean over the runs that have it in this split."""
+    cases = cases_of(records)
+    chosen = cases[(cases.split == split) & (cases.metric == metric)]
+    if chosen.empty:
+        raise ValueError(f"no run has a {metric} of {split!r} cases")
+    table = chosen.groupby(["case", "region"], sort=False).value.mean().unstack("region")
+    return table[list(chosen.region.unique())]
+
+
+def _over_regions(records: Sequence[Record], split: str = HELD_OUT, metric: str = "dice") -> pd.Series:
+    return _by_case(records, split, metric).mean(axis=1, skipna=False)
+
+
+def _gap_by_case(records: Sequence[Record]) -> pd.Series:
+    """Dice where trained on minus Dice where held out, of each case that is both in one fold or another."""
+    if not records:
+        return pd.Series(dtype=float)
+    trained, held = (_over_regions(records, split) for split in (TRAIN, HELD_OUT))
+    return (trained - held).dropna()
+
+
+def _fold(record: Record) -> tuple[int, int]:
+    return record.experiment.fold, record.experiment.folds
+
+
+def _require_pairs(base: Sequence[Record], other: Sequence[Record], split: str) -> None:
+    def pairs(records: Sequence[Record]) -> set[tuple[str, str]]:
+        return {
+            (f"fold {record.experiment.fold} of {record.experiment.folds}", case)
+            for record in records
+            for case in record.cases.case[record.cases.split == split].unique()
+        }
+
+    ours, theirs = pairs(base), pairs(other)
+    faults = []
+    for name, missing in (("the other", ours - theirs), ("the base", theirs - ours)):
+        for fold in sorted({fold for fold, _ in missing}):
+            lacking = ", ".join(sorted(case for of, case in missing if of == fold))
+            faults.append(f"{name} has not, in {fold}: {lacking}")
+    if not faults and not ours:
+        faults.append(f"neither has {split!r} cases, or they share no fold")
+    if faults:
+        raise UnpairedError("the runs cannot be paired by case (" + "; ".join(faults) + ")")

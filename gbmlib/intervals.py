@@ -1,0 +1,75 @@
+"""Means over cases and their bootstrap intervals, as values that print themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+#: Differences of mean Dice below this one do not matter: "makes no difference" means an interval within it.
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over cases with its bootstrap interval; the ends are NaN where there are too few cases for one."""
+
+    mean: float
+    low: float
+    high: float
+    cases: int
+
+    def __str__(self) -> str:
+        return self._text(".3f")
+
+    def _text(self, form: str) -> str:
+        if np.isnan(self.low):
+            return f"{self.mean:{form}} ({self.cases} case{'s' if self.cases > 1 else ''})"
+        return f"{self.mean:{form}} ({self.low:{form}} to {self.high:{form}})"
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """An interval of a difference, printed with its sign. ``mean`` is NaN where there was nothing to compare."""
+
+    def __str__(self) -> str:
+        return self._text("+.3f") if self.cases else "not comparable"
+
+    def decided(self, margin: float = MARGIN) -> str:
+        """``"no difference"``: the interval lies within the margin; ``"higher"`` or ``"lower"``: it leaves out zero;
+        else ``"undecided"``, and so without an interval."""
+        if not self.cases or np.isnan(self.low):
+            return "undecided"
+        if -margin <= self.low and self.high <= margin:
+            return "no difference"
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "undecided"
+
+
+NOTHING = Difference(np.nan, np.nan, np.nan, 0)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Mean and bias-corrected, accelerated bootstrap interval over cases (SciPy; 9,999 resamples, seeded).
+
+    Fewer than three values give no interval; equal values give one of no width.
+
+    Raises:
+        ValueError: no values, or values that are not finite: a missing case must not drop out of a mean unseen.
+    """
+    values = np.asarray(values, float)
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError(f"need one or more finite values for a mean, not {values}")
+    mean, cases = float(values.mean()), len(values)
+    if cases < 3:
+        return Interval(mean, np.nan, np.nan, cases)
+    if np.ptp(values) == 0:
+        return Interval(mean, mean, mean, cases)
+    ends = stats.bootstrap((values,), np.mean, confidence_level=confidence, rng=np.random.default_rng(seed))
+    return Interval(mean, float(ends.confidence_interval.low), float(ends.confidence_interval.high), cases)
+
+
+def difference_interval(values: Sequence[float]) -> Difference:
+    """:func:`mean_interval` of differences, one a case."""
+    return Difference(**vars(mean_interval(values)))

@@ -1,0 +1,61 @@
+"""Intervals: of a known sample, of few values, printed, and what they decide."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gbmlib.intervals import NOTHING, Difference, difference_interval, mean_interval
+
+
+def test_interval_of_a_known_sample():
+    values = np.random.default_rng(0).normal(0.8, 0.1, 200)
+    interval = mean_interval(values)
+    assert interval.mean == pytest.approx(values.mean())
+    # The normal theory's interval is close for 200 values.
+    half = 1.96 * values.std(ddof=1) / 200**0.5
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.003)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.003)
+    assert mean_interval(values) == interval
+
+
+def test_few_equal_and_missing_values():
+    assert str(mean_interval([0.5])) == "0.500 (1 case)"
+    assert str(mean_interval([0.5, 0.7])) == "0.600 (2 cases)"
+    assert str(mean_interval([0.5, 0.5, 0.5])) == "0.500 (0.500 to 0.500)"
+    for bad in ([], [0.5, np.nan]):
+        with pytest.raises(ValueError, match="finite"):
+            mean_interval(bad)
+
+
+def test_differences_are_printed_with_their_sign():
+    assert str(Difference(0.02, -0.01, 0.05, 19)) == "+0.020 (-0.010 to +0.050)"
+    assert str(difference_interval([0.1])) == "+0.100 (1 case)"
+    assert str(NOTHING) == "not comparable"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.02, 0.05, "higher"),
+        (-0.05, -0.02, "lower"),
+        (-0.005, 0.005, "no difference"),
+        (0.002, 0.008, "no difference"),  # real perhaps, but it does not matter
+        (0.002, 0.05, "higher"),
+        (-0.005, 0.02, "undecided"),
+        (0.0, 0.02, "undecided"),
+        (np.nan, np.nan, "undecided"),
+    ],
+)
+def test_what_an_interval_decides(low, high, word):
+    assert Difference(0.003, low, high, 19).decided(margin=0.01) == word
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
+def test_turned_round_it_decides_the_opposite(mean, below, above):
+    opposite = {"higher": "lower", "lower": "higher", "undecided": "undecided", "no difference": "no difference"}
+    one, other = (
+        Difference(mean, mean - below, mean + above, 9),
+        Difference(-mean, -mean - above, -mean + below, 9),
+    )
+    assert other.decided() == opposite[one.decided()]
