@@ -7,11 +7,20 @@ import json
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from gbmlib import models
 from gbmlib.losses import LOSSES
-from gbmlib.preprocess import RESAMPLING
+from gbmlib.preprocess import NORMALISATION, RESAMPLING
 from gbmlib.regions import SCHEMES
 from gbmlib.schedules import SCHEDULES
 
@@ -40,14 +49,22 @@ class Experiment(BaseModel):
         regions: ``"brats"`` (nested) or ``"labels"`` (exclusive).
         spacing: of the network's grid (z, y, x) in mm; None keeps each case's own.
         resampling: how volumes get there (:func:`gbmlib.preprocess.prepare`).
-        patch_size: of training and of the tiles of inference (z, y, x) in voxels.
+        normalisation: ``"image"``, ``"dataset"`` or ``"position"`` (:func:`gbmlib.preprocess.statistics`).
+        patch_size: of training (z, y, x) in voxels.
+        tile_size: of the tiles of inference; None for that of training.
         elsewhere: names of further cohorts, every case of which the trained network is measured on.
         folds, fold: which part of the cases is held out (:func:`gbmlib.folds.split`).
         seed: of the weights, patches and augmentation.
         epochs, crops, batch_size: an epoch takes ``crops`` random patches of every training case.
+        fixed_crops: the same patches in every epoch, as Adeniji and Liu (section 4.2) keep theirs; else drawn anew.
         learning_rate, schedule, warmup: the peak, its course, and epochs of linear warm-up (:mod:`gbmlib.schedules`).
         loss: by name (:mod:`gbmlib.losses`).
+        reconstruction_weight, kl_weight: of the terms that a VAE branch adds (equation 2 of Adeniji and Liu).
+        kl_voxels: N of equation 5; None for the voxels of a patch.
+        l2: weight of the sum of squared convolution kernels, added to the loss.
         flips: probability of mirroring each axis.
+        mirroring: ``"axes"``, each on its own, or ``"copy"``, what the first paper's code did
+            (:func:`gbmlib.augment.draw_copy`).
         intensity: largest shift and relative scaling of each channel's intensities; 0 for none.
         patience: stop after so many epochs without a lower validation loss; None trains to the end. The weights are
             those of the last epoch in either case: choosing the best epoch on the held-out cases would flatter it.
@@ -64,19 +81,27 @@ class Experiment(BaseModel):
     regions: Literal[SCHEMES] = "brats"
     spacing: Spacing | None = None
     resampling: Literal[RESAMPLING] = "average"
+    normalisation: Literal[NORMALISATION] = "image"
     patch_size: Size
+    tile_size: Size | None = None
     elsewhere: tuple[str, ...] = ()
     folds: Annotated[int, Field(ge=2)] = 5
     fold: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     epochs: PositiveInt
     crops: PositiveInt = 1
+    fixed_crops: bool = False
     batch_size: PositiveInt = 1
     learning_rate: PositiveFloat
     schedule: Literal[tuple(SCHEDULES)] = "polynomial"
     warmup: Annotated[int, Field(ge=0)] = 0
     loss: Literal[tuple(LOSSES)] = "dice"
+    reconstruction_weight: NonNegativeFloat = 0.1
+    kl_weight: NonNegativeFloat = 0.1
+    kl_voxels: PositiveInt | None = None
+    l2: NonNegativeFloat = 0.0
     flips: Annotated[float, Field(ge=0, le=1)] = 0.75
+    mirroring: Literal["axes", "copy"] = "axes"
     intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -106,16 +131,26 @@ class Experiment(BaseModel):
         try:
             # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
             with torch.device("meta"):
-                network = models.build(self.model, len(self.modalities) or 1, 1, **self.options)
-            divisor = getattr(network, "divisor", 1)
-            if any(size % divisor for size in self.patch_size):
-                fits = tuple(-(-size // divisor) * divisor for size in self.patch_size)
-                faults.append(f"patch_size {self.patch_size} must be divisible by {divisor}; the next is {fits}")
+                network = models.build(self.model, len(self.modalities) or 1, 1, self.patch_size, **self.options)
+            sizes = (
+                ("patch_size", self.patch_size, "training_divisor"),
+                ("tile_size", self.tile_size or (), "divisor"),
+            )
+            for name, size, of in sizes:
+                divisor = getattr(network, of, network.divisor)
+                if any(n % divisor for n in size):
+                    fits = tuple(-(-n // divisor) * divisor for n in size)
+                    faults.append(f"{name} {size} must be divisible by {divisor}; the next is {fits}")
         except (ValueError, TypeError) as error:
             faults.append(str(error))
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def tile(self) -> tuple[int, int, int]:
+        """The size (z, y, x) of the tiles of inference."""
+        return self.tile_size or self.patch_size
 
     @property
     def canonical(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,17 @@ def draw_corner(shape: Sequence[int], patch_size: Sequence[int], generator: torc
     spare = [size - patch for size, patch in zip(shape, patch_size, strict=True)]
     drawn = [int(torch.randint(abs(room) + 1, (), generator=generator)) for room in spare]
     return tuple(offset if room >= 0 else -offset for offset, room in zip(drawn, spare, strict=True))
+
+
+def fixed_corners(
+    shape: Sequence[int], patch_size: Sequence[int], number: int, seed: int, case_id: str
+) -> list[tuple[int, int, int]]:
+    """Corners that depend on the seed and the case alone, whatever else was drawn before.
+
+    Adeniji and Liu (2019, sections 4.2 and 5.1.1) take three random crops of a case once and keep them.
+    """
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {case_id}".encode()))
+    return [draw_corner(shape, patch_size, generator) for _ in range(number)]
 
 
 def crop(volume: Tensor, corner: Sequence[int], patch_size: Sequence[int]) -> Tensor:

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from gbmlib import augment, metrics, models, patches, tensors
 from gbmlib.configuration import Experiment
-from gbmlib.inference import sliding_window
-from gbmlib.losses import LOSSES
+from gbmlib.losses import LOSSES, kl_loss, l2_penalty, reconstruction_loss
 from gbmlib.schedules import learning_rate
+from gbmlib.validation import Sample, autocast, corners, counts, fixed_crops, validate, validate_crops
 
 CHECKPOINT, LAST_GOOD = "checkpoint.safetensors", "last_good.safetensors"
 _REMEDY = "A smaller learning_rate, a warmup, or float32 in place of bfloat16 usually mends it"
@@ -26,15 +26,6 @@ _REMEDY = "A smaller learning_rate, a warmup, or float32 in place of bfloat16 us
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what was kept."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A prepared case on the training device: images (channel, z, y, x) float32, target (region, z, y, x) bool."""
-
-    id: str
-    images: Tensor
-    target: Tensor
 
 
 @dataclass
@@ -61,9 +52,11 @@ def train(
 ) -> State:
     """Train the network of a configuration, or go on from the checkpoint in ``folder``.
 
-    Each epoch takes ``crops`` random patches of every training case and then validates on whole volumes. The logged
-    metrics are equations 6 to 9 of Adeniji and Liu (2019) with their eps of 1, averaged over regions and over patches
-    (training) or cases (validation), on the network's grid.
+    Each epoch takes ``crops`` random patches of every training case and then validates, on the network's grid and in
+    two ways: on whole volumes (columns ``val_…``; :func:`gbmlib.validation.validate`) and, as Adeniji and Liu (2019)
+    did, on crops that stay the same (``crops_…``; :func:`gbmlib.validation.validate_crops`). ``train_loss`` is the loss
+    of the segmentation alone, which compares with theirs; where the network or the configuration adds terms, each is
+    logged as it enters the sum, and the sum as ``train_total``.
 
     Args:
         regions: names of the target's channels.
@@ -75,6 +68,7 @@ def train(
         TrainingError: the loss or a gradient is not finite.
     """
     state = _start(experiment, len(regions), device)
+    crops = fixed_crops(experiment, validation)
     checkpoint = folder / CHECKPOINT
     origin = {"configuration": experiment.canonical, "device": device.type, **(origin or {})}
     if checkpoint.exists():
@@ -97,6 +91,7 @@ def train(
                 tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
                 raise TrainingError(f"{error}. The weights before this step are kept in {folder / LAST_GOOD}") from None
             row |= validate(state.network, experiment, validation, regions)
+            row |= validate_crops(state.network, experiment, crops)
             if not np.isfinite(row["val_loss"]):
                 raise TrainingError(
                     f"epoch {epoch}: the validation loss is {row['val_loss']}, so the epoch's last step has spoilt the "
@@ -114,43 +109,6 @@ def train(
     return state
 
 
-def validate(
-    network: nn.Module, experiment: Experiment, validation: Sequence[Sample], regions: Sequence[str]
-) -> dict[str, float]:
-    """Loss and metrics over whole prepared volumes, mean over cases and regions; Dice of each region too."""
-    losses, scores = [], {region: [] for region in regions}
-    for sample in validation:
-        probabilities = predict(network, sample.images, experiment)
-        # The loss takes logits; blending is over probabilities, so go back.
-        logits = torch.logit(probabilities, eps=1e-6)[None]
-        losses.append(float(LOSSES[experiment.loss](logits, sample.target[None])))
-        for region, probability, truth in zip(regions, probabilities, sample.target, strict=True):
-            scores[region].append(metrics.every(probability >= 0.5, truth, metrics.PAPER_EPS))
-    every = [score for of_region in scores.values() for score in of_region]
-    out = {"val_loss": float(np.mean(losses))}
-    out |= {f"val_{name}": float(np.mean([score[name] for score in every])) for name in metrics.NAMES}
-    out |= {f"val_dice_{region}": float(np.mean([s["dice"] for s in of])) for region, of in scores.items()}
-    return out
-
-
-@torch.inference_mode()
-def predict(network: nn.Module, images: Tensor, experiment: Experiment, mirror_axes: Sequence[int] = ()) -> Tensor:
-    """Probabilities (region, z, y, x) of a whole prepared volume, float32."""
-    network.eval()
-
-    def probabilities(tile: Tensor) -> Tensor:
-        with autocast(experiment, tile.device):
-            logits = network(tile)
-        return torch.sigmoid(logits.float())
-
-    return sliding_window(probabilities, images, experiment.patch_size, mirror_axes=mirror_axes)
-
-
-def autocast(experiment: Experiment, device: torch.device) -> torch.autocast:
-    """Mixed precision where the configuration asks for it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16")
-
-
 @contextlib.contextmanager
 def cpu_threads(number: int) -> Iterator[None]:
     """Compute with this many CPU threads: sums, and so the last bits of a result, depend on the number."""
@@ -164,61 +122,110 @@ def cpu_threads(number: int) -> Iterator[None]:
 
 def _start(experiment: Experiment, channels: int, device: torch.device) -> State:
     torch.manual_seed(experiment.seed)
-    network = models.build(experiment.model, len(experiment.modalities), channels, **experiment.options).to(device)
+    channels_in = len(experiment.modalities)
+    network = models.build(experiment.model, channels_in, channels, experiment.patch_size, **experiment.options)
+    network = network.to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=experiment.learning_rate, fused=True)
     return State(network, optimiser, torch.Generator().manual_seed(experiment.seed), [], [])
 
 
 def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epoch: int, bar: tqdm) -> dict[str, float]:
-    """One pass over the training patches in random order; mean loss and Dice."""
+    """One pass over the training patches in random order; mean loss, its terms, and Dice.
+
+    On a graphics card nothing is read back before the end of the epoch, so that the host runs ahead: a step whose loss
+    or gradient is not finite is skipped on the device itself, and told of then.
+    """
     state.network.train()
-    order = torch.randperm(len(training) * experiment.crops, generator=state.generator) % len(training)
-    losses, dices = [], []
+    order = torch.randperm(len(training) * experiment.crops, generator=state.generator)
+    log: list[tuple[Tensor, Tensor, dict[str, Tensor], list[str]]] = []
+    losses, dices, terms = [], [], []
+
+    def read() -> None:
+        for loss, found, parts, cases in log:
+            if not all(map(torch.isfinite, parts.values())):
+                values = {name: float(part) for name, part in parts.items()}
+                raise TrainingError(_diagnosis(state, epoch, cases, values))
+            losses.append(float(loss))
+            dices.append(float(np.mean([metrics.Counts(*c).dice(metrics.PAPER_EPS) for c in found.tolist()])))
+            terms.append({name: float(part) for name, part in parts.items() if name != "gradient"})
+        log.clear()
+
     for numbers in order.split(experiment.batch_size):
-        drawn = [_draw(training[number], experiment, state.generator) for number in numbers]
+        chosen = [divmod(int(number), len(training)) for number in numbers]
+        drawn = [_draw(training[case], experiment, state.generator, crop) for crop, case in chosen]
         images, target = (torch.stack(part) for part in zip(*drawn, strict=True))
         with autocast(experiment, images.device):
-            logits = state.network(images)
-        loss = LOSSES[experiment.loss](logits.float(), target)
+            outputs = state.network(images)
+        logits = (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
+        parts = loss_terms(experiment, state.network, outputs, logits, images, target)
+        total = sum(parts.values())
         state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        total.backward()
         size = nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
-        if not (torch.isfinite(loss) and torch.isfinite(size)):
-            raise TrainingError(_diagnosis(state, epoch, [training[n].id for n in numbers], loss.item(), size.item()))
+        # The fused optimiser takes no step where this is not zero; GradScaler speaks to it in the same way.
+        state.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(size))).float().detach()
         state.optimiser.step()
-        losses.append(float(loss.detach()))
-        dices.append(_hard_dice(logits.detach(), target))
-        bar.set_postfix(loss=f"{np.mean(losses):.3f}", dice=f"{np.mean(dices):.3f}", refresh=False)
+        parts = {name: part.detach() for name, part in parts.items()}
+        named = parts | {"total": total.detach(), "gradient": size.detach()}
+        log.append((parts["loss"], counts(logits.detach(), target), named, [training[case].id for _, case in chosen]))
+        if images.device.type == "cpu":
+            read()
+            bar.set_postfix(loss=f"{np.mean(losses):.3f}", dice=f"{np.mean(dices):.3f}", refresh=False)
         bar.update()
-    return {"train_loss": float(np.mean(losses)), "train_dice": float(np.mean(dices))}
+    read()
+    row = {"train_loss": float(np.mean(losses)), "train_dice": float(np.mean(dices))}
+    if len(terms[0]) > 2:
+        row |= {f"train_{name}": float(np.mean([t[name] for t in terms])) for name in terms[0] if name != "loss"}
+    return row
 
 
-def _diagnosis(state: State, epoch: int, cases: list[str], loss: float, gradient: float) -> str:
+def loss_terms(
+    experiment: Experiment, network: nn.Module, outputs: Any, logits: Tensor, images: Tensor, target: Tensor
+) -> dict[str, Tensor]:
+    """The terms whose sum is minimised, each weighted: equation 2 of Adeniji and Liu (2019), and what its code adds.
+
+    ``loss`` is that of the segmentation; ``reconstruction`` and ``kl`` come from a VAE branch; ``l2`` is the penalty on
+    the kernels.
+    """
+    terms = {"loss": LOSSES[experiment.loss](logits, target)}
+    if not isinstance(outputs, Tensor):
+        voxels = experiment.kl_voxels or images[0, 0].numel()
+        terms["reconstruction"] = experiment.reconstruction_weight * reconstruction_loss(outputs.reconstruction, images)
+        terms["kl"] = experiment.kl_weight * kl_loss(outputs.mean, outputs.log_variance, voxels)
+    if experiment.l2:
+        terms["l2"] = experiment.l2 * l2_penalty(network)
+    return terms
+
+
+def _diagnosis(state: State, epoch: int, cases: list[str], values: dict[str, float]) -> str:
     rate = state.optimiser.param_groups[0]["lr"]
+    terms = ", ".join(
+        f"{name} {value:g}" for name, value in values.items() if name not in ("loss", "gradient", "total")
+    )
     return (
-        f"epoch {epoch}, patch of {', '.join(cases)}: the loss is {loss:g} and the gradient's norm {gradient:g}, at a "
-        f"learning rate of {rate:g}. {_REMEDY}; the other cause is non-finite voxels in the case "
-        "(gbmlib.cohorts.check finds them)"
+        f"epoch {epoch}, patch of {', '.join(cases)}: the loss is {values['loss']:g} and the gradient's norm "
+        f"{values['gradient']:g}, at a learning rate of {rate:g}{f' ({terms})' if terms else ''}. {_REMEDY}; the other "
+        "cause is non-finite voxels in the case (gbmlib.cohorts.check finds them)"
     )
 
 
-def _draw(sample: Sample, experiment: Experiment, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A random patch of a case, augmented: images and target."""
-    corner = patches.draw_corner(sample.images.shape[1:], experiment.patch_size, generator)
+def _draw(sample: Sample, experiment: Experiment, generator: torch.Generator, number: int) -> tuple[Tensor, Tensor]:
+    """A patch of a case, augmented: images and target. ``number`` counts the crops of a case within an epoch."""
+    if experiment.fixed_crops:
+        corner = corners(experiment, sample)[number]
+    else:
+        corner = patches.draw_corner(sample.images.shape[1:], experiment.patch_size, generator)
     images, target = (patches.crop(volume, corner, experiment.patch_size) for volume in (sample.images, sample.target))
-    axes = augment.draw_flips(experiment.flips, generator)
-    images, target = augment.flip(images, axes), augment.flip(target, axes)
+    if experiment.mirroring == "copy":
+        if augment.draw_copy(experiment.flips, generator):
+            images, target = augment.flip_copy(images, target)
+    else:
+        axes = augment.draw_flips(experiment.flips, generator)
+        images, target = augment.flip(images, axes), augment.flip(target, axes)
     if experiment.intensity:
         drawn = augment.draw_intensity(len(images), experiment.intensity, experiment.intensity, generator)
         images = augment.intensity(images, *drawn)
     return images, target
-
-
-def _hard_dice(logits: Tensor, target: Tensor) -> float:
-    """Mean over samples and regions of Dice at a probability of one half, eps 1."""
-    predicted = logits >= 0
-    pairs = zip(predicted.flatten(0, 1), target.flatten(0, 1), strict=True)
-    return float(np.mean([metrics.dice(p, t, metrics.PAPER_EPS) for p, t in pairs]))
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, experiment: Experiment, epoch: int) -> float:

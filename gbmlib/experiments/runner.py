@@ -18,12 +18,15 @@ from filelock import Timeout
 from tqdm import tqdm
 
 import gbmlib
-from gbmlib import metrics, models, preprocess, provenance, regions, tensors, training
+from gbmlib import metrics, models, preprocess, provenance, regions, tensors, training, validation
 from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort, place_of
 from gbmlib.configuration import Experiment
 from gbmlib.folds import split
 from gbmlib.memory import keep_freed_memory
 from gbmlib.records import HELD_OUT, TRAIN, WEIGHTS, Record, Store
+
+#: Beside the weights: what the images were normalised with.
+STATISTICS = "normalisation.safetensors"
 
 #: Seeds and the number of threads belong to the whole process, so a process computes one run at a time.
 _one_at_a_time = threading.Lock()
@@ -99,18 +102,46 @@ def run_one(
             lock.release()
 
 
-def prepare(experiment: Experiment, case: Case) -> preprocess.Prepared:
+def prepare(experiment: Experiment, case: Case, statistics: preprocess.Statistics | None = None) -> preprocess.Prepared:
     """A case on the grid that the network of a configuration works on.
+
+    ``statistics`` of the training cases are needed where the configuration does not normalise image by image; a run
+    keeps its own (:func:`statistics_of`).
 
     Raises:
         CaseError: the case has other channels than the configuration, or has them in another order.
+        ValueError: statistics are needed and were not given.
     """
+    if (statistics is None) != (experiment.normalisation == "image"):
+        raise ValueError(
+            f"normalisation {experiment.normalisation!r} "
+            + (
+                "needs no statistics"
+                if statistics
+                else "needs the statistics of the training cases: statistics_of(record)"
+            )
+        )
     if tuple(case.modalities) != experiment.modalities:
         raise CaseError(
             f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
             "cohort with these modalities"
         )
-    return preprocess.prepare(case, experiment.spacing, experiment.resampling)
+    return preprocess.prepare(case, experiment.spacing, experiment.resampling, statistics)
+
+
+def statistics_of(record: Record) -> preprocess.Statistics | None:
+    """What the training cases of a run were normalised with; None where each image is normalised by itself.
+
+    Raises:
+        FileNotFoundError: the record was published without them; run its experiment into another store.
+    """
+    if record.experiment.normalisation == "image":
+        return None
+    path = record.path / STATISTICS
+    if not path.exists():
+        raise FileNotFoundError(f"the normalisation of {record.id} is not on this machine; run its experiment")
+    kept = tensors.load(path)
+    return preprocess.Statistics(kept["mean"].numpy(), kept["deviation"].numpy())
 
 
 def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
@@ -123,7 +154,7 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
         raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
     of = record.experiment
     channels = len(regions.members(of.regions, cohort.labels))
-    network = models.build(of.model, len(of.modalities), channels, **of.options)
+    network = models.build(of.model, len(of.modalities), channels, of.patch_size, **of.options)
     network.load_state_dict(tensors.load(record.weights))
     return network.to(_device(device)).eval()
 
@@ -142,7 +173,7 @@ def segment(
     """
     device = next(network.parameters()).device
     prepared = prepared or prepare(experiment, case)
-    probabilities = training.predict(network, torch.from_numpy(prepared.images).to(device), experiment)
+    probabilities = validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment)
     native = preprocess.restore(probabilities.cpu().numpy(), prepared)
     label_map = regions.to_labels(native, experiment.regions, cohort.labels)
     if path is not None:
@@ -193,7 +224,8 @@ def _run(
     clock = _Clock()
     with training.cpu_threads(experiment.threads):
         shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
-        prepared = {case_id: prepare(experiment, cohort[case_id]) for case_id in shown}
+        statistics = _statistics(experiment, cohort, held_in)
+        prepared = {case_id: prepare(experiment, cohort[case_id], statistics) for case_id in shown}
         samples = {case_id: _sample(experiment, cohort, of, device) for case_id, of in prepared.items()}
         made["preparing_seconds"] = clock.lap()
         state = training.train(
@@ -214,11 +246,15 @@ def _run(
         rows = []
         for of, case_id, part in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
             path = folder / "predictions" / f"{case_id}.nii.gz" if part == HELD_OUT else None
-            known = prepared[case_id] if of is cohort else None
+            known = prepared[case_id] if of is cohort else prepare(experiment, of[case_id], statistics)
             label_map = segment(state.network, experiment, of, of[case_id], path, known)
-            rows += measure(label_map, of[case_id].label(), experiment.regions, of, case_id, part)
+            for scheme in _measured(experiment, of):
+                rows += measure(label_map, of[case_id].label(), scheme, of, case_id, part)
     made["measuring_seconds"] = clock.lap()
     tensors.save(folder / WEIGHTS, state.network.state_dict())
+    if statistics is not None:
+        kept = {"mean": statistics.mean, "deviation": statistics.deviation}
+        tensors.save(folder / STATISTICS, {name: torch.from_numpy(array) for name, array in kept.items()})
     # Training time is that of every process that worked on the run, in case it was interrupted.
     made["training_seconds"] = round(sum(state.seconds), 1)
     made["seconds"] = round(sum(made[f"{part}_seconds"] for part in ("preparing", "training", "measuring")), 1)
@@ -228,6 +264,22 @@ def _run(
     record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
     (record.path / training.CHECKPOINT).unlink(missing_ok=True)
     return record
+
+
+def _statistics(experiment: Experiment, cohort: Cohort, held_in: list[str]) -> preprocess.Statistics | None:
+    """Over the training cases alone: those held out must not tell how they are normalised."""
+    if experiment.normalisation == "image":
+        return None
+    return preprocess.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
+
+
+def _measured(experiment: Experiment, cohort: Cohort) -> tuple[str, ...]:
+    """The schemes a run is measured in: its own, and for exclusive labels of a glioma the nested regions too.
+
+    The label map has them all, and only what is measured alike can be compared.
+    """
+    nested = experiment.regions != "brats" and cohort.is_glioma
+    return (experiment.regions, "brats") if nested else (experiment.regions,)
 
 
 class _Clock:
@@ -244,11 +296,11 @@ class _Clock:
 
 def _sample(
     experiment: Experiment, cohort: Cohort, prepared: preprocess.Prepared, device: torch.device
-) -> training.Sample:
+) -> validation.Sample:
     """A prepared case as training takes it."""
     target = regions.to_channels(prepared.label, experiment.regions, cohort.labels)
     images, target = (torch.from_numpy(volume).to(device) for volume in (prepared.images, target))
-    return training.Sample(prepared.id, images, target)
+    return validation.Sample(prepared.id, images, target)
 
 
 def _named(experiment: Experiment) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gbmlib import models
 from gbmlib.cohorts import Cohort
 from gbmlib.configuration import Experiment
+from gbmlib.losses import PAPER_VOXELS
 
 PROFILES = ("test", "demo", "study", "paper")
 
@@ -72,6 +74,28 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 
 
+#: What Adeniji and Liu's network has at each scale beside or in place of :data:`SCALES`. Its crop, 144 x 144 x 128 mm,
+#: is 48 voxels a side at 3 mm, where the network needs multiples of 16. Whole volumes are predicted in larger tiles: the
+#: VAE fixes the size of training patches alone. N of equation 5 stays the paper's, since at 3 mm the voxels of a patch
+#: are 24 times fewer, which would weigh the KL term 24 times more. 30 epochs of 15 cases are 456 steps, where the paper
+#: takes 780 in each of its epochs: hence a learning rate a hundred times the paper's.
+PAPER_A: dict[str, dict[str, Any]] = {
+    "test": {},
+    "demo": {"patch_size": (48, 48, 48), "tile_size": (48, 64, 64), "epochs": 12, "learning_rate": 1e-3, "warmup": 3},
+    "study": {
+        "patch_size": (48, 48, 48),
+        "tile_size": (56, 72, 56),
+        "epochs": 30,
+        "learning_rate": 1e-3,
+        "warmup": 5,
+        "threads": 1,
+    },
+    "paper": {},
+}
+
+#: Seeds that the comparisons of whole networks are repeated with.
+SEEDS = {"test": (0,), "demo": (0,), "study": (0, 1), "paper": (0,)}
+
 #: Fewer filters where a reader waits for the result.
 SMALLER = {"test": {"filters": 4}, "demo": {"filters": 8}}
 
@@ -86,6 +110,27 @@ def vnet(profile: str, folds: Iterable[int] = (0,), **changes: Any) -> list[Expe
     fields = {"model": "vnet", "options": options} | SCALES[profile]
     fields |= {name: value for name, value in changes.items() if value is not None}
     return [Experiment(**fields, fold=fold) for fold in folds]
+
+
+def paper_a(
+    profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
+) -> list[Experiment]:
+    """Adeniji and Liu's network and training (sections 3 to 5), a run for each fold and seed.
+
+    Args:
+        folds, seeds: None for those of the profile.
+        changes: options of the network (:class:`gbmlib.models.autoencoder.SegVAE`) and fields of :class:`Experiment`
+            alike; None keeps the scale's own.
+    """
+    chosen = {name: value for name, value in changes.items() if value is not None}
+    known = models.options_of("segvae")
+    fields = {"model": "segvae", "l2": 1e-5, "kl_voxels": PAPER_VOXELS} | SCALES[profile] | PAPER_A[profile]
+    options = {"filters": 8} if profile in SMALLER else {}
+    fields |= {name: value for name, value in chosen.items() if name not in known}
+    fields["options"] = options | {name: value for name, value in chosen.items() if name in known}
+    folds = FOLDS[profile] if folds is None else folds
+    seeds = SEEDS[profile] if seeds is None else seeds
+    return [Experiment(**fields | {"fold": fold, "seed": seed}) for seed in seeds for fold in folds]
 
 
 def phantom_to_real() -> Experiment:

@@ -1,0 +1,267 @@
+"""The comparisons of Adeniji and Liu (2019): which change answers which question, as data.
+
+A variant is a set of changes to :func:`gbmlib.experiments.study.paper_a`; the first of a comparison is the network as
+the paper's text has it, and differs from each other one in nothing but what is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import study
+from gbmlib.losses import PAPER_VOXELS
+from gbmlib.records import Record, Store
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A question, what the paper says of it and where, and the variants that answer it.
+
+    Attributes:
+        variants: by label, changes to the paper's configuration; the first is that configuration itself.
+    """
+
+    name: str
+    question: str
+    claim: str
+    place: str
+    variants: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def base(self) -> str:
+        """The label of the paper's own variant."""
+        return next(iter(self.variants))
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """One thing in which the paper's code (vliu15/3d-brain-tumor-segmentation, 23d955b) differs from its text."""
+
+    label: str
+    paper: str
+    code: str
+    changes: Mapping[str, Any]
+
+
+VAE = Comparison(
+    "vae",
+    "Does the VAE branch reduce overfitting?",
+    "The branch regularises the encoder and reduces overfitting.",
+    "sections 2.3 and 6",
+    {"with VAE": {}, "without VAE": {"vae": False}},
+)
+
+SE = Comparison(
+    "se",
+    "Does squeeze-excitation help?",
+    "Squeeze-excitation layers were useful.",
+    "sections 3.2.2 and 6",
+    {"with SE": {}, "without SE": {"se": "none"}},
+)
+
+#: How much the higher learning rate of the 2 x 2 exceeds the lower: 1e-4 against 1e-5 in the paper.
+HIGHER_RATE = 10
+
+
+def rate_and_warmup(profile: str) -> Comparison:
+    """Peak rate and warm-up, each changed apart and both together, at the rates of a scale."""
+    rate = HIGHER_RATE * (study.SCALES[profile] | study.PAPER_A[profile])["learning_rate"]
+    return Comparison(
+        "rate_and_warmup",
+        "Is it the lower peak rate or the warm-up that keeps training from diverging?",
+        "Myronenko's rate of 1e-4 diverged; with a warm-up to 1e-5 training converged. Warm-up is essential.",
+        "sections 3.2.4 and 6",
+        {
+            "low rate, warm-up": {},
+            "low rate, no warm-up": {"warmup": 0},
+            "high rate, warm-up": {"learning_rate": rate},
+            "high rate, no warm-up": {"learning_rate": rate, "warmup": 0},
+        },
+    )
+
+
+def choices(profile: str) -> tuple[Comparison, ...]:
+    """Every choice of sections 3 to 5.1 that a run can test, at one scale of the study."""
+    own = study.SCALES[profile] | study.PAPER_A[profile]
+    return (
+        rate_and_warmup(profile),
+        Comparison(
+            "down",
+            "Max-pooling, average pooling or a strided convolution?",
+            "Max-pooling is no worse than strides, with fewer parameters, and tends to beat average pooling.",
+            "sections 3.2.5 and 5.1.2",
+            {"max-pooling": {}, "average pooling": {"down": "average_pool"}, "strided": {"down": "stride"}},
+        ),
+        Comparison(
+            "order",
+            "Convolution, norm, ReLU, or norm, ReLU, convolution?",
+            "The reordering has no clear disadvantage.",
+            "sections 3.2.6 and 6",
+            {"conv, norm, ReLU": {}, "norm, ReLU, conv": {"order": "norm-act-conv"}},
+        ),
+        Comparison(
+            "filters",
+            "16 filters or 32?",
+            "Half the filters cost nothing.",
+            "sections 3.2.1 and 6",
+            {"16 filters": {}, "32 filters": {"filters": 32}},
+        ),
+        Comparison(
+            "blocks",
+            "How many residual blocks?",
+            "The number of blocks changes little.",
+            "section 3.3",
+            {
+                "1, 2, 2, 4 blocks": {},
+                "1, 1, 1, 1 blocks": {"blocks": (1, 1, 1, 1)},
+                "2, 2, 2, 4 blocks": {"blocks": (2, 2, 2, 4)},
+            },
+        ),
+        Comparison(
+            "kernel",
+            "Kernels of 3 or of 5?",
+            "3 loses information more gradually than 5.",
+            "section 5.1.2",
+            {"kernel 3": {}, "kernel 5": {"kernel_size": 5}},
+        ),
+        Comparison(
+            "norm",
+            "Which normalisation, at one patch a step?",
+            "Group normalisation with a group size of 8 is preferable to batch normalisation.",
+            "section 5.1.2",
+            {
+                "8 groups": {},
+                "groups of 8": {"norm": "groups_of_8"},
+                "batch norm": {"norm": "batch"},
+                "instance norm": {"norm": "instance"},
+            },
+        ),
+        Comparison(
+            "init",
+            "Does the initialisation matter?",
+            "He and Glorot initialisation is more stable.",
+            "section 3.2.3",
+            {"He, Glorot before sigmoids": {}, "Glorot uniform": {"init": "glorot"}},
+        ),
+        Comparison(
+            "up",
+            "Linear, nearest or transposed upsampling?",
+            "Linear upsampling is chosen over strided transposed convolutions, as they add parameters.",
+            "section 5.1.2",
+            {"linear": {}, "nearest": {"up": "nearest"}, "transposed": {"up": "transposed"}},
+        ),
+        Comparison(
+            "crops",
+            "One crop of a case or three, drawn anew or kept, at equal numbers of steps?",
+            "Three crops make the model and the metrics less biased than one.",
+            "sections 4.2 and 5.1.1",
+            {
+                "1 crop, new": {},
+                "3 crops, new": _steps(own, crops=3),
+                "3 crops, fixed": _steps(own, crops=3) | {"fixed_crops": True},
+                "1 crop, fixed": {"fixed_crops": True},
+            },
+        ),
+        Comparison(
+            "normalisation",
+            "Over what are intensities normalised?",
+            "Image by image; pixel by pixel the model struggled to reach 10 % in early stages.",
+            "sections 4.1 and 5.1.1",
+            {
+                "each image": {},
+                "data set": {"normalisation": "dataset"},
+                "voxel position": {"normalisation": "position"},
+            },
+        ),
+        Comparison(
+            "intensity",
+            "Does a random shift and scaling of intensities help?",
+            "It adds complexity and noise.",
+            "section 4.1",
+            {"none": {}, "up to 0.1": {"intensity": 0.1}},
+        ),
+        Comparison(
+            "focal",
+            "Does focal loss raise the precision?",
+            "Added to the Dice loss, it should (future work).",
+            "section 6",
+            {"Dice": {}, "Dice and focal": {"loss": "dice_focal"}},
+        ),
+        Comparison(
+            "mirroring",
+            "How often should axes be mirrored?",
+            "Probability 0.75 on each axis is sufficient augmentation.",
+            "section 5.1.1",
+            {"p = 0.75": {}, "p = 0.5": {"flips": 0.5}, "never": {"flips": 0.0}},
+        ),
+    )
+
+
+#: From the paper's text to its code, in the order in which 05b turns them on.
+CODE = (
+    Quirk("exclusive labels", "nested regions ET, TC, WT", "the labels 1, 2 and 4, each alone", {"regions": "labels"}),
+    Quirk("data-set normalisation", "image by image", "one mean and deviation a channel", {"normalisation": "dataset"}),
+    Quirk(
+        "flipped copies",
+        "each spatial axis with probability 0.75",
+        "a copy flipped in two axes, its channels exchanged",
+        {"mirroring": "copy"},
+    ),
+    Quirk("levels", "1, 2, 2, 4 blocks", "2, 2, 2, 4 blocks", {"blocks": (2, 2, 2, 4)}),
+    Quirk("slab norm", "groups of channels", "slabs of space (a missing transpose)", {"norm": "slab"}),
+    Quirk(
+        "SE on the shortcut",
+        "the residual is scaled; the shortcut is the identity",
+        "the shortcut is scaled, and always a 1 x 1 x 1 convolution",
+        {"se": "shortcut", "shortcut": "conv"},
+    ),
+    Quirk("ReLU first", "last ReLU after the addition", "before the addition", {"last_relu": "before"}),
+    Quirk("nearest upsampling", "linear", "nearest", {"up": "nearest"}),
+    Quirk(
+        "VAE head",
+        "16 channels, then 128 means and 128 log-variances",
+        "no reduction of channels before the dense layer, 128 numbers in all",
+        {"vae_channels": 0, "latent": 64},
+    ),
+    Quirk("He output", "Glorot before the output's sigmoid", "He there too", {"init": "he_output"}),
+    Quirk("KL's N", "voxels", "voxels times input channels", {"kl_voxels": 2 * PAPER_VOXELS}),
+)
+
+
+def runs(
+    comparison: Comparison,
+    profile: str,
+    folds: Iterable[int] | None = None,
+    seeds: Iterable[int] | None = None,
+    **changes: Any,
+) -> dict[str, list[Experiment]]:
+    """The experiments of each variant, by label; ``changes`` hold for all, and a variant's own go before them."""
+    return {
+        label: study.paper_a(profile, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()
+    }
+
+
+def ladder(
+    profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
+) -> dict[str, list[Experiment]]:
+    """From the paper's text to its code, one difference more at each rung."""
+    rungs, so_far = {"paper's text": study.paper_a(profile, folds, seeds, **changes)}, dict(changes)
+    for quirk in CODE:
+        so_far |= quirk.changes
+        rungs[quirk.label] = study.paper_a(profile, folds, seeds, **so_far)
+    return rungs
+
+
+def published(groups: Mapping[str, Iterable[Experiment]], store: Store) -> dict[str, list[Record]]:
+    """Those records of each group that the store holds; a group without any is left out."""
+    found = {label: [record for record in map(store.get, of) if record] for label, of in groups.items()}
+    return {label: records for label, records in found.items() if records}
+
+
+def _steps(own: Mapping[str, Any], crops: int) -> dict[str, Any]:
+    """More crops a case at the same number of steps: fewer epochs, and a warm-up of as many steps."""
+    shorter = {"epochs": max(1, own["epochs"] // crops), "crops": crops}
+    return shorter | ({"warmup": max(1, round(own["warmup"] / crops))} if own.get("warmup") else {})
