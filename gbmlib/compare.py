@@ -244,13 +244,15 @@ def overfitting(groups: Groups) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def levels(groups: Groups) -> pd.Series:
+    """Held-out Dice of each group, mean over regions, by label."""
+    return pd.Series({label: mean_interval(_over_regions(records)) for label, records in groups.items()}, dtype=object)
+
+
 def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:
-    """Held-out mean Dice of groups that differ in two fields of their configurations, as a table of the two."""
-    cells = {}
-    for records in groups.values():
-        of = records[0].experiment
-        cells[getattr(of, row), getattr(of, column)] = mean_interval(_over_regions(records))
-    table = pd.Series(cells).unstack()
+    """:func:`levels` of groups that differ in two fields of their configurations, as a table of the two."""
+    of = [records[0].experiment for records in groups.values()]
+    table = levels(groups).set_axis([[getattr(one, name) for one in of] for name in (row, column)]).unstack()
     return table.rename_axis(index=row.replace("_", " "), columns=column.replace("_", " "))
 
 
