@@ -25,11 +25,11 @@ def flip(volume: Tensor, axes: Sequence[int]) -> Tensor:
 
 
 def draw_copy(probability: float, generator: torch.Generator) -> bool:
-    """Whether a training crop is one of the flipped copies that Adeniji and Liu's code trains on.
+    """Whether a training crop comes from a flipped copy, as in Adeniji and Liu's code.
 
-    The code (vliu15/3d-brain-tumor-segmentation, 23d955b) keeps every crop and, with this probability p (0.75), adds a
-    flipped copy of it to the training set. So copies are p / (1 + p) of what it trains on, 3/7 or about 43 %, and with
-    that share one is drawn here.
+    The code (vliu15/3d-brain-tumor-segmentation, 23d955b) keeps every case and, with this probability p (0.75), adds a
+    flipped copy of it, from which it takes as many crops. So p / (1 + p) of the training crops are of copies, 3/7 or
+    about 43 %, and with that share one is drawn here.
     """
     return float(torch.rand((), generator=generator)) < probability / (1 + probability)
 

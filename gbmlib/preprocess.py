@@ -182,7 +182,9 @@ def statistics(cases: Iterable[Case], kind: str) -> Statistics:
 def standardise(images: np.ndarray, by: Statistics) -> np.ndarray:
     """Images (channel, z, y, x) less the mean, over the deviation, float32; zero voxels are background and stay zero.
 
-    Where the deviation is zero over the training cases, nothing is known of what is usual, and the result is zero.
+    Where the deviation is zero over the training cases, nothing is known of what is usual, and the result is zero. The
+    code behind ``"dataset"`` moves the background too, to -mean / deviation; here a zero is background under every
+    normalisation, so that they differ in their statistics alone.
     """
     varies = by.deviation > 0
     out = (images - by.mean) / np.where(varies, by.deviation, 1)

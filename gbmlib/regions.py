@@ -59,9 +59,15 @@ def to_labels(
 ) -> np.ndarray:
     """Channels of probabilities (channel, z, y, x) as one label map, uint8 (z, y, x).
 
-    Exclusive labels: the likeliest channel, where it reaches the threshold; the first of equals. Nested regions: from
-    the outermost inwards, each region that reaches the threshold overwrites, so an inner region counts even where an
-    outer one missed it, and the outer one then holds it too.
+    Each channel has a sigmoid of its own (Adeniji and Liu, section 3.1), so at a voxel several may reach the threshold,
+    or none. A probability equal to the threshold reaches it.
+
+    - Exclusive labels: the likeliest channel's, if that reaches the threshold; of equal channels the lowest label.
+      Otherwise 0.
+    - Nested regions: from the outermost inwards each region that reaches the threshold overwrites, so the innermost
+      decides: 3 where ET does; else 1 where TC does; else 2 where WT does; else 0. An inner region counts even where an
+      outer one missed it, and the outer one then holds it too: the regions of the result are nested whatever the
+      probabilities are, and each inner one is as it was predicted.
 
     Raises:
         ValueError: the number of channels is not the scheme's.

@@ -1,10 +1,15 @@
-"""Losses against values worked out by hand, against MONAI, and in their limits."""
+"""Losses against values worked out by hand, against MONAI and torch.distributions, and in their limits."""
+
+from math import log
 
 import pytest
 import torch
-from monai.losses import DiceLoss
+from monai.losses import DiceLoss, FocalLoss
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+from torch.nn import functional
 
-from gbmlib import losses, metrics
+from gbmlib import losses, metrics, models
 
 
 def test_soft_dice_by_hand():
@@ -49,3 +54,135 @@ def test_a_large_volume_in_low_precision_is_summed_in_full():
     # In bfloat16 a running sum of ones stops at 256.
     logits = torch.full((1, 1, 20, 20, 20), 60.0, dtype=torch.bfloat16)
     assert losses.dice_loss(logits, torch.ones(1, 1, 20, 20, 20)).item() == pytest.approx(0, abs=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------- focal
+
+
+def test_focal_by_hand():
+    # Probabilities 1/2 and 3/4, each once where the target is 1 and once where it is 0.
+    line = torch.tensor([0, log(3), 0, log(3)]).view(1, 1, 1, 1, 4)
+    target = torch.tensor([1, 1, 0, 0]).view(1, 1, 1, 1, 4)
+    each = [0.25 / 4 * log(2), 0.25 / 16 * -log(3 / 4), 0.75 / 4 * log(2), 0.75 * 9 / 16 * -log(1 / 4)]
+    assert losses.focal_loss(line, target).item() == pytest.approx(sum(each) / 4)
+    # Channels are summed, samples averaged.
+    three, both = (torch.cat([part] * 3, 1).repeat(2, 1, 1, 1, 1) for part in (line, target))
+    assert losses.focal_loss(three, both).item() == pytest.approx(3 * sum(each) / 4)
+
+
+@pytest.mark.parametrize(("gamma", "alpha"), [(2, 0.25), (0, 0.5), (3.5, 0.9)])
+def test_focal_agrees_with_monai_in_value_and_gradient(gamma, alpha):
+    generator = torch.manual_seed(0)
+    target = (torch.rand(2, 3, 5, 6, 7, generator=generator) > 0.7).float()
+    ours = (5 * torch.randn(target.shape, generator=generator)).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    value = losses.focal_loss(ours, target, gamma, alpha)
+    expected = FocalLoss(gamma=gamma, alpha=alpha, reduction="none")(theirs, target).mean((0, 2, 3, 4)).sum()
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_focal_without_its_focus_is_half_the_cross_entropy():
+    logits, target = torch.randn(2, 1, 3, 4, 5), torch.rand(2, 1, 3, 4, 5) > 0.5
+    expected = functional.binary_cross_entropy_with_logits(logits, target.float()) / 2
+    torch.testing.assert_close(losses.focal_loss(logits, target, gamma=0, alpha=0.5), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_focal_of_a_certain_error_is_finite_and_still_pulls(dtype):
+    logits = torch.tensor([-200.0, 200.0, 200.0, -200.0], dtype=dtype).view(1, 1, 1, 1, 4).requires_grad_()
+    value = losses.focal_loss(logits, torch.tensor([True, False, True, False]).view(1, 1, 1, 1, 4))
+    value.backward()
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx((0.25 * 200 + 0.75 * 200) / 4)
+    torch.testing.assert_close(logits.grad.flatten().float(), torch.tensor([-0.25, 0.75, 0, 0]) / 4)
+
+
+def test_dice_and_focal_add_up_under_their_name():
+    logits, target = torch.randn(1, 3, 4, 4, 4), torch.rand(1, 3, 4, 4, 4) > 0.5
+    expected = losses.dice_loss(logits, target) + losses.focal_loss(logits, target, 2, 0.25)
+    assert losses.LOSSES["dice_focal"](logits, target) == expected
+    assert losses.LOSSES["dice"](logits, target) == losses.dice_loss(logits, target)
+
+
+# ------------------------------------------------------------------------------------------------ the terms of the VAE
+
+
+def test_reconstruction_by_hand():
+    images = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 2, 1, 1, 2)
+    reconstruction = torch.tensor([1.0, 0.0, 2.0, 4.0], requires_grad=True)
+    value = losses.reconstruction_loss(reconstruction.view(images.shape), images)
+    assert value.item() == pytest.approx((0 + 4 + 1 + 0) / 4)
+    value.backward()
+    assert reconstruction.grad.tolist() == [0, -1, -0.5, 0]
+
+
+def test_reconstruction_of_nothing_costs_the_images_variance_at_any_size():
+    # In bfloat16 the sum of 4096 ones would stop at 256.
+    for size in (4, 16):
+        ones = torch.ones(1, 2, size, size, size, dtype=torch.bfloat16)
+        value = losses.reconstruction_loss(torch.zeros_like(ones), ones)
+        assert value.dtype == torch.float32
+        assert value.item() == 1
+
+
+def test_kl_by_hand():
+    mean = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
+    log_variance = torch.tensor([[0.0, 0.0], [0.0, log(2)]])
+    # Nothing for the standard normal; 1 for the mean of the third, 4 + 2 - log 2 - 1 for the fourth.
+    assert losses.kl_loss(mean, log_variance, 10).item() == pytest.approx((0 + 1 + 5 - log(2)) / 10 / 2)
+
+
+def test_kl_is_twice_the_divergence_from_the_standard_normal_in_value_and_gradient():
+    generator = torch.manual_seed(0)
+    mean, log_variance = (torch.randn(3, 128, generator=generator, requires_grad=True) for _ in range(2))
+    expected = 2 * kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0, 1)).sum(1).mean() / 1000
+    value = losses.kl_loss(mean, log_variance, 1000)
+    torch.testing.assert_close(value, expected)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(term, (mean, log_variance)) for term in (value, expected)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_kl_near_the_standard_normal_keeps_its_digits():
+    # exp(v) - v - 1 is v^2 / 2 + v^3 / 6 + …; taken literally in float32 it is off by a tenth here.
+    value = losses.kl_loss(torch.zeros(1, 1), torch.full((1, 1), 1e-3), 1)
+    assert value.item() == pytest.approx(1e-6 / 2 + 1e-9 / 6, rel=1e-3)
+
+
+def test_a_small_patch_weighs_the_kl_more_unless_it_is_given_the_papers_voxels():
+    assert losses.PAPER_VOXELS == 2_654_208
+    mean, log_variance = torch.randn(2, 1, 8).unbind()
+    small, paper = (losses.kl_loss(mean, log_variance, voxels) for voxels in (32**3, losses.PAPER_VOXELS))
+    assert (small / paper).item() == pytest.approx(81)
+
+
+# --------------------------------------------------------------------------------------------- the penalty on weights
+
+
+def test_the_penalty_takes_the_kernels_alone_and_its_gradient_is_twice_the_weight():
+    network = nn.Sequential(
+        nn.Conv3d(2, 4, 3), nn.GroupNorm(2, 4), nn.ConvTranspose3d(4, 3, 2), nn.Flatten(), nn.Linear(5, 2)
+    )
+    kernels = {"0.weight": network[0].weight, "2.weight": network[2].weight}
+    value = losses.l2_penalty(network)
+    assert value.item() == pytest.approx(sum((k.detach().numpy() ** 2).sum() for k in kernels.values()), rel=1e-6)
+    value.backward()
+    for name, parameter in network.named_parameters():
+        if name in kernels:
+            torch.testing.assert_close(parameter.grad, 2 * parameter.detach())
+        else:
+            assert parameter.grad is None
+
+
+def test_the_penalty_reaches_every_kernel_of_a_network():
+    network = models.build("segvae", 2, 3, patch_size=(16, 16, 16), filters=8, up="transposed")
+    kernels = [p.detach().double() for p in network.parameters() if p.ndim == 5]
+    assert losses.l2_penalty(network).item() == pytest.approx(sum(k.square().sum() for k in kernels).item(), rel=1e-5)
+
+
+def test_a_network_without_convolutions_has_no_penalty():
+    assert losses.l2_penalty(nn.Linear(2, 2)).item() == 0

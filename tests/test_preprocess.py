@@ -10,14 +10,14 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from gbmlib import preprocess
-from gbmlib.cohorts import open_cohort
+from gbmlib.cohorts import CaseError, open_cohort
 
 SHAPES = st.tuples(*[st.integers(1, 14)] * 3)
 
 
-def case_of(images, label=None, spacing=(1, 1, 1)):
+def case_of(images, label=None, spacing=(1, 1, 1), name="case"):
     return SimpleNamespace(
-        id="case",
+        id=name,
         images=lambda: images,
         label=lambda: label,
         has_label=label is not None,
@@ -139,3 +139,159 @@ def test_refusals():
         preprocess.resample_to(volume[0], (3, 3, 3))
     with pytest.raises(ValueError, match="resampling 'nearest': unknown"):
         preprocess.prepare(case_of(volume + 1), (2, 2, 2), "nearest")
+
+
+# ------------------------------------------------------------------------------- statistics of the training cases
+
+
+def brains(count=4, shape=(2, 5, 4, 3), seed=0, background=0.3):
+    """Cases whose channels have scales of their own, some of their voxels background."""
+    rng = np.random.default_rng(seed)
+    scale = np.array([1, 50], np.float32).reshape(-1, 1, 1, 1)[: shape[0]]
+    volumes = [scale * rng.uniform(1, 3, shape) * (rng.uniform(size=shape) >= background) for _ in range(count)]
+    return [case_of(volume.astype(np.float32), name=f"case-{n}") for n, volume in enumerate(volumes)]
+
+
+def over_all(cases):
+    """Mean and deviation of each channel over the non-zero voxels of all cases, by NumPy at once."""
+    channels = np.stack([case.images() for case in cases]).astype(np.float64).swapaxes(0, 1)
+    return np.array([(channel[channel != 0].mean(), channel[channel != 0].std()) for channel in channels]).T
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5), st.integers(0, 99))
+def test_statistics_of_a_data_set_are_numpys_over_all_voxels_at_once(count, seed):
+    cases = brains(count, seed=seed)
+    found = preprocess.statistics(iter(cases), "dataset")
+    assert found.mean.shape == found.deviation.shape == (2, 1, 1, 1)
+    assert found.mean.dtype == found.deviation.dtype == np.float32
+    np.testing.assert_allclose([found.mean.ravel(), found.deviation.ravel()], over_all(cases), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["dataset", "position"])
+def test_statistics_keep_their_digits_far_from_zero(kind):
+    cases = [case_of(np.full((1, 2, 2, 2), value, np.float32)) for value in (1e6, 1e6 + 1, 1e6 + 2)]
+    found = preprocess.statistics(cases, kind)
+    np.testing.assert_allclose(found.deviation, np.full_like(found.deviation, np.sqrt(2 / 3)), rtol=1e-6)
+
+
+def test_statistics_read_each_case_once():
+    read = []
+
+    def cases():
+        for case in brains():
+            images = case.images()
+            case.images = lambda name=case.id, images=images: read.append(name) or images
+            yield case
+
+    for kind in ("dataset", "position"):
+        preprocess.statistics(cases(), kind)
+        assert read == ["case-0", "case-1", "case-2", "case-3"]
+        read.clear()
+
+
+def test_statistics_of_real_cases_are_numpys(brats_folder):
+    cases = open_cohort(f"brats:{brats_folder}", ("t1ce", "flair")).cases[:2]
+    found = preprocess.statistics(cases, "dataset")
+    np.testing.assert_allclose([found.mean.ravel(), found.deviation.ravel()], over_all(cases), rtol=1e-5)
+    prepared = [preprocess.prepare(case, statistics=found) for case in cases]
+    inside = np.concatenate([case.images[:, case.label > 0] for case in prepared], axis=1)
+    assert (inside.mean(1) > 0).all()  # tumour is brighter than the brain around it in both
+    for channel in range(2):
+        values = np.concatenate([case.images[channel][case.images[channel] != 0] for case in prepared])
+        assert values.mean(dtype=np.float64) == pytest.approx(0, abs=1e-4)
+        assert values.std(dtype=np.float64) == pytest.approx(1, abs=1e-4)
+
+
+def test_phantoms_can_be_normalised_by_position():
+    cases = open_cohort("phantom:cases=3,spacing=6,seed=0", ("t1ce", "flair")).cases
+    found = preprocess.statistics(cases, "position")
+    volumes = np.stack([case.images() for case in cases]).astype(np.float64)
+    np.testing.assert_allclose(found.mean, volumes.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.deviation, volumes.std(0), rtol=1e-5, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 6), st.integers(0, 99))
+def test_at_each_position_the_training_cases_get_mean_0_and_deviation_1(count, seed):
+    cases = brains(count, seed=seed, background=0)
+    by = preprocess.statistics(cases, "position")
+    assert by.mean.shape == by.deviation.shape == (2, 5, 4, 3)
+    normalised = np.stack([preprocess.prepare(case, statistics=by).images for case in cases])
+    np.testing.assert_allclose(normalised.mean(0), 0, atol=2e-3)
+    np.testing.assert_allclose(normalised.std(0), 1, atol=2e-3)
+
+
+def test_normalising_by_position_by_hand():
+    # Over the two cases: 2 and 4; a zero that counts, 0 and 6; alike, 5 and 5.
+    cases = [case_of(np.array(line, np.float32).reshape(1, 1, 1, 3)) for line in ([2, 0, 5], [4, 6, 5])]
+    by = preprocess.statistics(cases, "position")
+    assert by.mean.ravel().tolist() == [3, 3, 5]
+    assert by.deviation.ravel().tolist() == [1, 3, 0]
+    lines = [preprocess.standardise(case.images(), by).ravel().tolist() for case in cases]
+    assert lines == [[-1, 0, 0], [1, 1, 0]]
+
+
+def test_normalising_by_the_data_set_by_hand():
+    cases = [
+        case_of(np.array(line, np.float32).reshape(2, 1, 1, 3)) for line in ([1, 0, 3, 0, 0, 0], [5, 7, 0, 0, 0, 0])
+    ]
+    by = preprocess.statistics(cases, "dataset")
+    # 1, 3, 5, 7 without the zeros: mean 4, deviation sqrt(5). The second channel is empty and stays so.
+    lines = [preprocess.standardise(case.images(), by).reshape(2, 3) for case in cases]
+    np.testing.assert_allclose(lines[0] * np.sqrt(5), [[-3, 0, -1], [0, 0, 0]], atol=1e-5)
+    np.testing.assert_allclose(lines[1] * np.sqrt(5), [[1, 3, 0], [0, 0, 0]], atol=1e-5)
+
+
+def test_without_statistics_an_image_is_normalised_by_its_own_after_resampling():
+    images = brains(1, (2, 8, 8, 8), background=0.1)[0].images()
+    size = (4, 4, 4)
+    brain = preprocess.resample_to((images != 0).astype(np.float32), size, "area") >= 0.5
+    expected = preprocess.zscore(np.where(brain, preprocess.resample_to(images, size, "area"), 0))
+    np.testing.assert_array_equal(preprocess.prepare(case_of(images), (2, 2, 2)).images, expected)
+
+
+@pytest.mark.parametrize("kind", ["dataset", "position"])
+@pytest.mark.parametrize("resampling", ["average", "spline"])
+def test_statistics_act_on_the_native_grid_before_resampling(kind, resampling):
+    cases = []
+    for case in brains(3, (2, 8, 9, 10), background=0.05):
+        images = np.zeros((2, 12, 13, 14), np.float32)
+        images[:, 2:10, 1:10, 3:13] = case.images()
+        cases.append(case_of(images, name=case.id))
+    by = preprocess.statistics(cases, kind)
+    images = cases[0].images()
+    box = preprocess.nonzero_box(images)
+    native = preprocess.standardise(images, by)[(slice(None), *box)]
+    np.testing.assert_array_equal(preprocess.prepare(cases[0], statistics=by).images, native)
+    size = preprocess.new_shape(native.shape[1:], (1, 1, 1), (2, 2, 2))
+    brain = (images != 0)[(slice(None), *box)].astype(np.float32)
+    orders = ("area", "area") if resampling == "average" else (3, 0)
+    expected, inside = (
+        preprocess.resample_to(v, size, order) for v, order in zip((native, brain), orders, strict=True)
+    )
+    prepared = preprocess.prepare(cases[0], (2, 2, 2), resampling, by)
+    np.testing.assert_array_equal(prepared.images, np.where(inside >= 0.5, expected, 0))
+    assert prepared.images.dtype == np.float32
+    assert abs(prepared.images[1].std() - 1) > 0.1  # the image's own deviation is not taken out
+
+
+def test_refusals_of_statistics():
+    with pytest.raises(ValueError, match=r"statistics 'image': unknown.*dataset.*position"):
+        preprocess.statistics(brains(), "image")
+    for kind in ("dataset", "position"):
+        with pytest.raises(CaseError, match=f"'{kind}' needs training cases.*none"):
+            preprocess.statistics([], kind)
+    with pytest.raises(CaseError, match="'position' needs two training cases or more; there is only case-0"):
+        preprocess.statistics(brains(1), "position")
+    with pytest.raises(CaseError, match=r"case-0 has the shape \(2, 5, 4, 3\) and case other \(2, 5, 4, 4\).*register"):
+        preprocess.statistics([*brains(), case_of(np.ones((2, 5, 4, 4), np.float32), name="other")], "position")
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("position", (2, 5, 4, 4)), ("position", (1, 5, 4, 3)), ("dataset", (1, 3, 3, 3))]
+)
+def test_statistics_of_another_grid_or_other_channels_are_refused(kind, shape):
+    by = preprocess.statistics(brains(), kind)
+    with pytest.raises(CaseError, match=r"case other: its images have the shape .*same channels and grid"):
+        preprocess.prepare(case_of(np.ones(shape, np.float32), name="other"), statistics=by)

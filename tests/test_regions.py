@@ -35,9 +35,60 @@ def test_nested_regions_stay_nested_whatever_the_probabilities(probabilities):
     np.testing.assert_array_equal(whole, (probabilities >= 0.5).any(0))
 
 
-def test_exclusive_labels_take_the_likeliest_above_the_threshold():
-    probabilities = np.array([[0.4, 0.6, 0.7, 0.5], [0.4, 0.9, 0.7, 0.0], [0.4, 0.2, 0.1, 0.0]], np.float32)
-    assert regions.to_labels(probabilities[:, None, None, :], "labels").tolist() == [[[0, 2, 1, 1]]]
+def label_of(scheme: str, *probabilities: float, **options) -> int:
+    """The label that one voxel's probabilities give."""
+    return regions.to_labels(np.array(probabilities, np.float32).reshape(-1, 1, 1, 1), scheme, **options).item()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "label"),
+    [
+        ((0.4, 0.4, 0.4), 0),  # none reaches the threshold
+        ((0.0, 0.0, 0.0), 0),
+        ((0.49, 0.1, 0.3), 0),  # the likeliest does not
+        ((0.6, 0.9, 0.2), 2),  # two do: the likeliest
+        ((0.6, 0.7, 0.8), 3),  # all do
+        ((0.7, 0.7, 0.1), 1),  # equals: the lowest label
+        ((0.1, 0.7, 0.7), 2),
+        ((0.5, 0.0, 0.0), 1),  # just reached
+        ((0.2, 0.5, 0.5), 2),
+        ((1.0, 1.0, 1.0), 1),
+    ],
+)
+def test_exclusive_labels_take_the_likeliest_that_reaches_the_threshold(probabilities, label):
+    assert label_of("labels", *probabilities) == label
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "label"),
+    [
+        ((0.4, 0.4, 0.4), 0),  # none
+        ((0.9, 0.1, 0.1), 2),  # whole tumour alone is oedema
+        ((0.9, 0.9, 0.1), 1),  # core, not enhancing
+        ((0.9, 0.9, 0.9), 3),
+        ((0.1, 0.9, 0.1), 1),  # core where no tumour was found: it counts, and the voxel joins the tumour
+        ((0.1, 0.1, 0.9), 3),  # enhancing tumour outside both
+        ((0.9, 0.1, 0.9), 3),  # enhancing tumour outside the core
+        ((0.1, 0.9, 0.9), 3),
+        ((0.99, 0.6, 0.55), 3),  # the innermost decides, not the likeliest
+        ((0.5, 0.0, 0.0), 2),  # just reached
+        ((0.0, 0.5, 0.0), 1),
+        ((0.0, 0.0, 0.5), 3),
+    ],
+)
+def test_nested_regions_go_by_the_innermost_that_reaches_the_threshold(probabilities, label):
+    assert label_of("brats", *probabilities) == label
+
+
+def test_the_threshold_is_the_callers():
+    assert label_of("labels", 0.2, 0.3, 0.1, threshold=0.25) == 2
+    assert label_of("labels", 0.6, 0.7, 0.1, threshold=0.75) == 0
+    assert label_of("brats", 0.6, 0.3, 0.2, threshold=0.25) == 1
+    assert label_of("brats", 0.6, 0.3, 0.2, threshold=0.75) == 0
+
+
+def test_equals_of_another_cohort_go_to_its_lowest_label():
+    assert label_of("labels", 0.7, 0.7, labels={5: "posterior", 2: "anterior"}) == 2
 
 
 def test_values_and_names_of_other_cohorts():

@@ -23,3 +23,20 @@ def test_warm_up_is_the_papers_line_and_meets_the_decay():
 
 def test_constant():
     assert [learning_rate("constant", epoch, 0.1, 5) for epoch in (0, 4)] == [0.1, 0.1]
+
+
+def test_linear_annealing_by_hand():
+    assert [learning_rate("linear", epoch, 4e-5, 4) for epoch in range(4)] == pytest.approx([4e-5, 3e-5, 2e-5, 1e-5])
+
+
+def test_linear_annealing_warms_up_along_the_same_line():
+    rates = [learning_rate("linear", epoch, 1e-5, 300, warmup=10) for epoch in range(300)]
+    assert rates[:10] == [learning_rate("polynomial", epoch, 1e-5, 300, warmup=10) for epoch in range(10)]
+    assert rates[10] == pytest.approx(1e-5 * (1 - 10 / 300))
+
+
+def test_the_two_readings_differ_by_at_most_4_percent_of_the_peak():
+    above = [learning_rate("polynomial", e, 1, 1000) - learning_rate("linear", e, 1, 1000) for e in range(1000)]
+    assert min(above) == 0
+    assert max(above) == pytest.approx(0.9**9 - 0.9**10, abs=1e-6)
+    assert above.index(max(above)) == pytest.approx(1000 * (1 - 0.9**10), abs=1)
