@@ -170,9 +170,17 @@ def test_statistics_of_a_data_set_are_numpys_over_all_voxels_at_once(count, seed
 
 @pytest.mark.parametrize("kind", ["dataset", "position"])
 def test_statistics_keep_their_digits_far_from_zero(kind):
-    cases = [case_of(np.full((1, 2, 2, 2), value, np.float32)) for value in (1e6, 1e6 + 1, 1e6 + 2)]
+    ramp = 1e6 + np.arange(1000, dtype=np.float32).reshape(1, 10, 10, 10)
+    cases = [case_of(ramp + step) for step in (0, 1, 2)]
     found = preprocess.statistics(cases, kind)
-    np.testing.assert_allclose(found.deviation, np.full_like(found.deviation, np.sqrt(2 / 3)), rtol=1e-6)
+    volumes = np.stack([case.images() for case in cases]).astype(np.float64)
+    expected = volumes.std() if kind == "dataset" else volumes.std(0)
+    np.testing.assert_allclose(found.deviation, np.broadcast_to(expected, found.deviation.shape), rtol=1e-6)
+
+
+def test_what_never_varied_in_training_is_zero_in_a_case_that_differs():
+    by = preprocess.statistics([case_of(np.full((1, 1, 1, 2), 5, np.float32))] * 2, "position")
+    assert preprocess.standardise(np.array([5, 900], np.float32).reshape(1, 1, 1, 2), by).ravel().tolist() == [0, 0]
 
 
 def test_statistics_read_each_case_once():
