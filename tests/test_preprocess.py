@@ -170,8 +170,9 @@ def test_statistics_of_a_data_set_are_numpys_over_all_voxels_at_once(count, seed
 
 @pytest.mark.parametrize("kind", ["dataset", "position"])
 def test_statistics_keep_their_digits_far_from_zero(kind):
-    ramp = 1e6 + np.arange(1000, dtype=np.float32).reshape(1, 10, 10, 10)
-    cases = [case_of(ramp + step) for step in (0, 1, 2)]
+    # Their mean, a million and a thirty-second, is no float32.
+    million = np.float32(1e6) + (np.arange(1024) % 32 == 0).astype(np.float32).reshape(1, 16, 8, 8)
+    cases = [case_of(million + step) for step in np.float32([0, 1, 2])]
     found = preprocess.statistics(cases, kind)
     volumes = np.stack([case.images() for case in cases]).astype(np.float64)
     expected = volumes.std() if kind == "dataset" else volumes.std(0)
