@@ -1,0 +1,51 @@
+"""Numbers as the papers print them, each with its place: what ours are held against, never results of this study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+#: Size (z, y, x) in mm, here also voxels, of the first paper's random crops: 144 x 144 x 128 in its own order (x, y, z)
+#: (Adeniji and Liu 2019, section 4.2).
+CROP = (128, 144, 144)
+
+#: Validation metrics of Adeniji and Liu (2019, table 1), columns in the order in which the table prints them. The names
+#: are the printed ones; what the last three columns hold is the subject of a chapter of its own.
+TABLE_1 = pd.DataFrame(
+    [
+        (0, 2.438, 0.049, 0.576, 0.905, 0.057),
+        (10, 1.459, 0.401, 0.634, 0.990, 0.502),
+        (20, 1.217, 0.560, 0.668, 0.993, 0.639),
+        (30, 1.195, 0.587, 0.666, 0.993, 0.660),
+        (40, 1.124, 0.620, 0.666, 0.994, 0.691),
+    ],
+    columns=["epoch", "loss", "dice", "precision", "recall", "accuracy"],
+).set_index("epoch")
+
+#: Half a unit of the table's last digit: how far a value may be from what was rounded to it.
+TABLE_1_ROUNDING = 0.0005
+
+#: Their train.py (vliu15/3d-brain-tumor-segmentation, 23d955b) heads the validation columns of its log, after the loss,
+#: with the first of these and fills them with the second. (Those of training agree, and so do those of validation in
+#: the later revision 311c9ad.)
+LOG_HEADER = ("accuracy", "precision", "recall", "dice")
+LOG_VALUES = ("precision", "recall", "accuracy", "dice")
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """A number of a paper in its own words, and where they stand."""
+
+    value: float
+    what: str
+    place: str
+
+
+#: The first paper's results beside its table (Adeniji and Liu 2019).
+RESULTS = {
+    "validation dice": Quoted(0.64, "Dice on the validation set after 45 epochs", "section 5.3"),
+    "training dice": Quoted(0.72, "Dice on the training set after 45 epochs", "section 5.3"),
+    "baseline dice": Quoted(0.60, "Dice of the V-Net baseline", "section 5.3"),
+    "baseline precision": Quoted(0.35, "precision of the V-Net baseline", "section 5.3"),
+}
