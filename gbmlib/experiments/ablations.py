@@ -62,6 +62,10 @@ SE = Comparison(
     {"with SE": {}, "without SE": {"se": "none"}},
 )
 
+#: The single choices and the ladder are screened: half the schedule, two folds, one seed. Whole networks have it whole.
+SCREENING: dict[str, dict[str, Any]] = {"study": {"epochs": 12, "warmup": 3}}
+SCREENED_FOLDS = {"test": (0,), "demo": (0,), "study": (0, 1), "paper": (0, 1)}
+
 #: How much the higher learning rate of the 2 x 2 exceeds the lower: 1e-4 against 1e-5 in the paper.
 HIGHER_RATE = 10
 
@@ -85,7 +89,7 @@ def rate_and_warmup(profile: str) -> Comparison:
 
 def choices(profile: str) -> tuple[Comparison, ...]:
     """Every choice of sections 3 to 5.1 that a run can test, at one scale of the study."""
-    own = study.SCALES[profile] | study.PAPER_A[profile]
+    own = study.SCALES[profile] | study.PAPER_A[profile] | SCREENING.get(profile, {})
     return (
         rate_and_warmup(profile),
         Comparison(
@@ -162,7 +166,6 @@ def choices(profile: str) -> tuple[Comparison, ...]:
                 "1 crop, new": {},
                 "3 crops, new": _steps(own, crops=3),
                 "3 crops, fixed": _steps(own, crops=3) | {"fixed_crops": True},
-                "1 crop, fixed": {"fixed_crops": True},
             },
         ),
         Comparison(
@@ -192,10 +195,10 @@ def choices(profile: str) -> tuple[Comparison, ...]:
         ),
         Comparison(
             "mirroring",
-            "How often should axes be mirrored?",
+            "Should an axis be mirrored three times out of four, or every other time?",
             "Probability 0.75 on each axis is sufficient augmentation.",
             "section 5.1.1",
-            {"p = 0.75": {}, "p = 0.5": {"flips": 0.5}, "never": {"flips": 0.0}},
+            {"p = 0.75": {}, "p = 0.5": {"flips": 0.5}},
         ),
     )
 
@@ -238,7 +241,16 @@ def runs(
     seeds: Iterable[int] | None = None,
     **changes: Any,
 ) -> dict[str, list[Experiment]]:
-    """The experiments of each variant, by label; ``changes`` hold for all, and a variant's own go before them."""
+    """The experiments of each variant, by label.
+
+    Args:
+        folds, seeds: None for those of the profile: all of them for :data:`VAE` and :data:`SE`, and for anything else
+            the two folds and the one seed of a screening.
+        changes: hold for all variants, and a variant's own go before them; None keeps the scale's own.
+    """
+    if comparison not in (VAE, SE):
+        folds, seeds, changes = _screening(profile, folds, seeds, changes)
+    folds, seeds = _kept(folds), _kept(seeds)
     return {
         label: study.paper_a(profile, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()
     }
@@ -247,12 +259,26 @@ def runs(
 def ladder(
     profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
 ) -> dict[str, list[Experiment]]:
-    """From the paper's text to its code, one difference more at each rung."""
+    """From the paper's text to its code, one difference more at each rung; screened as in :func:`runs`."""
+    folds, seeds, changes = _screening(profile, folds, seeds, changes)
     rungs, so_far = {"paper's text": study.paper_a(profile, folds, seeds, **changes)}, dict(changes)
     for quirk in CODE:
         so_far |= quirk.changes
         rungs[quirk.label] = study.paper_a(profile, folds, seeds, **so_far)
     return rungs
+
+
+def _screening(
+    profile: str, folds: Iterable[int] | None, seeds: Iterable[int] | None, changes: Mapping[str, Any]
+) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    asked = {name: value for name, value in changes.items() if value is not None}
+    folds = SCREENED_FOLDS[profile] if folds is None else tuple(folds)
+    return folds, (0,) if seeds is None else tuple(seeds), SCREENING.get(profile, {}) | asked
+
+
+def _kept(values: Iterable[int] | None) -> tuple[int, ...] | None:
+    """A tuple can be gone through once for each variant."""
+    return None if values is None else tuple(values)
 
 
 def published(groups: Mapping[str, Iterable[Experiment]], store: Store) -> dict[str, list[Record]]:
