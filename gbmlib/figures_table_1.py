@@ -62,7 +62,7 @@ def implied_fractions(
         x=ends, y=[1, 1], hovertemplate="above this line: more tumour than image<extra></extra>", **whole
     )
     figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(title_text="implied tumour fraction", type="log")
+    figure.update_yaxes(title_text="implied tumour fraction", type="log", dtick=1)
     figure.update_layout(height=520, margin={"l": 60, "r": 10, "t": 30, "b": 40})
     figure.update_layout(legend={"orientation": "h", "y": -0.2, "title": {"text": "the columns hold "}})
     return show(figure, description or "The tumour fraction that each row of the table implies, for each reading")
