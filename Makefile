@@ -9,12 +9,13 @@ PYTHON := python3.11 python3 python3.12 python3.13
 SETUP  := $(VENV)/.has-book
 TESTED := $(VENV)/.has-test
 
-# For the command line: of `rerun`; of papermill in `book`; of JupyterLab; of pytest.
+# For the command line: of `rerun`; of papermill in `book`; of JupyterLab; of pytest; of the benchmarks.
 NOTEBOOK   =
 ARGS       =
 PARAMETERS =
 LABARGS    =
 TESTARGS   =
+BENCHARGS  =
 export PARAMETERS
 
 NOTEBOOKS := $(sort $(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
@@ -22,12 +23,13 @@ EXECUTED  := $(NOTEBOOKS:%=book/runs/%.ipynb)
 RERUN     := $(basename $(notdir $(NOTEBOOK)))
 NOW       := $(shell date -u +%Y%m%dT%H%M%SZ)
 
-.PHONY: help book test lab rerun strip clean distclean FORCE
+.PHONY: help book test bench lab rerun strip clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book       the rendered study in _build/html: 3 to 10 minutes the first time, then seconds"
 	@echo "make test       all tests: about 4 minutes; TESTARGS=\"-k viewer\" passes on to pytest"
+	@echo "make bench      ours against others, as ratios of time and memory: some minutes; BENCHARGS=\"--only step\""
 	@echo "make lab        JupyterLab on the notebooks; LABARGS=\"--no-browser\" passes on to it"
 	@echo "make rerun      one notebook with other parameters, kept in runs/notebooks:"
 	@echo "                make rerun NOTEBOOK=$(firstword $(NOTEBOOKS)) ARGS=\"-p profile study\""
@@ -103,6 +105,9 @@ book: $(EXECUTED) | $(SETUP)
 
 test: $(TESTED)
 	@$(BIN)/python -m pytest $(TESTARGS)
+
+bench: $(TESTED)
+	@$(BIN)/python -m benchmarks $(BENCHARGS)
 
 lab: $(SETUP)
 	@env -u GBM_STATIC $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(LABARGS)

@@ -1,0 +1,1 @@
+"""The study's code against that of others: time and memory, as ratios on one machine."""
