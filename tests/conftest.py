@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is loaded: on the tests' small tensors a second thread costs more than it gives. (Runs set their own.)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 

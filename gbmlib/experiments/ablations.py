@@ -90,6 +90,7 @@ def rate_and_warmup(profile: str) -> Comparison:
 def choices(profile: str) -> tuple[Comparison, ...]:
     """Every choice of sections 3 to 5.1 that a run can test, at one scale of the study."""
     own = study.SCALES[profile] | study.PAPER_A[profile] | SCREENING.get(profile, {})
+    filters = study.paper_a(profile, folds=[0], seeds=[0])[0].options.get("filters", 16)
     return (
         rate_and_warmup(profile),
         Comparison(
@@ -108,10 +109,10 @@ def choices(profile: str) -> tuple[Comparison, ...]:
         ),
         Comparison(
             "filters",
-            "16 filters or 32?",
-            "Half the filters cost nothing.",
+            "Half the filters of the original, or all of them?",
+            "Half the filters, 16 in place of 32, cost nothing.",
             "sections 3.2.1 and 6",
-            {"16 filters": {}, "32 filters": {"filters": 32}},
+            {f"{filters} filters": {}, f"{2 * filters} filters": {"filters": 2 * filters}},
         ),
         Comparison(
             "blocks",
@@ -162,11 +163,7 @@ def choices(profile: str) -> tuple[Comparison, ...]:
             "One crop of a case or three, drawn anew or kept, at equal numbers of steps?",
             "Three crops make the model and the metrics less biased than one.",
             "sections 4.2 and 5.1.1",
-            {
-                "1 crop, new": {},
-                "3 crops, new": _steps(own, crops=3),
-                "3 crops, fixed": _steps(own, crops=3) | {"fixed_crops": True},
-            },
+            _crops(own),
         ),
         Comparison(
             "normalisation",
@@ -287,7 +284,14 @@ def published(groups: Mapping[str, Iterable[Experiment]], store: Store) -> dict[
     return {label: records for label, records in found.items() if records}
 
 
-def _steps(own: Mapping[str, Any], crops: int) -> dict[str, Any]:
-    """More crops a case at the same number of steps: fewer epochs, and a warm-up of as many steps."""
-    shorter = {"epochs": max(1, own["epochs"] // crops), "crops": crops}
-    return shorter | ({"warmup": max(1, round(own["warmup"] / crops))} if own.get("warmup") else {})
+def _crops(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """One crop against three at the same number of steps: epochs and warm-up are a third as long, or three times."""
+
+    def schedule(factor: float) -> dict[str, int]:
+        return {name: max(1, round(own[name] * factor)) for name in ("epochs", "warmup") if own.get(name)}
+
+    if own.get("crops", 1) == 3:
+        one = {"crops": 1} | schedule(3)
+        return {"3 crops, new": {}, "1 crop, new": one, "3 crops, fixed": {"fixed_crops": True}}
+    three = {"crops": 3} | schedule(1 / 3)
+    return {"1 crop, new": {}, "3 crops, new": three, "3 crops, fixed": three | {"fixed_crops": True}}

@@ -37,6 +37,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "folds": 2,
         "epochs": 2,
         "learning_rate": 1e-3,
+        "threads": 1,
     },
     "demo": {
         "cohort": "phantom:cases=16,spacing=3,seed=0",
@@ -81,7 +82,7 @@ SCALES: dict[str, dict[str, Any]] = {
 #: voxels of a patch are 24 times fewer, which would weigh the KL term 24 times more. 24 epochs of 15 cases are 365
 #: steps, where the paper takes 780 in each of its epochs: hence a learning rate two hundred times the paper's.
 PAPER_A: dict[str, dict[str, Any]] = {
-    "test": {},
+    "test": {"warmup": 1},
     "demo": {"patch_size": (48, 48, 48), "epochs": 12, "learning_rate": 1e-3, "warmup": 3},
     "study": {
         "patch_size": (48, 48, 48),
@@ -125,7 +126,7 @@ def paper_a(
     chosen = {name: value for name, value in changes.items() if value is not None}
     known = models.options_of("segvae")
     fields = {"model": "segvae", "l2": 1e-5, "kl_voxels": PAPER_VOXELS} | SCALES[profile] | PAPER_A[profile]
-    options = {"filters": 8} if profile in SMALLER else {}
+    options = {"filters": 8} if profile in SMALLER else {}  # the least that its group norms can divide
     fields |= {name: value for name, value in chosen.items() if name not in known}
     fields["options"] = options | {name: value for name, value in chosen.items() if name in known}
     folds = FOLDS[profile] if folds is None else folds

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gbmlib import regions, training
+from gbmlib import preprocess, regions, training
 from gbmlib.cohorts import CaseError, open_cohort, phantom
 from gbmlib.experiments import Experiment, run, runner, study
 from gbmlib.metrics import NAMES
@@ -223,7 +223,68 @@ def test_published_records_are_found_and_hold_the_small_files_alone(finished, tm
         runner.load_network(found, open_cohort(tiny().cohort))
 
 
+def a_segvae(**changes):
+    return study.paper_a("test", **changes)[0]
+
+
+def test_exclusive_labels_of_a_glioma_are_measured_as_nested_regions_too(tmp_path):
+    record = run([a_segvae(regions="labels", epochs=1)], Store(tmp_path), progress=False)[0]
+    names = list(regions.members("labels", open_cohort(record.experiment.cohort).labels))
+    assert list(record.cases.region.unique()) == [*names, "WT", "TC", "ET"]
+    case = record.cases[record.cases.split == "held out"].case.iloc[0]
+    cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
+    label_map = cohort[case].read(record.prediction(case))
+    expected = runner.measure(label_map, cohort[case].label(), "brats", cohort, case, "held out")
+    kept = record.cases[(record.cases.case == case) & record.cases.region.isin(("WT", "TC", "ET"))]
+    assert kept.value.to_list() == pytest.approx([row["value"] for row in expected])
+
+
+@pytest.mark.parametrize("kind", ["dataset", "position"])
+def test_statistics_come_from_the_training_cases_and_stay_with_the_run(kind, tmp_path):
+    record = run([a_segvae(normalisation=kind, epochs=1)], Store(tmp_path), progress=False)[0]
+    cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
+    trained = record.cases[record.cases.split == "train"].case.unique()
+    kept = runner.statistics_of(record)
+    again = preprocess.statistics((cohort[case] for case in sorted(trained)), kind)
+    np.testing.assert_allclose(kept.mean, again.mean, rtol=1e-6)
+    np.testing.assert_allclose(kept.deviation, again.deviation, rtol=1e-6)
+    # What the run wrote can be predicted again with them, and not without.
+    held_out = record.cases[record.cases.split == "held out"].case.iloc[0]
+    network = runner.load_network(record, cohort)
+    ready = runner.prepare(record.experiment, cohort[held_out], kept)
+    with training.cpu_threads(record.experiment.threads):
+        label_map = runner.segment(network, record.experiment, cohort, cohort[held_out], prepared=ready)
+    np.testing.assert_array_equal(label_map, cohort[held_out].read(record.prediction(held_out)))
+    with pytest.raises(ValueError, match="statistics of the training cases"):
+        runner.segment(network, record.experiment, cohort, cohort[held_out])
+
+
+def test_image_by_image_there_are_no_statistics(finished):
+    _, record = finished
+    assert runner.statistics_of(record) is None
+
+
+def test_killed_and_asked_for_again_a_branch_draws_the_same_noise(tmp_path):
+    """The VAE samples from torch's own generator, whose state the checkpoint carries."""
+    experiment = a_segvae(epochs=3)
+    whole = run([experiment], Store(tmp_path / "whole"), progress=False)[0]
+
+    def stop(network, *given):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return validate(network, *given)
+
+    calls, validate = [], training.validate
+    store = Store(tmp_path / "parts")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "validate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run([experiment], store, progress=False, checkpoint_seconds=0)
+    assert_same(whole, run([experiment], store, progress=False)[0])
+
+
 def test_every_profile_is_valid():
     for profile in study.PROFILES:
-        for experiment in study.vnet(profile, folds=range(2)):
+        for experiment in (*study.vnet(profile, folds=range(2)), *study.paper_a(profile, folds=range(2))):
             assert isinstance(experiment, Experiment)

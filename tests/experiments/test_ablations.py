@@ -1,0 +1,79 @@
+"""The first paper's comparisons as data: each variant differs from its base in what it names and in nothing else."""
+
+import pytest
+
+from gbmlib.experiments import ablations, run, study
+from gbmlib.losses import PAPER_VOXELS
+from gbmlib.records import Store
+
+STUDY = ablations.choices("study")
+
+
+def difference(one, other):
+    """The fields in which two configurations differ, options by their own names."""
+    a, b = (e.model_dump() | {f"option {n}": v for n, v in e.options.items()} for e in (one, other))
+    return {name for name in set(a) | set(b) if a.get(name) != b.get(name)} - {"options"}
+
+
+@pytest.mark.parametrize("profile", study.PROFILES)
+def test_every_comparison_is_valid_at_every_scale(profile):
+    for comparison in (ablations.VAE, ablations.SE, *ablations.choices(profile)):
+        groups = ablations.runs(comparison, profile)
+        assert list(groups) == list(comparison.variants)
+        assert next(iter(groups)) == comparison.base
+        assert len({experiment.id for of in groups.values() for experiment in of}) == sum(map(len, groups.values()))
+
+
+@pytest.mark.parametrize("comparison", [ablations.VAE, ablations.SE, *STUDY], ids=lambda of: of.name)
+def test_a_variant_changes_what_it_names_alone(comparison):
+    groups = ablations.runs(comparison, "study")
+    base = groups[comparison.base]
+    assert comparison.variants[comparison.base] == {}
+    for label, changes in list(comparison.variants.items())[1:]:
+        for one, other in zip(base, groups[label], strict=True):
+            named = {name if name in type(one).model_fields else f"option {name}" for name in changes}
+            assert difference(one, other) == named
+
+
+def test_whole_networks_have_every_fold_and_two_seeds_single_choices_two_folds():
+    whole = ablations.runs(ablations.VAE, "study")["without VAE"]
+    assert sorted((e.seed, e.fold) for e in whole) == [(seed, fold) for seed in (0, 1) for fold in range(5)]
+    single = ablations.runs(STUDY[0], "study")[STUDY[0].base]
+    assert [(e.seed, e.fold, e.epochs) for e in single] == [(0, 0, 12), (0, 1, 12)]
+
+
+def test_all_single_choices_share_one_base():
+    bases = {tuple(e.id for e in ablations.runs(of, "study")[of.base]) for of in STUDY}
+    assert bases == {tuple(e.id for e in ablations.ladder("study")["paper's text"])}
+
+
+def test_three_crops_take_as_many_steps_as_one():
+    crops = next(of for of in STUDY if of.name == "crops")
+    steps = {e.epochs * e.crops for of in ablations.runs(crops, "study").values() for e in of}
+    assert len(steps) == 1
+
+
+def test_the_ladder_turns_on_one_difference_after_another():
+    rungs = list(ablations.ladder("study", folds=[0]).values())
+    for quirk, before, after in zip(ablations.CODE, rungs[:-1], rungs[1:], strict=True):
+        named = {n if n in type(before[0]).model_fields else f"option {n}" for n in quirk.changes}
+        assert difference(before[0], after[0]) == named
+    last = rungs[-1][0]
+    assert last.options["norm"] == "slab"
+    assert last.kl_voxels == 2 * PAPER_VOXELS
+    assert (last.regions, last.normalisation, last.mirroring) == ("labels", "dataset", "copy")
+
+
+def test_parameters_of_a_reader_hold_for_all_variants():
+    groups = ablations.runs(ablations.SE, "study", folds=(1,), seeds=(3,), epochs=5, spacing=None)
+    assert {(e.fold, e.seed, e.epochs, e.spacing) for of in groups.values() for e in of} == {(1, 3, 5, (3, 3, 3))}
+    screened = ablations.runs(STUDY[1], "study", folds=iter((0, 1)), epochs=6, warmup=None)
+    assert {(e.fold, e.epochs, e.warmup) for of in screened.values() for e in of} == {(0, 6, 3), (1, 6, 3)}
+
+
+def test_groups_without_a_record_are_left_out(tmp_path):
+    store = Store(tmp_path)
+    groups = ablations.runs(ablations.VAE, "test", epochs=1)
+    assert ablations.published(groups, store) == {}
+    records = run(groups["without VAE"], store, progress=False)
+    assert ablations.published(groups, store) == {"without VAE": records}

@@ -1,0 +1,167 @@
+"""The encoder-decoder with a VAE branch: its options, what it refuses, and where its parts run."""
+
+import itertools
+
+import pytest
+import torch
+
+from gbmlib import models
+from gbmlib.models import autoencoder, summary
+from gbmlib.models.autoencoder import Outputs
+
+PATCH = (16, 32, 16)
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return models.build("segvae", 2, 3, PATCH, **{"filters": 8, "blocks": (1, 1, 1, 1)} | options)
+
+
+def test_training_gives_the_image_again_and_prediction_logits_alone():
+    network, image = small(), torch.randn(2, 2, *PATCH)
+    outputs = network.train()(image)
+    assert isinstance(outputs, Outputs)
+    assert outputs.logits.shape == (2, 3, *PATCH)
+    assert outputs.reconstruction.shape == image.shape
+    assert outputs.mean.shape == outputs.log_variance.shape == (2, 128)
+    assert network.eval()(image).shape == (2, 3, *PATCH)
+    assert small(vae=False).train()(image).shape == (2, 3, *PATCH)
+
+
+CHOICES = {
+    "order": autoencoder.ORDERS,
+    "norm": ("group", "groups_of_8", "batch", "instance", "slab", "none"),
+    "down": ("max_pool", "average_pool", "stride"),
+    "up": ("linear", "nearest", "transposed"),
+    "se": autoencoder.SE,
+    "shortcut": autoencoder.SHORTCUTS,
+    "last_relu": autoencoder.LAST_RELU,
+    "init": autoencoder.INITS,
+    "kernel_size": (1, 3, 5),
+    "blocks": ((1, 1), (2, 2, 2, 4)),
+    "vae_channels": (0, 8),
+    "latent": (1, 64),
+    "dropout": (0.0, 0.2),
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), list(itertools.chain(*([(name, value) for value in of] for name, of in CHOICES.items())))
+)
+def test_every_option_trains(option, value):
+    """One step in mixed precision reaches every weight with a finite gradient."""
+    network, image = small(**{option: value}).train(), torch.randn(1, 2, *PATCH)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network(image)
+    terms = outputs.logits.square().mean() + outputs.reconstruction.square().mean()
+    (terms + outputs.mean.square().sum() + outputs.log_variance.square().sum()).float().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_an_unknown_value_of_every_choice_is_refused_at_once():
+    wrong = dict.fromkeys(("order", "norm", "down", "up", "se", "shortcut", "last_relu", "init"), "none of them")
+    with pytest.raises(ValueError, match="segvae: ") as caught:
+        small(**wrong, kernel_size=4, dropout=1.0, latent=0, blocks=(0, 1))
+    for name in (*wrong, "kernel_size", "dropout", "latent", "blocks"):
+        assert f"{name} is" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"filters": 4}, "filters is 4; norm 'group' needs a multiple of 8"), ({"vae_channels": 4}, "0 or a multiple")],
+)
+def test_widths_that_cannot_be_grouped_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        small(**options)
+
+
+def test_a_patch_that_does_not_fit_is_refused_with_the_nearest_that_does():
+    with pytest.raises(ValueError, match=r"\(48, 43, 7\) must be divisible by 16; .*\(48, 48, 16\)"):
+        models.build("segvae", 2, 3, (48, 43, 7))
+    with pytest.raises(ValueError, match=r"\(12, 16, 16\) must be divisible by 8; .*\(16, 16, 16\)"):
+        small().eval()(torch.zeros(1, 2, 12, 16, 16))
+
+
+def test_the_branch_fixes_the_training_patch_and_not_the_size_of_a_prediction():
+    network = small()
+    with pytest.raises(ValueError, match=r"training patches of \(16, 32, 16\)"):
+        network.train()(torch.zeros(1, 2, 32, 32, 32))
+    assert network.eval()(torch.zeros(1, 2, 8, 40, 24)).shape == (1, 3, 8, 40, 24)
+    # Without the branch, half its size will do in training too.
+    assert small(vae=False).train()(torch.zeros(1, 2, 8, 24, 8)).shape == (1, 3, 8, 24, 8)
+
+
+def test_with_pooling_the_channels_double_in_the_first_block_of_a_level():
+    network = small()
+    widened = [level[0].shortcut.out_channels for level in network.encoder[1:]]
+    assert widened == [16, 32, 64]
+    assert isinstance(small(blocks=(1, 2)).encoder[1][1].shortcut, torch.nn.Identity)
+    strided = small(down="stride")
+    assert all(isinstance(block.shortcut, torch.nn.Identity) for level in strided.encoder for block in level)
+    assert [down.out_channels for down in strided.down] == [16, 32, 64]
+
+
+def test_the_last_relu_stands_after_the_addition_unless_asked():
+    image = torch.randn(1, 2, *PATCH)
+    for where, smallest in (("after", 0.0), ("before", None)):
+        block = small(last_relu=where, shortcut="conv").encoder[0][0]
+        out = block(torch.randn(1, 8, *PATCH))
+        assert (out.min() >= 0) == (smallest is not None)
+    assert image.min() < 0
+
+
+def test_squeeze_excitation_off_is_a_smaller_network():
+    sizes = {se: models.parameters(small(se=se)) for se in autoencoder.SE}
+    assert sizes["residual"] == sizes["shortcut"] > sizes["none"]
+
+
+def test_the_codes_head_has_the_ten_million_weights_that_were_reported():
+    """82,944 numbers (128 channels of 9 x 9 x 8) to 128, from the paper's crop."""
+    with torch.device("meta"):
+        network = models.build("segvae", 2, 3, (128, 144, 144), vae_channels=0, latent=64, blocks=(2, 2, 2, 4))
+    dense = network.vae.distribution
+    assert (dense.in_features, dense.out_features) == (82_944, 128)
+    assert 10.5e6 < dense.weight.numel() < 10.7e6
+
+
+def test_the_summary_counts_what_a_step_keeps():
+    network = small(vae=False, se="none")
+    of = summary.explain(network, 2, PATCH)
+    assert of.parameters == models.parameters(network)
+    assert of.stages.parameters.sum() == of.parameters
+    assert of.stages.loc["output", "size (z, y, x)"] == PATCH
+    twice = summary.explain(network, 2, PATCH, batch_size=2)
+    assert twice.activations_mb == pytest.approx(2 * of.activations_mb, rel=0.01)
+    assert summary.explain(network, 2, PATCH, "bfloat16").activations_mb == of.activations_mb / 2
+    assert "million parameters" in str(of)
+    assert next(network.parameters()).device.type == "cpu"
+
+
+def test_the_summary_agrees_with_a_real_step():
+    """The same count of kept tensors, taken while a step runs."""
+    network, image = small(), torch.randn(1, 2, *PATCH)
+    kept, holding = {}, []
+
+    def keep(tensor):
+        holding.append(tensor)
+        if not isinstance(tensor, torch.nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = network.train()(image)
+    assert outputs.logits.requires_grad
+    assert summary.explain(network, 2, PATCH).activations_mb == pytest.approx(sum(kept.values()) / 1e6, rel=0.05)
+
+
+def test_magnitudes_grow_through_strides_without_norm():
+    network = small(order="norm-act-conv", norm="none", down="stride", blocks=(1, 2, 2, 4))
+    image = torch.randn(1, 2, *PATCH)
+    table = summary.magnitudes(network.train(), image)
+    assert network.training
+    levels = table.loc[[f"encoder {level}" for level in range(4)], "root mean square"]
+    assert levels.is_monotonic_increasing
+    by_hand = network.eval().first(image).detach().square().mean().sqrt()
+    assert table.loc["first", "root mean square"] == pytest.approx(float(by_hand))
