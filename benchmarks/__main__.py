@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = pd.DataFrame.from_dict(rows, orient="index")
     for name, line in table.iterrows():
         print(f"\n{name}")
-        print("  " + "; ".join(f"{column} {value:.3g}" for column, value in line.dropna().items()))
+        print("  " + "; ".join(f"{column} {_short(value)}" for column, value in line.dropna().items()))
     print("\nA ratio is ours over theirs: below 1, ours takes less.")
     return 0
 
@@ -63,6 +63,10 @@ def machine() -> str:
     """Processor, cores and versions, in words."""
     cpu = provenance.describe(torch.device("cpu"))["device"]
     return f"{cpu}, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:

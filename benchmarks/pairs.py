@@ -153,6 +153,6 @@ def window(shape: tuple[int, int, int], tile: tuple[int, int, int]) -> Callable[
 
 
 def monai_window(shape: tuple[int, int, int], tile: tuple[int, int, int]) -> Callable[[], object]:
-    """The same by MONAI, Gaussian weights, overlap 0.5. It weights results in place, which the copy keeps off the image."""
+    """The same by MONAI, Gaussian weights, overlap 0.5. (It weights in place; without a copy, the image itself.)"""
     image = torch.from_numpy(_volume(shape))[None]
     return lambda: sliding_window_inference(image, tile, 1, torch.clone, overlap=0.5, mode="gaussian")
