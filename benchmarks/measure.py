@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import resource
 import statistics
 import subprocess
 import sys
@@ -13,8 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from gbmlib.provenance import forget_peak_memory, peak_memory_mb
+
 SIDES = ("ours", "theirs")
-_STATUS = Path("/proc/self/status")
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -56,36 +58,17 @@ def take_turns(
     return Turns(**seconds)
 
 
-def peak_mb() -> float:
-    """The largest memory that this process has held, in MB; on Linux since :func:`forget_peak`.
-
-    Linux tells it in a file. What ``getrusage`` gives there is no use: a process starts with the peak of the one that
-    started it.
-    """
-    if _STATUS.exists():
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others kilobytes
-
-
-def forget_peak() -> None:
-    """Count the peak anew from what the process holds now, where the system can do that."""
-    with contextlib.suppress(OSError):
-        _STATUS.with_name("clear_refs").write_text("5")
-
-
 def growth_mb(prepare: Callable[[], Callable[[], object]], times: int = 3) -> float:
     """By how much the peak memory of this process grows while a function is made and called.
 
     What is loaded before, the libraries above all, does not count.
     """
-    forget_peak()
-    before = peak_mb()
+    forget_peak_memory(CPU)
+    before = peak_memory_mb(CPU)
     function = prepare()
     for _ in range(times):
         function()
-    return peak_mb() - before
+    return peak_memory_mb(CPU) - before
 
 
 def memory_apart(name: str, side: str, arguments: list[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -13,7 +14,9 @@ from typing import Any
 import torch
 
 import gbmlib
+from gbmlib.memory import give_back_freed_memory
 
+_STATUS = Path("/proc/self/status")
 PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "scikit-learn")
 
 
@@ -38,10 +41,28 @@ def device_name(device: torch.device) -> str:
     return f"{_processor()}, {cores} cores"
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Let :func:`peak_memory_mb` count from now on: a process may compute one run after another.
+
+    Where the system cannot forget (anything but Linux), the peak stays that of the whole process.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _STATUS.exists():
+        give_back_freed_memory()
+        with contextlib.suppress(OSError):  # some containers do not allow it
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb(device: torch.device) -> int:
-    """The most memory taken so far: on a graphics card by tensors, else by the whole process."""
+    """The most memory taken: on a graphics card by tensors, else by the whole process (in MiB)."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    if _STATUS.exists():
+        # The usual counter, getrusage's, starts with that of the process that launched this one.
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 2**10)
     try:
         import resource
     except ImportError:  # Windows has no such counter.

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,13 @@ def run(
             turns; a process pool needs ``mp_context=multiprocessing.get_context("spawn")``, since a forked copy of a
             process whose torch has computed hangs.
         device: ``"cpu"``, ``"cuda"``, …; by default the graphics card if there is one.
-        progress: show a progress bar for each run.
+        progress: show a progress bar for each run, or for all of them where an executor has them.
         checkpoint_seconds: the least time between checkpoints, from which an interrupted run continues.
 
     Raises:
         CaseError: the data of a cohort is not known here, or lacks what the configuration asks of it.
-        TrainingError: a run could not be completed; those that were stay in the store.
+        TrainingError: a run could not be completed; those that were stay in the store. With an executor the others
+            go on, and several failures come together as an ``ExceptionGroup``.
         ValueError: a process pool that forks.
     """
     experiments = list(experiments)
@@ -68,8 +69,13 @@ def run(
         context = getattr(executor, "_mp_context", None)
         if context is not None and context.get_start_method() == "fork":
             raise ValueError('this pool forks; make it with mp_context=multiprocessing.get_context("spawn")')
-        for result in [executor.submit(run_one, *task, False, checkpoint_seconds) for task in tasks]:
-            result.result()
+        waiting = [executor.submit(run_one, *task, False, checkpoint_seconds) for task in tasks]
+        done = tqdm(as_completed(waiting), "runs", len(waiting), unit="run", disable=not progress)
+        failed = [error for future in done if (error := future.exception()) is not None]
+        if len(failed) == 1:
+            raise failed[0]
+        if failed:
+            raise ExceptionGroup(f"{len(failed)} of {len(tasks)} runs failed; the others are in the store", failed)
     return [store.get(experiment) for experiment in experiments]
 
 
@@ -203,8 +209,8 @@ def _run(
     checkpoint_seconds: float,
 ) -> Record:
     keep_freed_memory()
+    provenance.forget_peak_memory(device)
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
         torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
     folder = store.unfinished(experiment)
     for left in (*folder.glob(".*"), folder / training.LAST_GOOD):  # by a process that was killed

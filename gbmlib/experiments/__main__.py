@@ -1,0 +1,60 @@
+"""``python -m gbmlib.experiments brats:PATH``: run what the chapters show at one scale, several runs side by side.
+
+The published records were made with it. What the store holds is not run again, and what was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+from gbmlib import cohorts
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import ablations, run, study
+from gbmlib.records import Store
+
+CHAPTERS = ("vnet", "vae", "se", "choices", "code")
+
+
+def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment]:
+    """The runs that a chapter shows at a scale."""
+    if chapter == "vnet":
+        folds, seeds = study.FOLDS[profile], study.SEEDS[profile]
+        return [e for seed in seeds for e in study.vnet(profile, folds, cohort=cohort, seed=seed)]
+    if chapter == "code":
+        groups = [ablations.ladder(profile, cohort=cohort)]
+    else:
+        comparisons = {"vae": (ablations.VAE,), "se": (ablations.SE,), "choices": ablations.choices(profile)}
+        groups = [ablations.runs(comparison, profile, cohort=cohort) for comparison in comparisons[chapter]]
+    return [experiment for group in groups for of in group.values() for experiment in of]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; see the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m gbmlib.experiments", description=__doc__.splitlines()[0])
+    parser.add_argument("cohort", help="phantom:…, brats:PATH or msd:PATH")
+    parser.add_argument("--profile", default="study", choices=study.PROFILES)
+    parser.add_argument("--only", nargs="+", default=CHAPTERS, choices=CHAPTERS, help="the runs of these chapters")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time, each with the threads it was given")
+    parser.add_argument("--store", default="runs")
+    parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
+    asked = parser.parse_args(arguments)
+    if asked.workers < 1:
+        parser.error(f"--workers is {asked.workers}, not at least 1")
+    data = cohorts.open_cohort(asked.cohort)
+    runs = {e.id: e for chapter in asked.only for e in wanted(chapter, asked.profile, data.name)}
+    store = Store(asked.store)
+    missing = [e for e in runs.values() if store.get(e) is None]
+    print(f"{len(runs)} runs on {data.name}, {len(missing)} of them to do")
+    if asked.list:
+        for e in missing:
+            print(f"{e.id}  fold {e.fold}  seed {e.seed}  {e.epochs} epochs  {e.options}")
+        return
+    # Spawned, not forked: a copy of a process whose torch has computed hangs.
+    with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:
+        run(missing, store, executor)
+
+
+if __name__ == "__main__":
+    main()

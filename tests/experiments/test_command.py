@@ -1,0 +1,54 @@
+"""The command that runs what the chapters show."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gbmlib.experiments import __main__ as command
+from gbmlib.experiments import run, runner, study
+from gbmlib.records import Store
+from gbmlib.training import TrainingError
+
+COHORT = "phantom:cases=4,spacing=6,seed=0"
+
+
+def test_every_chapter_has_its_runs():
+    counts = {chapter: len(command.wanted(chapter, "study", "brats2018-19")) for chapter in command.CHAPTERS}
+    assert counts["vnet"] == 10
+    assert counts["vae"] == counts["se"] == 20
+    assert counts["choices"] > 40
+
+
+def test_it_says_what_there_is_to_do_and_then_does_it(tmp_path, capsys):
+    asked = [COHORT, "--profile", "test", "--only", "vae", "--store", str(tmp_path)]
+    command.main([*asked, "--list"])
+    assert "2 runs on phantom:cases=4,spacing=6,seed=0, 2 of them to do" in capsys.readouterr().out
+    assert not Store(tmp_path).all()
+    command.main(asked)
+    command.main([*asked, "--list"])
+    assert "0 of them to do" in capsys.readouterr().out
+    assert len(Store(tmp_path).all()) == 2
+
+
+def test_no_workers_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.main([COHORT, "--workers", "0"])
+    assert "--workers is 0" in capsys.readouterr().err
+
+
+def test_one_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
+    good, bad, worse = (study.paper_a("test", epochs=1, seeds=[seed])[0] for seed in (0, 1, 2))
+    true = runner._run
+
+    def breaks(experiment, *given):
+        if experiment.seed:
+            raise TrainingError(f"seed {experiment.seed} breaks")
+        return true(experiment, *given)
+
+    monkeypatch.setattr(runner, "_run", breaks)
+    store = Store(tmp_path)
+    with pytest.raises(ExceptionGroup, match="2 of 3 runs failed"):
+        run([bad, worse, good], store, ThreadPoolExecutor(1), progress=False)
+    assert store.get(good) is not None
+    with pytest.raises(TrainingError, match="seed 1 breaks"):
+        run([bad, good], store, ThreadPoolExecutor(1), progress=False)
