@@ -43,13 +43,13 @@ def compare_curves(groups: Groups, description: str = "", on: str = "val") -> An
     from plotly.subplots import make_subplots
 
     # One above the other: side by side, a phone's width is too little for both.
-    figure = make_subplots(2, 1, subplot_titles=("Dice", "Loss"), shared_xaxes=True, vertical_spacing=0.08)
+    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.06)
     for number, (label, records) in enumerate(groups.items()):
         colour = COLOURS[number % len(COLOURS)]
         for row, metric in enumerate(("dice", "loss"), 1):
             for part, dash, opacity in (("train", "dot", 0.6), (on, "solid", 1.0)):
                 mean, low, high, band = _spread(records, f"{part}_{metric}")
-                group = {"legendgroup": label, "hoverinfo": "skip", "showlegend": False, "line": {"width": 0}}
+                group = {"legendgroup": label, "hoverinfo": "skip", "showlegend": False, "mode": "none"}
                 if band:
                     fill = f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, {0.15 * opacity})"
                     figure.add_trace(go.Scatter(x=high.index, y=high, **group), row, 1)
@@ -60,6 +60,7 @@ def compare_curves(groups: Groups, description: str = "", on: str = "val") -> An
                         x=mean.index,
                         y=mean,
                         name=f"{label} (band: {band})" if band else label,
+                        mode="lines",
                         legendgroup=label,
                         showlegend=row == 1 and part != "train",
                         line={"color": colour, "width": 2.5, "dash": dash},
@@ -70,10 +71,11 @@ def compare_curves(groups: Groups, description: str = "", on: str = "val") -> An
                     1,
                 )
     figure.update_xaxes(title_text="epoch", row=2)
-    figure.update_yaxes(range=[0, 1], row=1)
+    figure.update_yaxes(title_text="Dice", range=[0, 1], row=1)
+    figure.update_yaxes(title_text="loss", row=2)
     figure.update_layout(
         height=640,
-        margin={"l": 40, "r": 10, "t": 30, "b": 40},
+        margin={"l": 40, "r": 10, "t": 20, "b": 40},
         legend={"orientation": "h", "y": -0.1, "title": {"text": "solid: validation, dotted: training", "side": "top"}},
     )
     return show(figure, description or f"Dice and loss over epochs: {', '.join(groups)}")
@@ -86,7 +88,7 @@ def terms(records: Sequence[Record], description: str = "") -> Any:
         if all(f"train_{name}" in record.history for record in records):
             mean = _spread(records, f"train_{name}")[0]
             line = {"color": colour, "width": 2.5}
-            figure.add_trace(go.Scatter(x=mean.index, y=mean, name=words, line=line, showlegend=True))
+            figure.add_trace(go.Scatter(x=mean.index, y=mean, mode="lines", name=words, line=line, showlegend=True))
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(type="log", title_text="weighted term", exponentformat="power")
     figure.update_layout(
@@ -138,8 +140,10 @@ def waterfall(groups: Groups, description: str = "") -> Any:
     A step is paired by case; where the two measured other regions or folds there is none, and no bar.
     """
     levels, steps = compare.levels(groups), compare.contrasts(groups, against="previous").difference
-    names = {label: _wrapped(label) for label in groups}
     steps = steps[[step.cases > 0 for step in steps]]
+    # The size of a step stands below its name: text within a plot would not follow the page into the dark.
+    names = {label: _wrapped(label) for label in groups}
+    names |= {label: f"{names[label]}<br>{step.mean:+.3f}" for label, step in steps.items()}
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
@@ -165,10 +169,6 @@ def waterfall(groups: Groups, description: str = "") -> Any:
             name="mean Dice",
         )
     )
-    for label, step in steps.items():
-        figure.add_annotation(
-            x=levels[label].mean, y=names[label], text=f"{step.mean:+.3f}", showarrow=False, yshift=16
-        )
     figure.update_xaxes(title_text="mean Dice of held-out cases")
     figure.update_yaxes(categoryorder="array", categoryarray=list(names.values())[::-1])
     figure.update_layout(height=120 + 48 * len(names), margin={"l": 10, "r": 20, "t": 20, "b": 40}, showlegend=False)

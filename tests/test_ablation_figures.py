@@ -110,7 +110,7 @@ def test_the_waterfalls_bars_run_from_each_level_to_the_next():
     assert list(bars.base) == pytest.approx(levels[:2])
     assert [base + step for base, step in zip(bars.base, bars.x, strict=True)] == pytest.approx(levels[1:])
     assert bars.marker.color[0] != bars.marker.color[1]
-    assert [note.text for note in figures.waterfall(groups).layout.annotations] == ["+0.100", "-0.050"]
+    assert list(points.y) == ["text", "one<br>+0.100", "two<br>-0.050"]
 
 
 def test_a_rung_that_measured_other_regions_has_a_level_and_no_step():
@@ -118,7 +118,7 @@ def test_a_rung_that_measured_other_regions_has_a_level_and_no_step():
     for of in groups["labels"] + groups["more"]:
         of.cases["region"] = "oedema"
     bars, points = figures.waterfall(groups).data
-    assert list(bars.y) == ["more"]
+    assert list(bars.y) == ["more<br>+0.100"]
     assert len(points.y) == 3
 
 
