@@ -49,7 +49,8 @@ def compare_curves(groups: Groups, description: str = "", on: str = "val") -> An
         for row, metric in enumerate(("dice", "loss"), 1):
             for part, dash, opacity in (("train", "dot", 0.6), (on, "solid", 1.0)):
                 mean, low, high, band = _spread(records, f"{part}_{metric}")
-                group = {"legendgroup": label, "hoverinfo": "skip", "showlegend": False, "mode": "none"}
+                group = {"legendgroup": label, "hoverinfo": "skip", "showlegend": False, "mode": "lines"}
+                group["line"] = {"width": 0}
                 if band:
                     fill = f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, {0.15 * opacity})"
                     figure.add_trace(go.Scatter(x=high.index, y=high, **group), row, 1)
@@ -180,12 +181,13 @@ def magnitudes(tables: dict[str, pd.DataFrame], description: str = "") -> Any:
     """Root mean square of the activations through depth, a line a network (:func:`gbmlib.models.summary.magnitudes`).
 
     Args:
-        tables: label -> columns ``stage`` and ``rms``, in the order of the forward pass.
+        tables: label -> a row a stage, in the order of the forward pass, with the column ``root mean square``.
     """
     figure = go.Figure()
     for number, (label, table) in enumerate(tables.items()):
         line = {"color": COLOURS[number % len(COLOURS)], "width": 2.5}
-        figure.add_trace(go.Scatter(x=table.stage, y=table.rms, name=label, mode="lines+markers", line=line))
+        values = table["root mean square"]
+        figure.add_trace(go.Scatter(x=values.index, y=values, name=label, mode="lines+markers", line=line))
     figure.update_xaxes(tickangle=-45)
     figure.update_yaxes(type="log", title_text="root mean square", exponentformat="power")
     figure.update_layout(

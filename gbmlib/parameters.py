@@ -53,6 +53,12 @@ class Vocabulary(BaseModel):
         None, description="which folds of the cross-validation to run, such as 0 or 0,1,2"
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, patches and augmentation")
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)] = Field(
+        None, description="several of them, such as 0 or 0,1"
+    )
+    only: Annotated[tuple[str, ...] | None, BeforeValidator(_several)] = Field(
+        None, description="which of the chapter's comparisons to run live, by name, such as down,order"
+    )
     precision: Literal["float32", "bfloat16"] | None = Field(None, description="bfloat16 is mixed precision")
     case: str | None = Field(None, description="the id of the case to show")
     store: str = Field("runs", description="the folder of your own runs")
@@ -97,6 +103,23 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
         given[_CHECKED] = True
     _go_to_root()
     return types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
+
+
+def chosen(names: Sequence[str] | None, among: Sequence[str], default: Sequence[str]) -> list[str]:
+    """The names that the parameter ``only`` picks from those that there are, in their order; None picks ``default``.
+
+    Raises:
+        ParameterError: names that there are not, each with the nearest one, and the names that there are.
+    """
+    names = default if names is None else names
+    faults = []
+    for name in dict.fromkeys(names):
+        if name not in among:
+            near = difflib.get_close_matches(name, among, 1)
+            faults.append(f"only: there is no {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if faults or not names:
+        raise ParameterError("\n".join(["", *faults, f"only picks from: {', '.join(among)}"]))
+    return [name for name in among if name in names]
 
 
 def _go_to_root() -> None:

@@ -123,7 +123,7 @@ def test_a_rung_that_measured_other_regions_has_a_level_and_no_step():
 
 
 def test_magnitudes_keep_the_order_of_the_forward_pass():
-    table = pd.DataFrame({"stage": ["first", "down 1", "level 2"], "rms": [1.0, 10.0, 3.0]})
+    table = pd.DataFrame({"root mean square": [1.0, 10.0, 3.0]}, index=["first", "down 1", "level 2"])
     figure = figures.magnitudes({"strided": table})
     assert list(figure.data[0].x) == ["first", "down 1", "level 2"]
     assert figure.layout.yaxis.type == "log"
@@ -153,7 +153,7 @@ def test_long_labels_leave_a_phone_room():
 def test_every_figure_becomes_a_static_page(kind, monkeypatch):
     monkeypatch.setenv("GBM_STATIC", "1")
     groups = {"text": group(0.5), "one": group(0.6)}
-    table = pd.DataFrame({"stage": ["first"], "rms": [1.0]})
+    table = pd.DataFrame({"root mean square": [1.0]}, index=["first"])
     made = {
         "curves": lambda: figures.compare_curves(groups, "words"),
         "forest": lambda: figures.forest(compare.contrasts(groups), description="words"),

@@ -1,0 +1,108 @@
+"""What the chapters on ablations show of a comparison, the same for each: where from, table, verdict, curves.
+
+A notebook displays it: ``display(*compared(groups))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from gbmlib import ablation_figures, compare
+from gbmlib.compare import Groups
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import ablations
+from gbmlib.experiments.ablations import Comparison
+from gbmlib.records import Record, Store
+
+#: The scales whose records are published, the largest first.
+SCALES = ("paper", "study")
+
+Wanted = Mapping[str, Sequence[Experiment]]
+
+
+class Prose(str):
+    """Markdown that a notebook shows as such."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def published(wanted: Callable[[str], Wanted], store: Store) -> dict[str, dict[str, list[Record]]]:
+    """The records that the store holds of ``wanted(profile)``, by profile, the largest scale first; none left empty."""
+    found = {profile: ablations.published(wanted(profile), store) for profile in SCALES}
+    return {profile: groups for profile, groups in found.items() if groups}
+
+
+def compared(groups: Groups, wanted: Wanted | None = None, decides: bool = True) -> list[Any]:
+    """Groups side by side: a line of where they come from, a table, what it decides, and the curves.
+
+    Args:
+        wanted: what was asked for; groups of it without a record are named.
+        decides: whether a verdict is worded. Runs on phantoms give none.
+    """
+    shown = [about([record for records in groups.values() for record in records])]
+    missing = [label for label in wanted or {} if label not in groups]
+    if missing:
+        shown.append(Prose(f"*Without a record, as it was not run or did not converge: {'; '.join(missing)}.*"))
+    # The first group is what the others are compared with. Without it there is nothing to subtract.
+    has_base = not wanted or next(iter(wanted)) in groups
+    shown.append(compare.ablation_table(groups) if has_base else compare.levels(groups).to_frame("Dice"))
+    if decides and has_base and len(groups) > 1:
+        shown.append(Prose(compare.verdict(compare.contrasts(groups))))
+    return [*shown, ablation_figures.compare_curves(groups)]
+
+
+def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str) -> list[Any]:
+    """:func:`compared` at every scale that has records, the largest first, or how to make them."""
+    found = published(wanted, store)
+    shown = [part for profile, groups in found.items() for part in compared(groups, wanted(profile))]
+    return shown or [absent(chapter)]
+
+
+def choice(name: str, store: Store) -> list[Any]:
+    """One of :func:`gbmlib.experiments.ablations.choices`: what the paper says of it, and what the records say."""
+
+    def of(profile: str) -> Comparison:
+        return next(one for one in ablations.choices(profile) if one.name == name)
+
+    asked = of(SCALES[-1])
+    said = Prose(f"**{asked.question}** The paper: {asked.claim} ({asked.place})")
+    return [said, *all_published(lambda profile: ablations.runs(of(profile), profile), store, "choices")]
+
+
+def all_choices(store: Store, profile: str = SCALES[-1]) -> pd.DataFrame:
+    """:func:`gbmlib.compare.contrasts` of every choice that has records, one below the other; the columns alone
+    where none has."""
+    tables = [compare.contrasts({})]
+    for comparison in ablations.choices(profile):
+        groups = ablations.published(ablations.runs(comparison, profile), store)
+        if comparison.base in groups:
+            tables.append(compare.contrasts(groups))
+    return pd.concat([table for table in tables if len(table)] or tables)
+
+
+def about(records: Sequence[Record]) -> Prose:
+    """Where runs come from and how they were made, in a line of Markdown."""
+    of, made = [record.experiment for record in records], [record.provenance for record in records]
+    spacing = " x ".join(f"{mm:g}" for mm in of[0].spacing) + " mm" if of[0].spacing else "each case's own spacing"
+    folds, seeds, epochs = ({getattr(one, name) for one in of} for name in ("fold", "seed", "epochs"))
+    minutes = sum(one["seconds"] for one in made) / 60
+    return Prose(
+        f"**{', '.join(sorted({one.cohort for one in of}))}** at {spacing}, {made[0]['cases']} cases; "
+        f"{_counted(len(records), 'run')} on {_counted(len(folds), 'fold')} of {of[0].folds} with "
+        f"{_counted(len(seeds), 'seed')}, {' or '.join(map(str, sorted(epochs)))} epochs; {minutes:.0f} minutes in all "
+        f"on {', '.join(sorted({one['device'] for one in made}))}."
+    )
+
+
+def absent(chapter: str) -> Prose:
+    """That no record is there, and how to make it."""
+    command = f"python -m gbmlib.experiments brats:PATH --only {chapter}"
+    return Prose(f"*No record of these runs is in the store yet. `{command}` makes them.*")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
