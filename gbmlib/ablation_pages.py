@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import ablation_figures, compare
+from gbmlib import ablation_figures, compare, models
 from gbmlib.compare import Groups
 from gbmlib.configuration import Experiment
-from gbmlib.experiments import ablations
+from gbmlib.experiments import ablations, study
 from gbmlib.experiments.ablations import Comparison
 from gbmlib.records import Record, Store
 
@@ -102,6 +102,24 @@ def absent(chapter: str) -> Prose:
     """That no record is there, and how to make it."""
     command = f"python -m gbmlib.experiments brats:PATH --only {chapter}"
     return Prose(f"*No record of these runs is in the store yet. `{command}` makes them.*")
+
+
+def scales(profiles: Sequence[str] = ("demo", "study", "paper")) -> pd.DataFrame:
+    """What the first paper's network is trained with at each scale, a row a scale."""
+    rows = {}
+    for profile in profiles:
+        of = study.paper_a(profile, folds=(0,), seeds=(0,))[0]
+        rows[profile] = {
+            "cohort": of.cohort,
+            "spacing (mm)": f"{of.spacing[0]:g}" if of.spacing else "own",
+            "patch (z, y, x)": " x ".join(map(str, of.patch_size)),
+            "filters": (models.options_of("segvae") | of.options)["filters"],
+            "epochs": of.epochs,
+            "crops a case": of.crops,
+            "peak learning rate": f"{of.learning_rate:g}",
+            "warm-up (epochs)": of.warmup,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _counted(number: int, noun: str) -> str:
