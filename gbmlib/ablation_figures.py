@@ -173,8 +173,7 @@ def waterfall(groups: Groups, description: str = "") -> Any:
     figure.update_xaxes(title_text="mean Dice of held-out cases")
     figure.update_yaxes(categoryorder="array", categoryarray=list(names.values())[::-1])
     figure.update_layout(height=120 + 48 * len(names), margin={"l": 10, "r": 20, "t": 20, "b": 40}, showlegend=False)
-    first, *_, last = groups
-    return show(figure, description or f"Held-out Dice from {first} to {last}, step by step")
+    return show(figure, description or f"Held-out Dice, step by step: {', '.join(groups)}")
 
 
 def magnitudes(tables: dict[str, pd.DataFrame], description: str = "") -> Any:

@@ -5,7 +5,7 @@ A notebook displays it: ``display(*compared(groups))``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -36,19 +36,21 @@ def published(wanted: Callable[[str], Wanted], store: Store) -> dict[str, dict[s
     return {profile: groups for profile, groups in found.items() if groups}
 
 
-def compared(groups: Groups, wanted: Wanted | None = None, decides: bool = True) -> list[Any]:
+def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -> list[Any]:
     """Groups side by side: a line of where they come from, a table, what it decides, and the curves.
 
     Args:
-        wanted: what was asked for; groups of it without a record are named.
+        wanted: labels of what was asked for, the one that others are compared with first; those without a record are
+            named.
         decides: whether a verdict is worded. Runs on phantoms give none.
     """
     shown = [about([record for records in groups.values() for record in records])]
-    missing = [label for label in wanted or {} if label not in groups]
+    wanted = list(wanted) or list(groups)
+    missing = [label for label in wanted if label not in groups]
     if missing:
         shown.append(Prose(f"*Without a record, as it was not run or did not converge: {'; '.join(missing)}.*"))
     # The first group is what the others are compared with. Without it there is nothing to subtract.
-    has_base = not wanted or next(iter(wanted)) in groups
+    has_base = wanted[0] in groups
     shown.append(compare.ablation_table(groups) if has_base else compare.levels(groups).to_frame("Dice"))
     if decides and has_base and len(groups) > 1:
         shown.append(Prose(compare.verdict(compare.contrasts(groups))))
@@ -102,6 +104,13 @@ def absent(chapter: str) -> Prose:
     """That no record is there, and how to make it."""
     command = f"python -m gbmlib.experiments brats:PATH --only {chapter}"
     return Prose(f"*No record of these runs is in the store yet. `{command}` makes them.*")
+
+
+def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:
+    """Held-out Dice of groups that differ in two fields of their configurations, as a table of the two."""
+    of = [records[0].experiment for records in groups.values()]
+    table = compare.levels(groups).set_axis([[getattr(one, name) for one in of] for name in (row, column)]).unstack()
+    return table.rename_axis(index=row.replace("_", " "), columns=column.replace("_", " "))
 
 
 def scales(profiles: Sequence[str] = ("demo", "study", "paper")) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """What sets of records say: means over held-out cases, and what one set differs by from another, with intervals.
 
 Several sets side by side are *groups*: label -> records. The first is what the others are compared with. Comparisons
-are paired by case: patients differ from each other by far more than networks do. Cells of the tables here are
-:class:`Interval`, which print themselves and keep their numbers.
+are paired by case: patients differ from each other by far more than networks do. Means over regions are over those that
+all groups measured, where there are any: runs on exclusive labels are measured on the nested regions too. Cells of the
+tables are intervals (:mod:`gbmlib.intervals`), which print themselves and keep their numbers.
 """
 
 from __future__ import annotations
@@ -111,9 +112,13 @@ def typical_case(record: Record) -> str:
 
 
 def differences(
-    base: Sequence[Record], other: Sequence[Record], split: str = HELD_OUT, metric: str = "dice"
+    base: Sequence[Record],
+    other: Sequence[Record],
+    split: str = HELD_OUT,
+    metric: str = "dice",
+    regions: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Other minus base, paired by case: a row for each region that both measured, and one for their mean.
+    """Other minus base, paired by case: a row for each region (by default all that both measured), one for their mean.
 
     A case that several runs hold out (seeds) counts once, with its mean. The interval is a bootstrap over cases: it
     knows the luck of the cases and, with one seed, nothing of the luck of the seed.
@@ -127,7 +132,7 @@ def differences(
     """
     _require_pairs(base, other, split)
     ours, theirs = (_by_case(records, split, metric) for records in (base, other))
-    shared = [region for region in ours if region in theirs]
+    shared = [region for region in ours if region in theirs and region in (regions or ours)]
     if not shared:
         raise UnpairedError(f"the base measured regions {list(ours)}, the other {list(theirs)}; none is shared")
     change = theirs[shared] - ours[shared]
@@ -156,12 +161,12 @@ def contrasts(groups: Groups, against: str = "first", metric: str = "dice") -> p
     """
     if against not in ("first", "previous"):
         raise ValueError(f"against is {against!r}; use 'first' or 'previous'")
-    labels, rows = list(groups), {}
+    labels, rows, regions = list(groups), {}, _common_regions(groups)
     for number, label in enumerate(labels[1:], 1):
         with_whom = labels[0 if against == "first" else number - 1]
         pair = on_shared_folds(groups[with_whom], groups[label])
         try:
-            change, problem = differences(*pair, metric=metric).difference["mean"], ""
+            change, problem = differences(*pair, metric=metric, regions=regions).difference["mean"], ""
         except UnpairedError as error:
             change, problem = NOTHING, str(error)
         folds = len({_fold(record) for record in pair[0]})
@@ -172,18 +177,15 @@ def contrasts(groups: Groups, against: str = "first", metric: str = "dice") -> p
 
 
 def verdict(table: pd.DataFrame, margin: float = MARGIN) -> str:
-    """What :func:`contrasts` decides, as Markdown, a line a comparison. For published runs of real cases alone."""
+    """What :func:`contrasts` decides, as Markdown, a line a comparison. For published runs on real cases alone."""
     lines = []
     for label, row in table.iterrows():
         if row.problem:
             lines.append(f"- **{label}**: cannot be compared with {row.against}: {row.problem}.")
             continue
         word = row.difference.decided(margin)
-        said = {
-            "higher": f"higher Dice than {row.against}",
-            "lower": f"lower Dice than {row.against}",
-            "no difference": f"no difference from {row.against} that exceeds {margin:g} Dice",
-        }.get(word, "undecided")
+        than = f" Dice than {row.against}"
+        said = word + {"undecided": "", "no difference": f" from {row.against} above {margin:g} Dice"}.get(word, than)
         counts = ", ".join(
             f"{row[name]} {name if row[name] != 1 else name[:-1]}" for name in ("cases", "folds", "seeds")
         )
@@ -196,21 +198,22 @@ def ablation_table(groups: Groups) -> pd.DataFrame:
 
     Groups that ran on fewer folds have other cases in their means; the difference is on shared folds alone.
     """
-    changes, rows = contrasts(groups).difference, {}
-    regions = list(dict.fromkeys(region for records in groups.values() for region in _by_case(records)))
+    changes, rows, regions = contrasts(groups).difference, {}, _common_regions(groups)
     for number, (label, records) in enumerate(groups.items()):
-        dice = _by_case(records)
-        means = {metric: _over_regions(records, metric=metric) for metric in ("dice", "precision", "recall")}
+        dice = _by_case(records, regions=regions)
+        names = ("dice", "precision", "recall")
+        means = {name: _by_case(records, metric=name, regions=regions).mean(axis=1, skipna=False) for name in names}
         rows[label] = {
             "runs": len(records),
             "cases": len(dice),
-            **{region: mean_interval(dice[region]) if region in dice else "" for region in regions},
+            **{region: mean_interval(values) for region, values in dice.items()},
             **{metric.replace("dice", "Dice"): mean_interval(values) for metric, values in means.items()},
             "difference in Dice": changes[label] if number else "",
             "parameters (million)": round(records[0].provenance["parameters"] / 1e6, 2),
             "minutes a run": round(float(np.mean([record.provenance["seconds"] for record in records])) / 60, 1),
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    return pd.DataFrame([{name: row.get(name, "") for name in columns} for row in rows.values()], index=list(rows))
 
 
 def overfitting(groups: Groups) -> pd.DataFrame:
@@ -224,16 +227,17 @@ def overfitting(groups: Groups) -> pd.DataFrame:
         Index: labels; columns ``trained on``, ``held out``, ``gap``, ``cases`` and ``difference``: the gap minus that
         of the first group, paired by case.
     """
-    rows, first = {}, next(iter(groups.values()))
+    rows, first, regions = {}, next(iter(groups.values())), _common_regions(groups)
     for label, records in groups.items():
-        trained, held = (_over_regions(records, split) for split in (TRAIN, HELD_OUT))
-        gap = _gap_by_case(records)
+        trained, held = _trained_and_held(records, regions)
+        gap = (trained - held).dropna()
         if len(gap):
             trained, held, total = trained[gap.index], held[gap.index], difference_interval(gap)
         else:
             total = Difference(float(trained.mean() - held.mean()), np.nan, np.nan, len(held))
-        ours, theirs = map(_gap_by_case, on_shared_folds(first, records))
-        change = (theirs - ours).dropna()
+        pair = [_trained_and_held(of, regions) for of in on_shared_folds(first, records) if of]
+        gaps = [there - here for there, here in pair]
+        change = (gaps[1] - gaps[0]).dropna() if gaps else gap[:0]
         rows[label] = {
             "trained on": mean_interval(trained),
             "held out": mean_interval(held),
@@ -246,36 +250,32 @@ def overfitting(groups: Groups) -> pd.DataFrame:
 
 def levels(groups: Groups) -> pd.Series:
     """Held-out Dice of each group, mean over regions, by label."""
-    return pd.Series({label: mean_interval(_over_regions(records)) for label, records in groups.items()}, dtype=object)
+    regions = _common_regions(groups)
+    means = {label: _by_case(of, regions=regions).mean(axis=1, skipna=False) for label, of in groups.items()}
+    return pd.Series({label: mean_interval(values) for label, values in means.items()}, dtype=object)
 
 
-def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:
-    """:func:`levels` of groups that differ in two fields of their configurations, as a table of the two."""
-    of = [records[0].experiment for records in groups.values()]
-    table = levels(groups).set_axis([[getattr(one, name) for one in of] for name in (row, column)]).unstack()
-    return table.rename_axis(index=row.replace("_", " "), columns=column.replace("_", " "))
-
-
-def _by_case(records: Sequence[Record], split: str = HELD_OUT, metric: str = "dice") -> pd.DataFrame:
+def _by_case(
+    records: Sequence[Record], split: str = HELD_OUT, metric: str = "dice", regions: Sequence[str] | None = None
+) -> pd.DataFrame:
     """A metric of every case (rows) in every region (columns), mean over the runs that have it in this split."""
     cases = cases_of(records)
     chosen = cases[(cases.split == split) & (cases.metric == metric)]
     if chosen.empty:
         raise ValueError(f"no run has a {metric} of {split!r} cases")
     table = chosen.groupby(["case", "region"], sort=False).value.mean().unstack("region")
-    return table[list(chosen.region.unique())]
+    return table[list(regions or chosen.region.unique())]
 
 
-def _over_regions(records: Sequence[Record], split: str = HELD_OUT, metric: str = "dice") -> pd.Series:
-    return _by_case(records, split, metric).mean(axis=1, skipna=False)
+def _common_regions(groups: Groups) -> list[str] | None:
+    """The regions that all groups measured; None where there is none."""
+    of = [dict.fromkeys(record.cases.region) for records in groups.values() for record in records]
+    return [region for region in of[0] if all(region in other for other in of)] or None if of else None
 
 
-def _gap_by_case(records: Sequence[Record]) -> pd.Series:
-    """Dice where trained on minus Dice where held out, of each case that is both in one fold or another."""
-    if not records:
-        return pd.Series(dtype=float)
-    trained, held = (_over_regions(records, split) for split in (TRAIN, HELD_OUT))
-    return (trained - held).dropna()
+def _trained_and_held(records: Sequence[Record], regions: Sequence[str] | None) -> tuple[pd.Series, pd.Series]:
+    """Mean Dice over regions of each case in the runs that trained on it, and in those that held it out."""
+    return tuple(_by_case(records, split, regions=regions).mean(axis=1, skipna=False) for split in (TRAIN, HELD_OUT))
 
 
 def _fold(record: Record) -> tuple[int, int]:

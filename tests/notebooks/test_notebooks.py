@@ -83,6 +83,51 @@ def test_the_baseline_on_the_hippocampus(hippocampus_folder, tmp_path):
     assert "posterior" in text_of(notebook).lower()
 
 
+@pytest.mark.slow
+def test_the_branch_on_a_readers_own_folder_with_seeds(tmp_path):
+    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
+    parameters = {"cohort": f"brats:{folder}", "epochs": 1, "seeds": "0,1", "store": str(tmp_path / "runs")}
+    shown = text_of(execute("03_vae_ablation", tmp_path, profile="test", **parameters))
+    # Two networks with two seeds, and the V-Net.
+    assert "5 runs on 1 fold of 2 with 2 seeds, 1 epochs" in shown
+    assert len(list((tmp_path / "runs").glob("segvae-*/provenance.json"))) == 4
+
+
+@pytest.mark.slow
+def test_squeeze_and_excitation_with_exclusive_labels(tmp_path):
+    parameters = {"epochs": 1, "regions": "labels", "store": str(tmp_path / "runs")}
+    shown = text_of(execute("04_se_ablation", tmp_path, profile="test", **parameters))
+    assert "without SE" in shown
+    assert "oedema" in shown
+
+
+@pytest.mark.slow
+def test_the_choices_that_are_asked_for_are_run(tmp_path):
+    parameters = {"only": "order,init", "epochs": 1, "store": str(tmp_path / "runs")}
+    shown = text_of(execute("05_training_choices", tmp_path, profile="test", **parameters))
+    assert "Glorot uniform" in shown
+    assert len(list((tmp_path / "runs").glob("segvae-*/provenance.json"))) == 3  # the base is shared
+
+
+@pytest.mark.slow
+def test_rungs_of_the_ladder_are_compared_on_nested_regions(tmp_path):
+    parameters = {"epochs": 1, "store": str(tmp_path / "runs")}
+    shown = text_of(execute("05b_from_paper_to_code", tmp_path, profile="test", **parameters))
+    assert "exclusive labels" in shown
+    assert "not comparable" not in shown
+    assert "<th>enhancing tumour</th>" not in shown
+    assert len(list((tmp_path / "runs").glob("segvae-*/provenance.json"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("05_training_choices", "filters"), ("05b_from_paper_to_code", "slab norm")]
+)
+def test_a_comparison_that_does_not_exist_stops_before_training(name, near, tmp_path):
+    with pytest.raises(PapermillExecutionError, match=f"only: there is no.*did you mean '{near}'"):
+        execute(name, tmp_path, profile="test", only=near[:-1] + "x", store=str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_data_chapter_on_a_readers_own_folder(tmp_path):
     folder = phantom.write_brats("cases=3,spacing=6,seed=3", tmp_path / "mine", progress=False)
     shown = text_of(execute("01_the_data", tmp_path, cohort=f"brats:{folder}", modalities="flair,t2"))

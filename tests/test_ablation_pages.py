@@ -1,0 +1,116 @@
+"""What chapters show of a comparison: the largest scale first, what is missing, and no verdict on phantoms."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gbmlib import ablation_pages as pages
+from gbmlib import compare
+from gbmlib.experiments import ablations, run, study
+from gbmlib.reconstruction import reconstruct
+from gbmlib.records import Store
+
+
+def record(value, fold=0, **fields):
+    rows = [(case, "held out", "WT", metric, value) for case in "abc" for metric in compare.NAMES]
+    history = pd.DataFrame({"epoch": [0, 1]})
+    for part in ("train", "val"):
+        history[f"{part}_dice"] = history[f"{part}_loss"] = 0.5
+    of = {"fold": fold, "seed": 0, "folds": 5, "epochs": 2, "cohort": "some", "spacing": (3.0, 3.0, 3.0)}
+    return SimpleNamespace(
+        id=f"run-{fold}",
+        history=history,
+        cases=pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"]),
+        experiment=SimpleNamespace(**of | fields),
+        provenance={"parameters": 1_000_000, "seconds": 90, "cases": 15, "device": "a machine"},
+    )
+
+
+def prose(shown):
+    return "\n".join(part for part in shown if isinstance(part, pages.Prose))
+
+
+def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missing():
+    groups = {"base": [record(0.5)], "better": [record(0.6)]}
+    text = prose(pages.compared(groups, ["base", "better", "diverged"]))
+    assert "**some** at 3 x 3 x 3 mm, 15 cases; 2 runs on 1 fold of 5 with 1 seed, 2 epochs; 3 minutes" in text
+    assert "**better**: higher Dice than base" in text
+    assert "did not converge: diverged" in text
+
+
+def test_phantoms_give_no_verdict():
+    groups = {"base": [record(0.5)], "better": [record(0.6)]}
+    shown = pages.compared(groups, decides=False)
+    assert "higher" not in prose(shown)
+    assert any(isinstance(part, pd.DataFrame) for part in shown)
+
+
+def test_without_its_base_nothing_is_subtracted():
+    shown = pages.compared({"better": [record(0.6)], "other": [record(0.5)]}, ["base", "better", "other"])
+    table = next(part for part in shown if isinstance(part, pd.DataFrame))
+    assert list(table.columns) == ["Dice"]
+    assert "than" not in prose(shown)
+
+
+def test_two_fields_side_by_side():
+    groups = {
+        f"{rate}, {warmup}": [record(rate * 1e4 / (1 + warmup), learning_rate=rate, warmup=warmup)]
+        for rate in (1e-4, 1e-5)
+        for warmup in (0, 10)
+    }
+    table = pages.two_by_two(groups, "learning_rate", "warmup")
+    assert table.loc[1e-5, 10].mean == pytest.approx(0.1 / 11)
+    assert (table.index.name, table.columns.name) == ("learning rate", "warmup")
+
+
+def test_an_empty_store_says_how_to_fill_it(tmp_path):
+    store = Store(tmp_path)
+    asked, command = pages.choice("order", store)
+    assert "sections 3.2.6 and 6" in asked
+    assert "--only choices" in command
+    assert pages.all_choices(store).empty
+    assert list(pages.all_choices(store).columns) == list(compare.contrasts({}).columns)
+
+
+def test_scales_are_what_the_study_runs():
+    table = pages.scales()
+    assert table.loc["paper", ["peak learning rate", "filters", "epochs", "patch (z, y, x)"]].tolist() == [
+        "1e-05",
+        16,
+        300,
+        "128 x 144 x 144",
+    ]
+    assert list(table.index) == ["demo", "study", "paper"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("runs"))
+    wanted = ablations.runs(ablations.VAE, "test")
+    return store, {label: run(of, store, progress=False) for label, of in wanted.items()}
+
+
+def test_records_are_found_where_the_store_has_them(trained, monkeypatch):
+    store, records = trained
+    monkeypatch.setattr(pages, "SCALES", ("demo", "test"))
+    found = pages.published(lambda profile: ablations.runs(ablations.VAE, profile), store)
+    assert list(found) == ["test"]
+    assert [record.id for record in found["test"]["with VAE"]] == [record.id for record in records["with VAE"]]
+    # Every choice that has its base shows; all share it.
+    assert pages.all_choices(store, "test").empty
+
+
+def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):
+    from gbmlib.cohorts import open_cohort
+
+    _, records = trained
+    with_branch, without = records["with VAE"][0], records["without VAE"][0]
+    cohort = open_cohort(study.SCALES["test"]["cohort"], with_branch.experiment.modalities)
+    image, redrawn = reconstruct(with_branch, cohort, cohort.cases[0])
+    assert image.shape == redrawn.shape == (2, 32, 32, 32)
+    assert not np.array_equal(image, redrawn)
+    np.testing.assert_array_equal(reconstruct(with_branch, cohort, cohort.cases[0])[1], redrawn)
+    with pytest.raises(ValueError, match="no VAE branch"):
+        reconstruct(without, cohort, cohort.cases[0])
