@@ -27,7 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DECLARED = [Requirement(line) for line in [*PROJECT["dependencies"], *EXTRAS["book"], *EXTRAS["test"]]]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TARGETS = ("book", "test", "lab", "rerun", "strip", "clean", "distclean")
+TARGETS = ("book", "test", "bench", "lab", "rerun", "strip", "clean", "distclean")
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess:

@@ -197,6 +197,16 @@ def choices(profile: str) -> tuple[Comparison, ...]:
             "section 5.1.1",
             {"p = 0.75": {}, "p = 0.5": {"flips": 0.5}},
         ),
+        Comparison(
+            "tile",
+            "Does it matter in how large tiles a volume is predicted?",
+            "It predicts crops of the size of training alone; the network itself takes any size.",
+            "section 5.1.1",
+            {
+                "as in training": {},
+                "16 voxels larger": {"tile_size": tuple(size + 16 for size in own["patch_size"])},
+            },
+        ),
     )
 
 
