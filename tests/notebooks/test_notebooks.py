@@ -1,6 +1,7 @@
 """The chapters as a reader reruns them: with other parameters, with wrong ones, on other data."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from gbmlib.cohorts import phantom
+from gbmlib.experiments import ablations
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -88,8 +90,8 @@ def test_the_branch_on_a_readers_own_folder_with_seeds(tmp_path):
     folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
     parameters = {"cohort": f"brats:{folder}", "epochs": 1, "seeds": "0,1", "store": str(tmp_path / "runs")}
     shown = text_of(execute("03_vae_ablation", tmp_path, profile="test", **parameters))
-    # Two networks with two seeds, and the V-Net.
-    assert "5 runs on 1 fold of 2 with 2 seeds, 1 epochs" in shown
+    # Two networks with two seeds, and the V-Net, whose schedule is its own.
+    assert "5 runs on 1 fold of 2 with 2 seeds, 1 or 2 epochs" in shown
     assert len(list((tmp_path / "runs").glob("segvae-*/provenance.json"))) == 4
 
 
@@ -107,6 +109,12 @@ def test_the_choices_that_are_asked_for_are_run(tmp_path):
     shown = text_of(execute("05_training_choices", tmp_path, profile="test", **parameters))
     assert "Glorot uniform" in shown
     assert len(list((tmp_path / "runs").glob("segvae-*/provenance.json"))) == 3  # the base is shared
+
+
+def test_every_choice_has_a_section():
+    source = (ROOT / "notebooks" / "05_training_choices.ipynb").read_text()
+    shown = re.findall(r'ablation_pages\.choice\(\\"(\w+)\\"', source)
+    assert shown == [choice.name for choice in ablations.choices("study")]
 
 
 @pytest.mark.slow
