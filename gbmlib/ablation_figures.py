@@ -247,4 +247,4 @@ def _bars(intervals: Sequence, colour: str) -> dict[str, Any]:
 
 def _wrapped(label: str) -> str:
     """A label of a row, in lines that leave a phone room for the plot."""
-    return "<br>".join(textwrap.wrap(label, 16))
+    return "<br>".join(textwrap.wrap(label, 16, break_on_hyphens=False))

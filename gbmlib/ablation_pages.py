@@ -57,6 +57,17 @@ def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -
     return [*shown, ablation_figures.compare_curves(groups)]
 
 
+def memorised(groups: Groups, decides: bool = True) -> list[Any]:
+    """The gap between cases trained on and cases held out (:func:`gbmlib.compare.overfitting`), and what it decides."""
+    table = compare.overfitting(groups)
+    words = {"higher": "a larger gap", "lower": "a smaller gap", "no difference": "no difference that matters"}
+    lines = [
+        f"- **{label}**: {words.get(change.decided(), 'undecided')}; {change} in the gap against {table.index[0]}."
+        for label, change in table.difference.iloc[1:].items()
+    ]
+    return [table, Prose("\n".join(lines))] if decides and lines else [table]
+
+
 def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str) -> list[Any]:
     """:func:`compared` at every scale that has records, the largest first, or how to make them."""
     found = published(wanted, store)

@@ -108,9 +108,6 @@ def typical_case(record: Record) -> str:
     return first.case.iloc[(len(first) - 1) // 2]
 
 
-# ------------------------------------------------------------------------------------------- one group against another
-
-
 def differences(
     base: Sequence[Record],
     other: Sequence[Record],
@@ -194,7 +191,7 @@ def verdict(table: pd.DataFrame, margin: float = MARGIN) -> str:
 
 
 def ablation_table(groups: Groups) -> pd.DataFrame:
-    """One row a group: held-out Dice of each region, means over regions, cost, and the difference to the first group.
+    """One row a group: held-out Dice (mean over regions), its difference to the first group, each region, and cost.
 
     Groups that ran on fewer folds have other cases in their means; the difference is on shared folds alone.
     """
@@ -204,11 +201,12 @@ def ablation_table(groups: Groups) -> pd.DataFrame:
         names = ("dice", "precision", "recall")
         means = {name: _by_case(records, metric=name, regions=regions).mean(axis=1, skipna=False) for name in names}
         rows[label] = {
-            "runs": len(records),
-            "cases": len(dice),
+            "Dice": mean_interval(means["dice"]),
+            "difference": changes[label] if number else "",
             **{region: mean_interval(values) for region, values in dice.items()},
-            **{metric.replace("dice", "Dice"): mean_interval(values) for metric, values in means.items()},
-            "difference in Dice": changes[label] if number else "",
+            **{name: mean_interval(means[name]) for name in names[1:]},
+            "cases": len(dice),
+            "runs": len(records),
             "parameters (million)": round(records[0].provenance["parameters"] / 1e6, 2),
             "minutes a run": round(float(np.mean([record.provenance["seconds"] for record in records])) / 60, 1),
         }

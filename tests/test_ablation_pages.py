@@ -47,6 +47,25 @@ def test_phantoms_give_no_verdict():
     assert any(isinstance(part, pd.DataFrame) for part in shown)
 
 
+def test_the_gap_is_worded_from_its_interval():
+    def group(trained):
+        runs = [record(0.5, fold) for fold in (0, 1)]
+        for number, of in enumerate(runs):
+            of.cases["case"] = of.cases.case + str(number)
+            other = of.cases.assign(case=of.cases.case.str[0] + str(1 - number), split="train", value=trained)
+            of.cases = pd.concat([of.cases, other])
+        return runs
+
+    groups = {"base": group(0.6), "worse": group(0.8), "better": group(0.55), "the same": group(0.605)}
+    table, words = pages.memorised(groups)
+    assert table.gap["worse"].mean == pytest.approx(0.3)
+    worse, better, same = words.splitlines()
+    assert "a larger gap; +0.200" in worse
+    assert "a smaller gap; -0.050" in better
+    assert "no difference that matters" in same
+    assert len(pages.memorised(groups, decides=False)) == 1
+
+
 def test_without_its_base_nothing_is_subtracted():
     shown = pages.compared({"better": [record(0.6)], "other": [record(0.5)]}, ["base", "better", "other"])
     table = next(part for part in shown if isinstance(part, pd.DataFrame))

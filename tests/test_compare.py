@@ -170,8 +170,8 @@ def test_the_table_of_an_ablation_has_a_row_a_variant():
     assert table.loc["base", "Dice"].mean == pytest.approx(np.mean(list(BASE.values())))
     assert table.loc["base", "minutes a run"] == 2.5
     assert table.loc["base", "parameters (million)"] == 1.5
-    assert table.loc["base", "difference in Dice"] == ""
-    assert table.loc["other", "difference in Dice"].mean == pytest.approx(0.1)
+    assert table.loc["base", "difference"] == ""
+    assert table.loc["other", "difference"].mean == pytest.approx(0.1)
     # Cells print themselves in a page.
     assert str(table.loc["other", "precision"]) in table.to_html()
 
@@ -196,7 +196,7 @@ def test_means_are_over_the_regions_that_all_groups_measured():
 def test_without_a_shared_region_each_group_has_its_own():
     table = compare.ablation_table({"one": group(), "other": group(regions=("oedema",))})
     assert table.loc["one", "oedema"] == table.loc["other", "WT"] == ""
-    assert str(table.loc["other", "difference in Dice"]) == "not comparable"
+    assert str(table.loc["other", "difference"]) == "not comparable"
 
 
 def test_the_gap_is_that_of_a_case_with_itself():
