@@ -54,7 +54,34 @@ def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -
     shown.append(compare.ablation_table(groups) if has_base else compare.levels(groups).to_frame("Dice"))
     if decides and has_base and len(groups) > 1:
         shown.append(Prose(compare.verdict(compare.contrasts(groups))))
+    if decides:
+        shown += collapsed(groups)
     return [*shown, ablation_figures.compare_curves(groups)]
+
+
+def collapsed(groups: Groups, least: float = 0.1) -> list[Prose]:
+    """A warning of runs in which a region's validation Dice passed ``least`` in no epoch; empty if there are none."""
+    lines = []
+    for label, records in groups.items():
+        found: dict[str, list[str]] = {}
+        for record in records:
+            dices = record.history.filter(regex="^val_dice_")
+            for column in dices.columns[dices.max() < least]:
+                where = f"fold {record.experiment.fold}, seed {record.experiment.seed}"
+                found.setdefault(column.removeprefix("val_dice_"), []).append(where)
+        lines += [f"- **{label}**: {region} in {'; '.join(runs)}" for region, runs in found.items()]
+    if not lines:
+        return []
+    return [
+        Prose(
+            f"Collapsed, with a Dice below {least:g} throughout:\n\n"
+            + "\n".join(lines)
+            + "\n\nA channel that says yes "
+            "or no to every voxel gets next to no gradient from the Dice loss, and stays so. Whether it comes to that "
+            "depends on the first weights, and one seed draws the same ones in every fold: with a single seed, such a "
+            "difference is luck as much as the effect of the change."
+        )
+    ]
 
 
 def memorised(groups: Groups, decides: bool = True) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import torch
@@ -37,6 +38,19 @@ def _as_json(value: Any) -> Any:
 
 Spacing = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], BeforeValidator(_three)]
 Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_three)]
+
+
+@lru_cache(maxsize=1024)
+def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], options: str) -> tuple[int, int]:
+    """What training patches and tiles of a network must be divisible by; ``options`` as JSON.
+
+    Raises:
+        ValueError: an option or the patch that the network cannot take.
+    """
+    # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
+    with torch.device("meta"):
+        network = models.build(model, channels, 1, patch_size, **json.loads(options))
+    return getattr(network, "training_divisor", network.divisor), network.divisor
 
 
 class Experiment(BaseModel):
@@ -129,15 +143,10 @@ class Experiment(BaseModel):
             if any(mark in name for mark in ("/", "\\")):
                 faults.append(f"cohort {name!r} is a path; give the cohort's name (open_cohort(…).name)")
         try:
-            # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
-            with torch.device("meta"):
-                network = models.build(self.model, len(self.modalities) or 1, 1, self.patch_size, **self.options)
-            sizes = (
-                ("patch_size", self.patch_size, "training_divisor"),
-                ("tile_size", self.tile_size or (), "divisor"),
-            )
-            for name, size, of in sizes:
-                divisor = getattr(network, of, network.divisor)
+            options = json.dumps(self.options, sort_keys=True)
+            training, inference = _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
+            sizes = (("patch_size", self.patch_size, training), ("tile_size", self.tile_size or (), inference))
+            for name, size, divisor in sizes:
                 if any(n % divisor for n in size):
                     fits = tuple(-(-n // divisor) * divisor for n in size)
                     faults.append(f"{name} {size} must be divisible by {divisor}; the next is {fits}")

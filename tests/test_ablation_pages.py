@@ -40,6 +40,18 @@ def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missi
     assert "did not converge: diverged" in text
 
 
+def test_a_channel_that_never_learnt_is_told():
+    stuck, fine = record(0.1, fold=1), record(0.5)
+    for of, best in ((stuck, 0.04), (fine, 0.4)):
+        of.history["val_dice_WT"], of.history["val_dice_TC"] = [0.0, 0.5], [0.04, best]
+    text = prose(pages.compared({"base": [fine], "stuck": [fine, stuck]}))
+    assert "- **stuck**: TC in fold 1, seed 0\n" in text
+    assert "**base**: TC" not in text
+    assert "WT in" not in text
+    assert "Collapsed" not in prose(pages.compared({"base": [fine], "stuck": [stuck]}, decides=False))
+    assert pages.collapsed({"base": [fine]}) == []
+
+
 def test_phantoms_give_no_verdict():
     groups = {"base": [record(0.5)], "better": [record(0.6)]}
     shown = pages.compared(groups, decides=False)
