@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+
 from gbmlib import models
 from gbmlib.cohorts import Cohort
 from gbmlib.configuration import Experiment
@@ -75,6 +77,13 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 
 
+def _fast_precision() -> str:
+    """Mixed precision where the processor computes in it, four times faster for this network; where it does not, it
+    would only be emulated. For demonstrations alone: what a verdict rests on does not depend on the machine."""
+    capable = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
+
+
 #: What Adeniji and Liu's network has at each scale beside or in place of :data:`SCALES`. Its crop, 144 x 144 x 128 mm,
 #: is 48 voxels a side at 3 mm, where the network needs multiples of 16. Whole volumes are predicted in tiles of that
 #: size, although the network takes any: its group norms average over a whole tile, and with larger ones, which hold
@@ -83,7 +92,13 @@ SCALES: dict[str, dict[str, Any]] = {
 #: steps, where the paper takes 780 in each of its epochs: hence a learning rate two hundred times the paper's.
 PAPER_A: dict[str, dict[str, Any]] = {
     "test": {"warmup": 1},
-    "demo": {"patch_size": (48, 48, 48), "epochs": 12, "learning_rate": 1e-3, "warmup": 3},
+    "demo": {
+        "patch_size": (48, 48, 48),
+        "epochs": 10,
+        "learning_rate": 2e-3,
+        "warmup": 2,
+        "precision": _fast_precision(),
+    },
     "study": {
         "patch_size": (48, 48, 48),
         "epochs": 24,
