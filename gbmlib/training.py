@@ -137,15 +137,15 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
     """
     state.network.train()
     order = torch.randperm(len(training) * experiment.crops, generator=state.generator)
-    log: list[tuple[Tensor, Tensor, dict[str, Tensor], list[str]]] = []
+    log: list[tuple[Tensor, dict[str, Tensor], list[str]]] = []
     losses, dices, terms = [], [], []
 
     def read() -> None:
-        for loss, found, parts, cases in log:
+        for found, parts, cases in log:
             if not all(map(torch.isfinite, parts.values())):
                 values = {name: float(part) for name, part in parts.items()}
                 raise TrainingError(_diagnosis(state, epoch, cases, values))
-            losses.append(float(loss))
+            losses.append(float(parts["loss"]))
             dices.append(float(np.mean([metrics.Counts(*c).dice(metrics.PAPER_EPS) for c in found.tolist()])))
             terms.append({name: float(part) for name, part in parts.items() if name != "gradient"})
         log.clear()
@@ -167,7 +167,7 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
         state.optimiser.step()
         parts = {name: part.detach() for name, part in parts.items()}
         named = parts | {"total": total.detach(), "gradient": size.detach()}
-        log.append((parts["loss"], counts(logits.detach(), target), named, [training[case].id for _, case in chosen]))
+        log.append((counts(logits.detach(), target), named, [training[case].id for _, case in chosen]))
         if images.device.type == "cpu":
             read()
             bar.set_postfix(loss=f"{np.mean(losses):.3f}", dice=f"{np.mean(dices):.3f}", refresh=False)

@@ -7,7 +7,6 @@ positions is a weighted sum. Run as a program it writes the table of a data set 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from gbmlib import preprocess, published, regions
 from gbmlib.cohorts import Cohort, open_cohort
+from gbmlib.cohorts.summary import write
 
 #: Where crops are cut from: the whole frame of the files, air included, as the first paper's code does
 #: (vliu15/3d-brain-tumor-segmentation, 23d955b), or the box of non-zero voxels, as here.
@@ -76,12 +76,7 @@ def path_of(cohort_name: str, folder: str | Path) -> Path:
 def publish(spec: str, folder: str | Path, progress: bool = True) -> Path:
     """Write the table of a cohort into a folder of published records, whole or not at all."""
     cohort = open_cohort(spec)
-    path = path_of(cohort.name, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    fractions(cohort, progress=progress).to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
-    unfinished.replace(path)
-    return path
+    return write(fractions(cohort, progress=progress), path_of(cohort.name, folder))
 
 
 if __name__ == "__main__":

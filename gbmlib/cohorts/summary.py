@@ -71,10 +71,14 @@ def path_of(cohort_name: str, folder: str | Path) -> Path:
 def publish(spec: str, folder: str | Path) -> Path:
     """Write the table of a cohort into a folder of published records, whole or not at all."""
     cohort = open_cohort(spec)
-    path = path_of(cohort.name, folder)
+    return write(summary(cohort), path_of(cohort.name, folder))
+
+
+def write(table: pd.DataFrame, path: Path) -> Path:
+    """Write a table that is published as CSV, six digits, whole or not at all; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    summary(cohort).to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
+    table.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
     unfinished.replace(path)
     return path
 

@@ -86,9 +86,9 @@ def _fast_precision() -> str:
 
 #: What Adeniji and Liu's network has at each scale beside or in place of :data:`SCALES`. Its crop, 144 x 144 x 128 mm,
 #: is 48 voxels a side at 3 mm, where the network needs multiples of 16. Whole volumes are predicted in tiles of that
-#: size, although the network takes any: its group norms average over a whole tile, and with larger ones, which hold
-#: more background, the Dice of whole tumours fell by a tenth. N of equation 5 stays the paper's, since at 3 mm the
-#: voxels of a patch are 24 times fewer, which would weigh the KL term 24 times more. 24 epochs of 15 cases are 365
+#: size, although the network takes any: its group norms average over a whole tile, and larger ones hold more background
+#: (the comparison "tile"). N of equation 5 stays the paper's, since at 3 mm the voxels of a patch are 24 times fewer,
+#: which would weigh the KL term 24 times more. 24 epochs of 15 cases are 365
 #: steps, where the paper takes 780 in each of its epochs: hence a learning rate two hundred times the paper's.
 PAPER_A: dict[str, dict[str, Any]] = {
     "test": {"warmup": 1},
