@@ -62,7 +62,8 @@ SE = Comparison(
     {"with SE": {}, "without SE": {"se": "none"}},
 )
 
-#: The single choices and the ladder are screened: half the schedule, two folds, one seed. Whole networks have it whole.
+#: The single choices and the ladder are screened: half the schedule and two folds, each with the seeds of the
+#: profile. Whole networks have it whole.
 SCREENING: dict[str, dict[str, Any]] = {"study": {"epochs": 12, "warmup": 3}}
 SCREENED_FOLDS = {"test": (0,), "demo": (0,), "study": (0, 1), "paper": (0, 1)}
 
@@ -252,7 +253,7 @@ def runs(
 
     Args:
         folds, seeds: None for those of the profile: all of them for :data:`VAE` and :data:`SE`, and for anything else
-            the two folds and the one seed of a screening.
+            the two folds of a screening.
         changes: hold for all variants, and a variant's own go before them; None keeps the scale's own.
     """
     if comparison not in (VAE, SE):
@@ -280,7 +281,7 @@ def _screening(
 ) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
     asked = {name: value for name, value in changes.items() if value is not None}
     folds = SCREENED_FOLDS[profile] if folds is None else tuple(folds)
-    return folds, (0,) if seeds is None else tuple(seeds), SCREENING.get(profile, {}) | asked
+    return folds, study.SEEDS[profile] if seeds is None else tuple(seeds), SCREENING.get(profile, {}) | asked
 
 
 def _kept(values: Iterable[int] | None) -> tuple[int, ...] | None:
