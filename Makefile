@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 PYTHON := python3.11 python3 python3.12 python3.13
 SETUP  := $(VENV)/.has-book
 TESTED := $(VENV)/.has-test
+MEASURED := $(VENV)/.has-peers
 
 # For the command line: of `rerun`; of papermill in `book`; of JupyterLab; of pytest; of the benchmarks.
 NOTEBOOK   =
@@ -67,6 +68,10 @@ $(VENV)/.has-test: pyproject.toml constraints.txt | $(BIN)/pip
 	$(call install,book$(comma)test)
 	@touch $(VENV)/.has-book $@
 
+$(VENV)/.has-peers: pyproject.toml constraints.txt | $(BIN)/pip
+	$(call install,book$(comma)test$(comma)peers)
+	@touch $(VENV)/.has-book $(VENV)/.has-test $@
+
 comma := ,
 
 # ---- the book --------------------------------------------------------------------------------------------------------
@@ -106,7 +111,7 @@ book: $(EXECUTED) | $(SETUP)
 test: $(TESTED)
 	@$(BIN)/python -m pytest $(TESTARGS)
 
-bench: $(TESTED)
+bench: $(MEASURED)
 	@$(BIN)/python -m benchmarks $(BENCHARGS)
 
 lab: $(SETUP)

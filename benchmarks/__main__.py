@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from benchmarks.measure import SIDES, growth_mb, memory_apart, take_turns
-from benchmarks.pairs import Pair, pairs
+from benchmarks.pair import Pair
+from benchmarks.pairs import pairs
 from gbmlib import provenance
 from gbmlib.memory import keep_freed_memory
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,29 +12,11 @@ from monai.networks.nets import SegResNetVAE, VNet
 from skimage.transform import resize
 from torch import nn
 
+from benchmarks.pair import Pair
 from gbmlib import models, preprocess, training
 from gbmlib.experiments import study
 from gbmlib.inference import sliding_window
 from gbmlib.losses import dice_loss
-
-#: Prepares what is measured, and returns it.
-Side = Callable[[], Callable[[], object]]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two ways to do one thing.
-
-    Attributes:
-        name: what is done, and with what.
-        ours, theirs: see :data:`Side`.
-        memory: whether peak memory is measured too.
-    """
-
-    name: str
-    ours: Side
-    theirs: Side
-    memory: bool = False
 
 
 def pairs(size: int, filters: int, volume: tuple[int, int, int]) -> list[Pair]:

@@ -165,7 +165,9 @@ def imported(folder: Path) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add(node.module.split(".")[0])
     providers = packages_distributions()
-    return {canonicalize_name(name) for module in modules for name in providers.get(module, ())}
+    return {
+        canonicalize_name(name) for module in modules - sys.stdlib_module_names for name in providers.get(module, ())
+    }
 
 
 def test_the_library_declares_what_it_imports():
@@ -174,7 +176,7 @@ def test_the_library_declares_what_it_imports():
 
 
 def test_no_requirement_is_without_a_user():
-    used = imported(ROOT / "gbmlib") | imported(ROOT / "tests")
+    used = imported(ROOT / "gbmlib") | imported(ROOT / "tests") | imported(ROOT / "benchmarks")
     # Programs, and ipywidgets for what readers build beside the viewer in their own notebooks.
     programs = {"ipywidgets", "jupyter-book", "jupyterlab", "papermill", "pytest", "pytest-timeout", "ruff"}
     assert {canonicalize_name(requirement.name) for requirement in DECLARED} - used - programs == set()
