@@ -1,0 +1,180 @@
+"""Why a plan is what it is, in words: one function for each choice of :mod:`gbmlib.planner`.
+
+``planner.js`` says the same in a page without a kernel; a test holds the two together, word for word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gbmlib.fingerprint import Fingerprint
+    from gbmlib.planner import Grid, Network
+
+AXES = "zyx"
+
+#: Steps of a shrinking patch that are told one by one.
+TOLD = 4
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with so many decimals at most, a half rounded up: 1.37, 0.768, 400."""
+    whole, rest = divmod(math.floor(value * 10**digits + 0.5), 10**digits)
+    return f"{whole:,}" + (f".{rest:0{digits}d}".rstrip("0") if rest else "")
+
+
+def sizes(values: Sequence[float], digits: int = 3) -> str:
+    """``320 x 232``."""
+    return " x ".join(number(value, digits) for value in values)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``z, y and x``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def times(pools: int) -> str:
+    return ("is not pooled", "pools once", "pools twice")[pools] if pools < 3 else f"pools {pools} times"
+
+
+def headline(of: Network) -> str:
+    """``patch 80 x 192 x 128, batch 2, pools 4, 5, 5``."""
+    return f"patch {sizes(of.patch_size)}, batch {of.batch_size}, pools {', '.join(map(str, of.pools))}"
+
+
+def data(of: Fingerprint) -> tuple[str, ...]:
+    cases = "1 case" if of.cases == 1 else f"{of.cases:,} cases"
+    return (
+        f"{cases}, resampled to the median spacing: {sizes(of.spacing)} mm (z, y, x).",
+        f"The median case then has {sizes(of.median_shape)} voxels.",
+    )
+
+
+def normalisation(of: Fingerprint, masked: bool) -> tuple[str, ...]:
+    lines = []
+    if "CT" in of.kinds:
+        lines.append(
+            "CT has an absolute scale: it is clipped to the 0.5 and 99.5 percentiles of the foreground of all cases, "
+            "and normalised by the foreground's mean and deviation."
+        )
+        if not of.intensities:
+            lines.append("This fingerprint does not hold the foreground's intensities; measure them before training.")
+    if "MR" in of.kinds:
+        lines.append("MR has a scale of its own in every scan: each case is normalised by its own mean and deviation.")
+    if of.kept is None:
+        lines.append("How much cropping takes away was not measured, so whole images are normalised.")
+    else:
+        taken = f"Cropping to what is not zero takes away {number(100 * (1 - of.kept), 1)} % of the voxels, "
+        lines.append(
+            taken + "a quarter or more: only what is not zero is normalised, and the rest is 0."
+            if masked
+            else taken + "less than a quarter: whole images are normalised."
+        )
+    return tuple(lines)
+
+
+def cascade(shape: Sequence[int], patches: int, voxels: int) -> str:
+    has, limit = math.prod(shape), f"{patches} patches of {voxels:,}"
+    if has > patches * voxels:
+        return f"Its {has:,} voxels are more than {limit}: there is a cascade."
+    return f"Its {has:,} voxels are not more than {limit}: there is no cascade."
+
+
+def coarser(grids: Sequence[Grid]) -> tuple[str, ...]:
+    """A line for each doubling of the spacing."""
+    lines = []
+    for grid in grids:
+        which = "all axes" if len(grid.doubled) == 3 else f"{listed([AXES[axis] for axis in grid.doubled])} alone"
+        lines.append(
+            f"The spacing is doubled along {which}, to {sizes(grid.spacing)} mm, which leaves {sizes(grid.shape)} = "
+            f"{math.prod(grid.shape):,} voxels."
+        )
+    return tuple(lines)
+
+
+def single(axis: int) -> str:
+    return f"Slices are cut across {AXES[axis]}, along which the median case has a single voxel."
+
+
+def dropped(coarsest: Sequence[int], spacing: Sequence[float]) -> str:
+    first = "" if len(coarsest) == 1 else "the first of the axes "
+    which = "whose spacing is the largest" if len(coarsest) == 1 else "with the largest spacing"
+    return f"Slices are cut across {AXES[coarsest[0]]}, {first}{which} ({sizes(spacing)} mm)."
+
+
+def wanted(of: Network, extent: Sequence[float], aspect: str, limit: int, scaled: Sequence[float] | None) -> str:
+    if scaled is None:
+        return f"The patch is to hold the whole median plane, {sizes(of.median_shape)}."
+    what = "plane" if of.dimensions == 2 else "case"
+    measures = f"measures {sizes(extent, 1)} mm" if aspect == "mm" else f"has {sizes(extent)} voxels"
+    line = f"The median {what} {measures}; in these proportions {limit:,} voxels are {sizes(scaled, 1)}"
+    if tuple(scaled) == of.wanted:
+        return line + "."
+    if of.wanted == tuple(of.median_shape):
+        return line + f", which is cut to the median {what}'s {sizes(of.wanted)}."
+    return line + f", which is cut to what there is: {sizes(of.wanted, 1)}."
+
+
+def rounded(of: Network, results: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """How each axis of the patch was rounded, and how often it pools."""
+    lines = []
+    for axis, size, (whole, pools) in zip(of.axes[-of.dimensions :], of.wanted, results, strict=True):
+        if size != whole:
+            lines.append(f"{AXES[axis]}: {number(size, 1)} rounds up to {whole:,}, which {times(pools)}.")
+        elif pools:
+            lines.append(f"{AXES[axis]}: {whole:,} is a multiple of {2**pools} and {times(pools)}.")
+        else:
+            lines.append(f"{AXES[axis]}: {whole:,} is less than 8 and is not pooled.")
+    return tuple(lines)
+
+
+def shrunk(of: Network, limit: int) -> tuple[str, ...]:
+    """How the patch was brought under its limit."""
+    lines = []
+    steps = list(zip(of.steps, of.steps[1:], strict=False))
+    for before, after in steps[:TOLD]:
+        which = next(number for number, size in enumerate(before) if size != after[number])
+        lines.append(
+            f"{sizes(before)} = {math.prod(before):,} is more than {limit:,}: {AXES[of.axes[which - of.dimensions]]}, "
+            f"furthest over what was wanted, gives up {before[which] - after[which]}, which leaves {sizes(after)}."
+        )
+    if len(steps) > TOLD:
+        lines.append(f"More steps of this kind ({len(steps) - TOLD:,}) lead to {sizes(of.patch_size)}.")
+    return tuple(lines)
+
+
+def batch(of: Network, cases: int, step: int, part: int) -> str:
+    fitting = step // math.prod(of.patch_size)
+    what = "pixels" if of.dimensions == 2 else "voxels"
+    reason = "the fewer" if of.batch_size in (fitting, part) else "the least that a step takes"
+    return (
+        f"A step has room for {patches(fitting)} ({step:,} {what}), and 5 % of the data set are {patches(part)}: "
+        f"{of.batch_size:,}, {reason}."
+    )
+
+
+def patches(count: int) -> str:
+    return "1 patch" if count == 1 else f"{count:,} patches"
+
+
+def features(of: Network, most: int) -> str:
+    capped = f", {most} at most" if of.features[-1] == most else ""
+    return f"Feature maps double with each pooling{capped}: {', '.join(map(str, of.features))}."
+
+
+def dice(kind: str) -> str:
+    if kind == "sample":
+        return "It sees nearly whole cases: the Dice is computed for each sample, then averaged."
+    return "It sees parts of cases: the Dice takes the batch for one volume."
+
+
+def augmentation(of: Network) -> str:
+    if of.dimensions == 2:
+        return "Augmentation works in the plane."
+    edges = f"The longest edge, {max(of.patch_size):,}, is"
+    shortest = f"over twice the shortest, {min(of.patch_size):,}: augmentation works in"
+    if of.slice_axis is None:
+        return f"{edges} not {shortest} three dimensions."
+    return f"{edges} {shortest} the plane, slice by slice across {AXES[of.slice_axis]}."
