@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gbmlib.warp import send
+
 
 def draw_flips(probability: float, generator: torch.Generator) -> tuple[int, ...]:
     """The spatial axes (0 z, 1 y, 2 x) to mirror, each with the given probability on its own.
@@ -60,3 +62,34 @@ def intensity(images: Tensor, shifts: Sequence[float], factors: Sequence[float])
     shape = (-1, 1, 1, 1)
     moved = images * images.new_tensor(factors).view(shape) + images.new_tensor(shifts).view(shape)
     return torch.where(images != 0, moved, images)
+
+
+def around_one(side: Tensor, part: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Factors within bounds from two uniform draws in [0, 1): below 1 as often as above, and uniform on either side.
+
+    So batchgenerators draws scaling and gamma. Where the bounds lie on one side of 1, uniform between them.
+    """
+    low, high = bounds
+    if not low < 1 < high:
+        return low + (high - low) * part
+    return torch.where(side < 0.5, low + (1 - low) * part, 1 + (high - 1) * part)
+
+
+def draw_mirror(batch: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Along which spatial axes (z, y, x) to mirror each sample: booleans (sample, 3), each axis on its own."""
+    return torch.rand((batch, 3), generator=generator) < probability
+
+
+def mirror(volume: Tensor, axes: Tensor) -> Tensor:
+    """Mirror each sample of a batch (sample, …, z, y, x) along its own axes, booleans (sample, 3) on the host."""
+    patterns: dict[tuple[bool, ...], list[int]] = {}
+    for sample, pattern in enumerate(axes.tolist()):
+        patterns.setdefault(tuple(pattern), []).append(sample)
+    flipped = {pattern: [axis - 3 for axis in range(3) if pattern[axis]] for pattern in patterns}
+    if len(patterns) == 1:
+        return volume.flip(*flipped.values())
+    out = torch.empty_like(volume)
+    for pattern, samples in patterns.items():
+        rows = send(torch.tensor(samples), volume.device)
+        out[rows] = volume[rows].flip(flipped[pattern])
+    return out
