@@ -1,23 +1,72 @@
 """From a case to what a network sees, and the exact way back: crop, resample, normalise.
 
-Resampling is a linear map along each axis, so it is three matrix products. The matrices come from SciPy's own
-one-dimensional interpolation of unit impulses; the result is SciPy's to rounding, at a fraction of the cost.
+The order is that of Isensee et al. (2018, section 2.2) and of nnU-Net's first public code. (Its second version
+normalises before it resamples.) By statistics of the training cases that belong to the native grid, ``"dataset"`` and
+``"position"``, normalising comes first here too.
+
+The steps are in modules of their own, :mod:`gbmlib.resampling`, :mod:`gbmlib.label_resampling` and
+:mod:`gbmlib.normalise`; their names can be imported from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from gbmlib.cohorts import Case, CaseError
+from gbmlib.label_resampling import majority, resample_labels
+from gbmlib.normalise import (
+    BY_STATISTICS,
+    NORMALISATION,
+    ZERO_IS_BACKGROUND,
+    Statistics,
+    clip_and_standardise,
+    nonzero_mask,
+    scheme_for,
+    standardise,
+    statistics,
+    zscore,
+)
+from gbmlib.resampling import (
+    RESAMPLING,
+    RULES,
+    Rule,
+    bands,
+    coarse_axis,
+    matrix,
+    multiply,
+    new_shape,
+    resample,
+    resample_to,
+)
 
-RESAMPLING = ("average", "spline")
-NORMALISATION = ("image", "dataset", "position")
+__all__ = [
+    "BY_STATISTICS",
+    "NORMALISATION",
+    "RESAMPLING",
+    "Prepared",
+    "Rule",
+    "Statistics",
+    "clip_and_standardise",
+    "coarse_axis",
+    "majority",
+    "new_shape",
+    "nonzero_box",
+    "nonzero_mask",
+    "prepare",
+    "resample",
+    "resample_labels",
+    "resample_to",
+    "restore",
+    "restore_labels",
+    "scheme_for",
+    "standardise",
+    "statistics",
+    "zscore",
+]
 
 
 @dataclass(frozen=True)
@@ -26,10 +75,11 @@ class Prepared:
 
     Attributes:
         id: the case's id.
-        images: float32 (channel, z, y, x), cropped, resampled, normalised.
+        images: float32 (channel, z, y, x), cropped, resampled, normalised; its axes in the order of ``axes``.
         label: uint8 (z, y, x) on the same grid, or None.
-        box: where the crop lies in the native volume.
+        box: where the crop lies in the native volume (z, y, x).
         native_shape: (z, y, x) of the native volume.
+        axes: which native axis (0, 1, 2 for z, y, x) each axis of ``images`` and ``label`` is.
     """
 
     id: str
@@ -37,19 +87,7 @@ class Prepared:
     label: np.ndarray | None
     box: tuple[slice, slice, slice]
     native_shape: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Means and deviations of the training cases, by which every case is normalised alike (:func:`statistics`).
-
-    Attributes:
-        mean, deviation: float32, (channel, 1, 1, 1) over a whole data set, or (channel, z, y, x) for each voxel
-            position of the native grid.
-    """
-
-    mean: np.ndarray
-    deviation: np.ndarray
+    axes: tuple[int, int, int] = (0, 1, 2)
 
 
 def prepare(
@@ -57,48 +95,149 @@ def prepare(
     spacing: Sequence[float] | None = None,
     resampling: str = "average",
     statistics: Statistics | None = None,
+    normalisation: str | None = None,
+    axes: Sequence[int] = (0, 1, 2),
 ) -> Prepared:
     """Crop a case to its non-zero voxels, resample it to ``spacing`` (z, y, x, mm; None keeps its own), normalise it.
 
-    ``"average"`` averages images over the new voxels and takes the label that most of the voxel holds: for a coarser
-    grid, where point samples of a spline would alias. ``"spline"`` is nnU-Net's rule (Isensee et al. 2018, section
-    2.2): third-order splines for images, nearest neighbour for labels.
+    Args:
+        spacing: of the new grid, in the order (z, y, x) whatever ``axes`` is.
+        resampling: one of :data:`RESAMPLING`. ``"average"`` averages images over the new voxels and takes the label
+            that most of the voxel holds. ``"spline"`` is nnU-Net's rule (Isensee et al. 2018, section 2.2): third-order
+            splines for images, nearest neighbour for labels; ``"spline_apart"`` takes strongly anisotropic axes apart;
+            ``"public_code"`` also clips and interpolates labels linearly (:data:`gbmlib.resampling.RULES`).
+        statistics: of the training cases (:func:`statistics`), where the scheme needs them.
+        normalisation: one of :data:`NORMALISATION` (:mod:`gbmlib.normalise`). None: by the statistics, or ``"image"``
+            where there are none.
+        axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y
+            (:attr:`gbmlib.planner.Network.axes`).
 
-    Without ``statistics`` each image is normalised by its own mean and deviation, after resampling (:func:`zscore`);
-    with them by those of the training cases, before it, since they belong to the native grid (:func:`standardise`).
+    Cropping takes away whole planes of zeros alone; a CT, whose air is not zero, keeps its shape unless it was padded.
+    Where a zero is background (:data:`gbmlib.normalise.ZERO_IS_BACKGROUND`), background stays zero when resampled.
 
     Raises:
-        CaseError: the statistics are of other channels or of another grid than the case.
-        ValueError: an unknown resampling, or images that are zero throughout.
+        CaseError: the statistics are of other channels or of another grid than the case, or its images are zero
+            throughout.
+        ValueError: an unknown resampling, normalisation or order of axes; statistics that are missing, not needed or
+            of another scheme.
     """
     if resampling not in RESAMPLING:
         raise ValueError(f"resampling {resampling!r}: unknown; use one of {RESAMPLING}")
+    if sorted(axes) != [0, 1, 2]:
+        raise ValueError(f"axes {tuple(axes)}: they must be 0, 1 and 2 in some order, for z, y and x")
+    rule, scheme = RULES[resampling], _scheme(normalisation, statistics)
     images = case.images()
-    box = nonzero_box(images)
-    images, shape = images[(slice(None), *box)], case.shape
-    label = case.label()[box] if case.has_label else None
-    brain = images != 0
+    try:
+        box = nonzero_box(images)
+    except ValueError as error:
+        raise CaseError(f"case {case.id}: {error}") from error
     if statistics is not None:
-        images = standardise(images, _of_box(statistics, case, (len(images), *shape), box))
+        statistics = _of_box(statistics, case, (len(images), *case.shape), box)
+    images = images[(slice(None), *box)]
+    label = case.label()[box] if case.has_label else None
+    brain = None
+    if scheme in ZERO_IS_BACKGROUND:
+        brain = np.broadcast_to(nonzero_mask(images), images.shape) if scheme == "ct_masked" else images != 0
+    if scheme in ("dataset", "position"):
+        images = standardise(images, statistics)
     if spacing is not None and not np.allclose(spacing, case.spacing):
         size = new_shape(images.shape[1:], case.spacing, spacing)
-        mask = resample_to(brain.astype(np.float32), size, "area" if resampling == "average" else 0)
-        images = resample_to(images, size, "area" if resampling == "average" else 3)
-        images = np.where(mask >= 0.5, images, 0)
+        apart = coarse_axis(case.spacing, spacing, rule.anisotropy)
+        images = resample_to(images, size, rule.images, apart, rule.clip)
+        if brain is not None:
+            brain = resample_to(brain.astype(np.float32), size, "area" if rule.images == "area" else 0) >= 0.5
+            images = np.where(brain, images, 0)
         if label is not None:
-            label = majority(label, size) if resampling == "average" else resample_to(label[None], size, 0)[0]
-    return Prepared(case.id, zscore(images) if statistics is None else images, label, box, shape)
+            label = resample_labels(label, size, rule.labels, apart)
+    if scheme in ("image", "whole"):
+        images = zscore(images, whole=scheme == "whole")
+    elif scheme in ("ct", "ct_masked"):
+        images = clip_and_standardise(images, statistics)
+        images = images if brain is None else np.where(brain, images, 0)
+    axes = tuple(int(axis) for axis in axes)
+    if axes != (0, 1, 2):
+        images = np.ascontiguousarray(images.transpose(0, *(axis + 1 for axis in axes)))
+        label = label if label is None else np.ascontiguousarray(label.transpose(axes))
+    return Prepared(case.id, images, label, box, case.shape, axes)
 
 
-def restore(volume: np.ndarray, prepared: Prepared) -> np.ndarray:
+def restore(volume: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndarray:
     """Bring channels (channel, z, y, x) on the prepared grid back to the native one: linear, zero outside the crop.
 
-    Exact where the grid was only cropped; float32.
+    Exact where the grid was only cropped; float32. ``order`` 3 is the cubic spline, which may overshoot. All channels
+    are held in native size; :func:`restore_labels` never does so.
+
+    Raises:
+        ValueError: the volume is not on the prepared grid.
     """
-    size = tuple(part.stop - part.start for part in prepared.box)
+    native = _to_native_axes(np.asarray(volume, np.float32), prepared)
     out = np.zeros((len(volume), *prepared.native_shape), np.float32)
-    out[(slice(None), *prepared.box)] = resample_to(np.asarray(volume, np.float32), size, 1)
+    out[(slice(None), *prepared.box)] = resample_to(native, _box_shape(prepared), order)
     return out
+
+
+def restore_labels(
+    probabilities: np.ndarray | torch.Tensor,
+    prepared: Prepared,
+    to_labels: Callable[[np.ndarray], np.ndarray],
+    order: int = 1,
+    memory_mb: float = 256,
+) -> np.ndarray:
+    """The label map (z, y, x) in native space, uint8, of probabilities (channel, z, y, x) on the prepared grid.
+
+    What ``to_labels(restore(probabilities, prepared))`` gives, to rounding, slab by slab: probabilities of many classes
+    in native size are what memory runs out of. Outside the crop the label is 0.
+
+    Args:
+        probabilities: of any float type, on any device; they are resampled there.
+        to_labels: from channels (channel, z, y, x) to labels (z, y, x), voxel by voxel: ``lambda p: p.argmax(0)``, or
+            :func:`gbmlib.regions.to_labels` with its scheme. It is given float32 arrays.
+        order: 1 is linear, 3 the cubic spline.
+        memory_mb: about how much memory a slab and what is made of it may take; one plane is the least.
+
+    Raises:
+        ValueError: the volume is not on the prepared grid, or an unknown order.
+    """
+    if order not in (1, 3):
+        raise ValueError(f"order {order!r}: probabilities come back by 1, linear, or 3, the cubic spline")
+    native = _to_native_axes(torch.as_tensor(probabilities).detach(), prepared)
+    out = np.zeros(prepared.native_shape, np.uint8)
+    inside, start = out[prepared.box], 0
+    for slab in _slabs(native, _box_shape(prepared), order, memory_mb):
+        inside[start : start + slab.shape[1]] = to_labels(slab.cpu().numpy())
+        start += slab.shape[1]
+    return out
+
+
+def _slabs(volume: torch.Tensor, shape: tuple[int, ...], order: int, memory_mb: float) -> Iterator[torch.Tensor]:
+    """A volume resampled to a shape, a few planes at a time, float32."""
+    sizes = tuple(volume.shape[1:])
+    across, *in_plane = (None if old == new else matrix(old, new, order) for old, new in zip(sizes, shape, strict=True))
+    # A slab is there in two sizes at once while an axis is resampled, and to_labels makes something of it.
+    plane = len(volume) * max(shape[1], sizes[1]) * max(shape[2], sizes[2]) * 4
+    height = max(1, int(memory_mb * 2**20 / (4 * plane)))
+    parts = ((n, min(n + height, shape[0]), n, n + height) for n in range(0, shape[0], height))
+    for start, stop, low, high in parts if across is None else bands(across, height):
+        slab = volume[:, low:high].float()
+        slab = slab if across is None else multiply(slab, across[start:stop, low:high], 0)
+        for axis, by in enumerate(in_plane, 1):
+            slab = slab if by is None else multiply(slab, by, axis, banded=True)
+        yield slab
+
+
+def _to_native_axes(volume: np.ndarray | torch.Tensor, prepared: Prepared) -> np.ndarray | torch.Tensor:
+    """Channels with their axes in the order (z, y, x) again; a view."""
+    if volume.ndim != 4 or tuple(volume.shape[1:]) != prepared.images.shape[1:]:
+        raise ValueError(
+            f"case {prepared.id}: the volume to restore has shape {tuple(volume.shape)}, the prepared images "
+            f"{prepared.images.shape} (channel, z, y, x); all but the number of channels must be the same"
+        )
+    back = (0, *(prepared.axes.index(axis) + 1 for axis in range(3)))
+    return volume.transpose(back) if isinstance(volume, np.ndarray) else volume.permute(back)
+
+
+def _box_shape(prepared: Prepared) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in prepared.box)
 
 
 def nonzero_box(images: np.ndarray) -> tuple[slice, slice, slice]:
@@ -117,87 +256,19 @@ def nonzero_box(images: np.ndarray) -> tuple[slice, slice, slice]:
     return tuple(box)
 
 
-def zscore(images: np.ndarray) -> np.ndarray:
-    """Each channel less its mean, over its deviation, both taken over its non-zero voxels; zero stays zero.
-
-    Adeniji and Liu (2019), section 4.1. A constant channel becomes zero rather than infinite.
-    """
-    out = np.zeros(images.shape, np.float32)
-    for channel, normalised in zip(images, out, strict=True):
-        inside = channel != 0
-        values = channel[inside].astype(np.float64)
-        if values.size:
-            normalised[inside] = (values - values.mean()) / max(values.std(), 1e-8)
-    return out
-
-
-def statistics(cases: Iterable[Case], kind: str) -> Statistics:
-    """Means and deviations over training cases, read one after another and once each, summed in float64.
-
-    Adeniji and Liu (2019, section 5.1.1) chose image-wise normalisation over "pixel-wise" normalisation, which they do
-    not define. Two readings:
-
-    - ``"position"``: a mean and a deviation for each voxel position of the native grid over the cases, zeros included.
-      This is what the words say, and it would lose "relative spatial information" as the paper reports. It needs cases
-      that lie on one grid, as registered ones do. Where hardly any training brain reaches, at the rim, deviations are
-      small, and a held-out case can lie hundreds of them off.
-    - ``"dataset"``: one mean and deviation for each channel, over the non-zero voxels of all cases. This is what their
-      code computes (vliu15/3d-brain-tumor-segmentation), under the name of voxel-wise statistics.
-
-    Deviations are those of the population (divided by n). The images' own way is :func:`zscore`.
-
-    Raises:
-        CaseError: no case, or for ``"position"`` a single one or cases of different shapes.
-        ValueError: an unknown kind.
-    """
-    if kind not in NORMALISATION[1:]:
-        raise ValueError(f"statistics {kind!r}: unknown; use one of {NORMALISATION[1:]}")
-    count = mean = squares = 0  # squares: the sum of squared differences from the mean
-    first = None
-    for case in cases:
-        images = case.images()
-        if kind == "dataset":
-            several = [_moments(channel[channel != 0]) for channel in images]
-            n, new_mean, new_squares = (np.array(part).reshape(-1, 1, 1, 1) for part in zip(*several, strict=True))
-        else:
-            first = first or (case.id, images.shape)
-            if images.shape != first[1]:
-                raise CaseError(
-                    f"normalisation 'position' needs cases on one grid, but case {first[0]} has the shape {first[1]} "
-                    f"and case {case.id} {images.shape} (channel, z, y, x); register them, or normalise by 'image'"
-                )
-            n, new_mean, new_squares = 1, images.astype(np.float64), 0
-        # Two parts into one (Chan et al. 1979): no difference of large sums, so no digits are lost.
-        total, gap = count + n, new_mean - mean
-        share = n / np.maximum(total, 1)
-        mean = mean + gap * share
-        squares = squares + new_squares + gap**2 * count * share
-        count = total
-    if np.ndim(mean) == 0:
-        raise CaseError(f"normalisation {kind!r} needs training cases to take its means from; there is none")
-    if kind == "position" and count == 1:
-        raise CaseError(f"normalisation 'position' needs two training cases or more; there is only {first[0]}")
-    return Statistics(mean.astype(np.float32), np.sqrt(squares / np.maximum(count, 1)).astype(np.float32))
-
-
-def standardise(images: np.ndarray, by: Statistics) -> np.ndarray:
-    """Images (channel, z, y, x) less the mean, over the deviation, float32; zero voxels are background and stay zero.
-
-    Where the deviation is zero over the training cases, nothing is known of what is usual, and the result is zero. The
-    code behind ``"dataset"`` moves the background too, to -mean / deviation; here a zero is background under every
-    normalisation, so that they differ in their statistics alone.
-    """
-    varies = by.deviation > 0
-    out = (images - by.mean) / np.where(varies, by.deviation, 1)
-    return np.where((images != 0) & varies, out, 0).astype(np.float32)
-
-
-def _moments(values: np.ndarray) -> tuple[int, float, float]:
-    """Number, mean, and sum of squared differences from the mean."""
-    if not values.size:
-        return 0, 0.0, 0.0
-    values = values.astype(np.float64)
-    return values.size, values.mean(), np.square(values - values.mean()).sum()
+def _scheme(normalisation: str | None, statistics: Statistics | None) -> str:
+    """The scheme that is asked for, checked against the statistics that are given."""
+    if normalisation is None:
+        return "image" if statistics is None else "ct" if statistics.of_ct else "dataset"
+    if normalisation not in NORMALISATION:
+        raise ValueError(f"normalisation {normalisation!r}: unknown; use one of {NORMALISATION}")
+    if (statistics is None) == (normalisation in BY_STATISTICS):
+        needs = f"needs statistics(training cases, {normalisation!r})" if statistics is None else "needs no statistics"
+        raise ValueError(f"normalisation {normalisation!r} {needs}")
+    if statistics is not None and statistics.of_ct != (normalisation in ("ct", "ct_masked")):
+        of = "CT" if statistics.of_ct else "'dataset' or 'position'"
+        raise ValueError(f"normalisation {normalisation!r}: the statistics given are those of {of}")
+    return normalisation
 
 
 def _of_box(statistics: Statistics, case: Case, shape: tuple[int, ...], box: tuple[slice, ...]) -> Statistics:
@@ -211,70 +282,3 @@ def _of_box(statistics: Statistics, case: Case, shape: tuple[int, ...], box: tup
             "(channel, z, y, x); give them the same channels and grid, or normalise by 'image'"
         )
     return Statistics(statistics.mean[(slice(None), *box)], statistics.deviation[(slice(None), *box)])
-
-
-def new_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, int, int]:
-    """The shape at another spacing: round(shape x spacing / new spacing), at least one voxel."""
-    return tuple(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, new_spacing, strict=True))
-
-
-def resample(volume: np.ndarray, spacing: Sequence[float], new_spacing: Sequence[float], order: int | str = 3):
-    """Resample (channel, z, y, x) from one spacing to another (z, y, x, mm); see :func:`resample_to`."""
-    return resample_to(volume, new_shape(volume.shape[1:], spacing, new_spacing), order)
-
-
-def resample_to(volume: np.ndarray, shape: Sequence[int], order: int | str = 3) -> np.ndarray:
-    """Resample (channel, z, y, x) to a shape (z, y, x) that covers the same box; edges extend outwards.
-
-    ``order`` 0 picks the nearest voxel and keeps the dtype (labels); 1 is linear; 3 the cubic spline that
-    ``skimage.transform.resize(mode="edge", clip=False)`` and ``scipy.ndimage.zoom(grid_mode=True, mode="nearest")``
-    compute (it may overshoot the range of its input); ``"area"`` averages over each new voxel. All but 0 give float32.
-
-    Raises:
-        ValueError: the volume has not four axes, or the order is unknown.
-    """
-    if volume.ndim != 4:
-        raise ValueError(f"resampling takes (channel, z, y, x); this volume has shape {volume.shape}")
-    if order not in (0, 1, 3, "area"):
-        raise ValueError(f"order {order!r}: unknown; use 0, 1, 3 or 'area'")
-    if tuple(volume.shape[1:]) == tuple(shape):
-        return volume.copy() if order == 0 else volume.astype(np.float32)
-    if order == 0:
-        picks = [_nearest(old, new) for old, new in zip(volume.shape[1:], shape, strict=True)]
-        return volume[:, picks[0][:, None, None], picks[1][:, None], picks[2]]
-    out = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
-    # Axes that shrink most go first: the later products are then smaller.
-    for axis in sorted(range(3), key=lambda axis: shape[axis] / volume.shape[axis + 1]):
-        matrix = torch.from_numpy(_matrix(volume.shape[axis + 1], int(shape[axis]), order))
-        out = torch.movedim(torch.tensordot(out, matrix, dims=([axis + 1], [1])), -1, axis + 1)
-    return out.contiguous().numpy()
-
-
-def majority(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A label map (z, y, x) on a coarser grid: the value that fills most of each new voxel; the lower of equals."""
-    values = np.unique(label)
-    shares = resample_to(np.stack([label == value for value in values]).astype(np.float32), shape, "area")
-    return values[shares.argmax(0)].astype(label.dtype)
-
-
-def _centres(old: int, new: int) -> np.ndarray:
-    """Centres of the new voxels in the old grid's index coordinates."""
-    return (np.arange(new) + 0.5) * (old / new) - 0.5
-
-
-def _nearest(old: int, new: int) -> np.ndarray:
-    return np.clip(np.floor(_centres(old, new) + 0.5).astype(int), 0, old - 1)
-
-
-@lru_cache(maxsize=64)
-def _matrix(old: int, new: int, order: int | str) -> np.ndarray:
-    """The linear map (new, old) along one axis, float32."""
-    if order == "area":
-        edges = np.arange(new + 1) * (old / new)
-        low, high = np.maximum(edges[:-1, None], np.arange(old)), np.minimum(edges[1:, None], np.arange(1, old + 1))
-        shares = np.clip(high - low, 0, None)
-        return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
-    at = _centres(old, new)[None]
-    impulses = np.eye(old)
-    columns = [ndimage.map_coordinates(impulse, at, order=order, mode="nearest") for impulse in impulses]
-    return np.stack(columns, axis=1).astype(np.float32)
