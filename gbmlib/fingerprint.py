@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gbmlib import preprocess
+from gbmlib import normalise, preprocess
 from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort
 
 KINDS = ("MR", "CT")
@@ -157,83 +157,43 @@ class Fingerprint:
 
 
 def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
-    """Measure the training cases of a cohort: those that have a label. Every image is read once, one after another.
-
-    Intensities are collected within the labels of channels that are CT, as counts of the values that occur; CT has a
-    few thousand different ones.
+    """Measure the training cases of a cohort: those that have a label. Images are read one after another, CT twice.
 
     Raises:
-        CaseError: no case has a label; cases that cannot be read or are zero throughout, all of them together.
+        CaseError: no case has a label; cases that cannot be read or are zero throughout, all of them together; CT
+            without a labelled voxel.
     """
     kinds = cohort.modality_kinds or ("MR",) * len(cohort.modalities)
     labelled = [case for case in cohort if case.has_label]
     if not labelled:
         raise CaseError(f"cohort {cohort.name} has no case with a label, so there is nothing to plan a training for")
-    shapes, before, faults = [], 0, []
-    collected = [Values() if kind == "CT" else None for kind in kinds]
+    shapes, faults = [], []
     for case in tqdm(labelled, "fingerprint", unit="case", disable=not progress, leave=False):
         try:
-            shapes.append(_measure(case, collected))
+            box = preprocess.nonzero_box(case.images())
         except (CaseError, ValueError) as error:
             faults.append(str(error) if isinstance(error, CaseError) else f"case {case.id}: {error}")
-        before += math.prod(case.shape)
-    empty = [cohort.modalities[i] for i, values in enumerate(collected) if values is not None and not values.count]
-    if empty and not faults:
-        faults.append(f"cohort {cohort.name}: no voxel is labelled, so nothing is known of its CT channels {empty}")
+        else:
+            shapes.append(tuple(part.stop - part.start for part in box))
     if faults:
         raise CaseError("\n".join(faults))
+    before = sum(math.prod(case.shape) for case in labelled)
     return Fingerprint(
         shapes=tuple(shapes),
         spacings=tuple(case.spacing for case in labelled),
         kinds=kinds,
         labels=len(cohort.labels),
         kept=round(sum(map(math.prod, shapes)) / before, 6),
-        intensities=tuple(values and values.summary() for values in collected) if "CT" in kinds else (),
+        intensities=_intensities(labelled, kinds) if "CT" in kinds else (),
         name=cohort.name,
     )
 
 
-def _measure(case: Case, collected: Sequence[Values | None]) -> tuple[int, int, int]:
-    """The shape of a case after cropping; its foreground goes to ``collected``."""
-    images = case.images()
-    box = preprocess.nonzero_box(images)
-    if any(values is not None for values in collected):
-        inside = case.label() > 0
-        for image, values in zip(images, collected, strict=True):
-            if values is not None:
-                values.add(image[inside])
-    return tuple(part.stop - part.start for part in box)
-
-
-class Values:
-    """Numbers from many cases, kept as counts of the different ones."""
-
-    def __init__(self) -> None:
-        self.values = np.empty(0, np.float32)
-        self.counts = np.empty(0, np.int64)
-
-    @property
-    def count(self) -> int:
-        return int(self.counts.sum())
-
-    def add(self, values: np.ndarray) -> None:
-        new, counts = np.unique(values, return_counts=True)
-        merged, where = np.unique(np.concatenate([self.values, new]), return_inverse=True)
-        self.counts = np.bincount(where, np.concatenate([self.counts, counts]), len(merged)).astype(np.int64)
-        self.values = merged
-
-    def percentile(self, percent: float) -> float:
-        """As ``np.percentile`` of all numbers, by linear interpolation."""
-        place = percent / 100 * (self.count - 1)
-        below, above = np.searchsorted(np.cumsum(self.counts), [math.floor(place), math.ceil(place)], side="right")
-        low, high = float(self.values[below]), float(self.values[above])
-        return low + (high - low) * (place - math.floor(place))
-
-    def summary(self) -> Intensities:
-        values = self.values.astype(np.float64)
-        mean = float(np.average(values, weights=self.counts))
-        deviation = math.sqrt(np.average(np.square(values - mean), weights=self.counts))
-        return Intensities(self.percentile(0.5), self.percentile(99.5), mean, deviation)
+def _intensities(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[Intensities | None, ...]:
+    """Those of the channels that are CT, as :func:`gbmlib.normalise.statistics` has them."""
+    of = normalise.statistics(cases, "ct")
+    rows = np.stack([of.low, of.high, of.mean, of.deviation])[:, :, 0, 0, 0].T.tolist()
+    return tuple(Intensities(*row) if kind == "CT" else None for kind, row in zip(kinds, rows, strict=True))
 
 
 def path_of(cohort_name: str, folder: str | Path) -> Path:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from gbmlib import planner_rule as rule
 from gbmlib import planner_words as words
 from gbmlib.fingerprint import Fingerprint, Intensities, fingerprint
+from gbmlib.normalise import scheme_for
 from gbmlib.planner_rule import PATCH_VOXELS
 
 __all__ = ["PATCH_VOXELS", "Fingerprint", "Intensities", "Network", "Plan", "fingerprint", "plan"]
@@ -106,9 +107,8 @@ class Plan:
         name: of the data set.
         cases, kinds, labels: as in its fingerprint.
         spacing, median_shape: (z, y, x) in mm that every case is resampled to, and the median of their sizes then.
-        normalisation: for each channel ``"CT"`` (clip to the percentiles of the foreground, then its mean and deviation
-            over the whole data set) or ``"image"`` (mean and deviation of each case).
-        masked: normalise within the non-zero mask alone, with zero outside.
+        normalisation: the scheme of each channel, by its name in :mod:`gbmlib.normalise`.
+        masked: whether it works within the non-zero mask alone, with zero outside.
         voxels: the budget of a patch in 3D.
         two_d, three_d: the networks.
         low_res: the first stage of the cascade, None where the data set needs none. Its second stage is ``three_d``.
@@ -179,7 +179,7 @@ def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm") -> Pla
         labels=of.labels,
         spacing=spacing,
         median_shape=shape,
-        normalisation=tuple("CT" if kind == "CT" else "image" for kind in of.kinds),
+        normalisation=tuple(scheme_for((kind,), masked) for kind in of.kinds),
         masked=masked,
         voxels=voxels,
         two_d=_network("2D", of.cases, shape, spacing, *planar, "batch", (why,)),

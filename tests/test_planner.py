@@ -116,11 +116,11 @@ def test_features_double_up_to_the_cap():
 def test_the_mask_counts_where_cropping_takes_a_quarter_or_more(kept, masked):
     of = plan(made((100, 100, 100), kept=kept))
     assert of.masked is masked
-    assert of.normalisation == ("image",)
+    assert of.normalisation == ("image" if masked else "whole",)
 
 
 def test_ct_and_mr_are_normalised_each_in_its_way():
-    assert plan(made((100, 100, 100), kinds=("CT", "MR"))).normalisation == ("CT", "image")
+    assert plan(made((100, 100, 100), kinds=("CT", "MR"))).normalisation == ("ct", "whole")
 
 
 # ----------------------------------------------------------------------------------------------- what holds of any plan
