@@ -181,7 +181,7 @@ def restore_labels(
     prepared: Prepared,
     to_labels: Callable[[np.ndarray], np.ndarray],
     order: int = 1,
-    memory_mb: float = 256,
+    memory_mb: float = 128,
 ) -> np.ndarray:
     """The label map (z, y, x) in native space, uint8, of probabilities (channel, z, y, x) on the prepared grid.
 
@@ -219,7 +219,7 @@ def _slabs(volume: torch.Tensor, shape: tuple[int, ...], order: int, memory_mb: 
     parts = ((n, min(n + height, shape[0]), n, n + height) for n in range(0, shape[0], height))
     for start, stop, low, high in parts if across is None else bands(across, height):
         slab = volume[:, low:high].float()
-        slab = slab if across is None else multiply(slab, across[start:stop, low:high], 0)
+        slab = slab if across is None else multiply(slab, across[start:stop, low:high], 0, banded=True)
         for axis, by in enumerate(in_plane, 1):
             slab = slab if by is None else multiply(slab, by, axis, banded=True)
         yield slab

@@ -152,11 +152,13 @@ def _resample(
     # Axes that shrink most go first: the later products are then smaller.
     for axis in sorted(range(3), key=lambda axis: shape[axis] / volume.shape[axis + 1]):
         old, new = volume.shape[axis + 1], int(shape[axis])
+        if old == new:
+            continue
         if order == 0 or axis == apart:
             pick = torch.from_numpy(nearest(old, new)).to(volume.device)
             out = out.index_select(axis + 1, pick)
             bounds = bounds and [bound.index_select(axis + 1, pick) if axis == apart else bound for bound in bounds]
-        elif old != new:
+        else:
             out = multiply(out, matrix(old, new, order), axis, banded=order == 3)
     return (out if bounds is None else out.clamp(*bounds)).contiguous()
 
