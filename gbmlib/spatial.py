@@ -195,7 +195,7 @@ def apply(
     """The patches that a draw makes of blocks.
 
     Samples that do not move are cut out of the block's middle as they are. Only values that the label map holds come
-    out of it.
+    out of it. On the processor one thread does it all, whatever number is set: so the result does not depend on that.
 
     Args:
         images: float (sample, channel, z, y, x), on any device.
@@ -209,7 +209,7 @@ def apply(
         ValueError: shapes do not fit; says how.
     """
     _check(images, label, parameters, patch_size)
-    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), warp.one_thread():
         images, slices = images.float(), parameters.slices
         if slices is None:
             images, label = _warp(images, label[:, None], parameters, patch_size)
@@ -228,6 +228,7 @@ def apply(
 def _warp(images: Tensor, label: Tensor, parameters: SpatialParameters, patch: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Of images and label (sample, channel, …), each channel by the same map of its sample."""
     size, device = images.shape[2:], images.device
+    chunk = CHUNK.get(device.type, CHUNK["cpu"])
     corner = [(extent - inner) // 2 for extent, inner in zip(size, patch, strict=True)]
     middle = (..., *(slice(at, at + inner) for at, inner in zip(corner, patch, strict=True)))
     out = [volume[middle].clone(memory_format=torch.contiguous_format) for volume in (images, label)]
@@ -235,10 +236,10 @@ def _warp(images: Tensor, label: Tensor, parameters: SpatialParameters, patch: S
     # Coordinates are whole or half distances from the centre: the halves are added, the whole part goes to the index.
     origin = [at + (inner - 1) // 2 for at, inner in zip(corner, patch, strict=True)]
     half = [(inner - 1) % 2 / 2 for inner in patch]
-    for samples in _groups(parameters.moved, patch, device):
+    for samples in _groups(parameters.moved, patch, chunk):
         where = _map(parameters[samples], patch, device)
         rows = warp.send(torch.tensor(samples), device) if len(samples) > 1 else samples[0]
-        for slab in _slabs(patch, device):
+        for slab in _slabs(patch, chunk):
             points = where(slab).flatten(2)
             cells = warp.find_cells([points[:, axis].flatten() + half[axis] for axis in range(len(size))], origin, size)
             for target, (volume, read) in zip(out, volumes, strict=True):
@@ -276,15 +277,15 @@ def _map(parameters: SpatialParameters, patch: Sequence[int], device: torch.devi
     return lambda slab: (outer[:, :, slab] @ fine).add_(first[:, :, slab]).add_(rest)
 
 
-def _groups(samples: Sequence[int], patch: Sequence[int], device: torch.device) -> list[Sequence[int]]:
+def _groups(samples: Sequence[int], patch: Sequence[int], chunk: int) -> list[Sequence[int]]:
     """Samples that are small enough to be computed at once."""
-    many = max(1, CHUNK.get(device.type, CHUNK["cpu"]) // math.prod(patch))
+    many = max(1, chunk // math.prod(patch))
     return [samples[start : start + many] for start in range(0, len(samples), many)]
 
 
-def _slabs(patch: Sequence[int], device: torch.device) -> list[slice]:
+def _slabs(patch: Sequence[int], chunk: int) -> list[slice]:
     """Parts of the patch's first axis that are small enough to be computed at once."""
-    thick = max(1, CHUNK.get(device.type, CHUNK["cpu"]) // math.prod(patch[1:]))
+    thick = max(1, chunk // math.prod(patch[1:]))
     return [slice(start, min(start + thick, patch[0])) for start in range(0, patch[0], thick)]
 
 

@@ -96,3 +96,40 @@ def test_intensities_are_drawn_within_their_bounds_for_each_channel():
     assert np.abs(shifts).max() == pytest.approx(0.1, abs=0.002)
     assert np.abs(factors - 1).max() == pytest.approx(0.2, abs=0.004)
     assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.15
+
+
+@given(st.lists(st.tuples(*[st.booleans()] * 3), min_size=1, max_size=5))
+def test_each_sample_is_mirrored_along_its_own_axes(axes):
+    volume = numbered(len(axes), 2, 2, 3, 4)
+    found = augment.mirror(volume, torch.tensor(axes))
+    for sample, pattern in enumerate(axes):
+        assert torch.equal(found[sample], augment.flip(volume[sample], [axis for axis in range(3) if pattern[axis]]))
+    assert torch.equal(augment.mirror(found, torch.tensor(axes)), volume)
+    assert torch.equal(augment.mirror(volume[:, 0], torch.tensor(axes)), found[:, 0])
+
+
+def test_mirroring_gives_a_copy():
+    volume = numbered(1, 2, 2, 2)
+    augment.mirror(volume, torch.tensor([[False] * 3])).zero_()
+    assert volume.all()
+
+
+def test_mirrored_axes_are_drawn_on_their_own():
+    drawn = augment.draw_mirror(4000, 0.5, torch.manual_seed(0)).double()
+    assert drawn.mean(0).tolist() == pytest.approx([0.5] * 3, abs=0.03)
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.06
+    assert not augment.draw_mirror(9, 0, torch.manual_seed(0)).any()
+    assert augment.draw_mirror(9, 1, torch.manual_seed(0)).all()
+
+
+@pytest.mark.parametrize("bounds", [(0.85, 1.25), (1.1, 1.4), (0.5, 0.9), (0.5, 1.0), (1.0, 1.0)])
+def test_factors_lie_on_both_sides_of_one_alike(bounds):
+    side, part = torch.rand((2, 4000), generator=torch.manual_seed(0), dtype=torch.float64)
+    drawn = augment.around_one(side, part, bounds)
+    width = bounds[1] - bounds[0]
+    assert bounds[0] <= float(drawn.min()) <= bounds[0] + 0.01 * width
+    assert bounds[1] - 0.01 * width <= float(drawn.max()) <= bounds[1]
+    if bounds[0] < 1 < bounds[1]:
+        assert float((drawn < 1).double().mean()) == pytest.approx(0.5, abs=0.03)
+        assert float(drawn[drawn < 1].mean()) == pytest.approx((1 + bounds[0]) / 2, abs=0.01)
+        assert float(drawn[drawn > 1].mean()) == pytest.approx((1 + bounds[1]) / 2, abs=0.01)

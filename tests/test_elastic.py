@@ -16,7 +16,7 @@ def smoothed(noise, size, sigma):
         elastic.smoothing(extent, points, torch.tensor([sigma]))[0].numpy()
         for extent, points in zip(size, noise.shape, strict=True)
     ]
-    return np.einsum("abc,za,yb,xc->zyx", noise, *matrices)
+    return np.einsum("abc,za,yb,xc->zyx", noise, *matrices, optimize=True)
 
 
 @settings(deadline=None, max_examples=40)
