@@ -1,5 +1,5 @@
 // The planner in a page without a kernel: gbmlib/planner_rule.py, planner.py and planner_words.py once more, number for
-// number and word for word (tests/test_planner_page.py holds them together).
+// number and word for word (a test in a browser holds them together).
 
 const PATCH_VOXELS = 128 ** 3, BATCH = 2, STEP_PIXELS = 256 * 256 * 42, LEAST_VOXELS = 16 ** 3;
 const FEATURES = 30, MOST_FEATURES = { 2: 480, 3: 320 }, MOST_POOLS = { 2: 6, 3: 5 }, LEAST_SIZE = 8;
@@ -166,7 +166,7 @@ function shrunkWords(of, limit) {
 }
 
 function batchWords(of, step, fitting, part) {
-  const reason = [fitting, part].includes(of.batchSize) ? "the fewer" : "the least that a step takes";
+  const reason = of.batchSize === Math.min(fitting, part) ? "the fewer" : "the least that a step takes";
   return (
     `A step has room for ${patches(fitting)} (${number(step)} ${of.dimensions === 2 ? "pixels" : "voxels"}), and 5 % of ` +
     `the data set are ${patches(part)}: ${number(of.batchSize)}, ${reason}.`

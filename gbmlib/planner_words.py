@@ -148,7 +148,7 @@ def shrunk(of: Network, limit: int) -> tuple[str, ...]:
 def batch(of: Network, cases: int, step: int, part: int) -> str:
     fitting = step // math.prod(of.patch_size)
     what = "pixels" if of.dimensions == 2 else "voxels"
-    reason = "the fewer" if of.batch_size in (fitting, part) else "the least that a step takes"
+    reason = "the fewer" if of.batch_size == min(fitting, part) else "the least that a step takes"
     return (
         f"A step has room for {patches(fitting)} ({step:,} {what}), and 5 % of the data set are {patches(part)}: "
         f"{of.batch_size:,}, {reason}."
