@@ -16,12 +16,23 @@ Two things the text leaves open, and what is done here:
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gbmlib.models.blocks import DOWN, NORMS, UP, SqueezeExcitation, Upsample, convolution, downsample, norm
+from gbmlib.models.blocks import (
+    DOWN,
+    NORMS,
+    UP,
+    SqueezeExcitation,
+    Upsample,
+    computed_again,
+    convolution,
+    downsample,
+    norm,
+)
 
 ORDERS = ("conv-norm-act", "norm-act-conv")
 SE = ("residual", "shortcut", "none")
@@ -69,22 +80,31 @@ class Block(nn.Module):
         self.excitation = SqueezeExcitation(channels, options["reduction"]) if self.se != "none" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        residual, shortcut = self._residual(x), self.shortcut(x)
+        residual, again = self._residual(x)
+        shortcut = self.shortcut(x)
         if self.se == "residual":
-            # weight x residual + shortcut in one pass over memory
-            out = torch.addcmul(shortcut, residual, self.excitation(residual).to(residual.dtype))
+            weight = self.excitation(residual).to(residual.dtype)
+            with again:
+                out = torch.addcmul(shortcut, residual, weight)  # weight x residual + shortcut in one pass over memory
         elif self.se == "shortcut":
             out = torch.addcmul(residual, shortcut, self.excitation(shortcut).to(shortcut.dtype))
         else:
             out = residual + shortcut
         return out if self.pre or self.last_relu == "before" else torch.relu_(out)
 
-    def _residual(self, x: Tensor) -> Tensor:
+    def _residual(self, x: Tensor) -> tuple[Tensor, AbstractContextManager]:
+        """The residual, and what keeps it from being kept for the backward pass once more."""
         first, second = self.convolutions
         if self.pre:
-            return second(torch.relu_(self.norms[1](first(torch.relu(self.norms[0](x))))))
-        out = self.norms[1](second(torch.relu_(self.norms[0](first(x)))))
-        return torch.relu_(out) if self.last_relu == "before" else out
+            return second(torch.relu_(self.norms[1](first(torch.relu(self.norms[0](x)))))), nullcontext()
+        inner, last = self.norms
+        convolved = first(x)
+        normed = inner(convolved)
+        with computed_again(normed, inner, lambda: torch.relu_(inner(convolved))):
+            out = second(torch.relu_(normed))
+        finish = (lambda: torch.relu_(last(out))) if self.last_relu == "before" else (lambda: last(out))
+        residual = finish()
+        return residual, computed_again(residual, last, finish)
 
 
 class SegVAE(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -76,6 +78,30 @@ class SlabNorm(nn.Module):
         return normalised.view(as_stored.shape).permute(0, 4, 3, 2, 1).contiguous()
 
 
+def computed_again(tensor: Tensor, normalisation: nn.Module, compute: Callable[[], Tensor]) -> AbstractContextManager:
+    """Operations within do not keep this tensor for the backward pass, which computes it again from what is kept.
+
+    What a normalisation gives follows in one cheap pass from what it took, which it keeps anyway: of every two tensors
+    at full resolution one is spared. The values are the same bit for bit. A batch norm counts each pass in its running
+    statistics, so nothing is computed again there.
+
+    Args:
+        tensor: what not to keep; operations in place may have changed it by the time it would be.
+        compute: gives what it then holds.
+    """
+    if isinstance(normalisation, nn.BatchNorm3d) or not torch.is_grad_enabled():
+        return nullcontext()
+    place = tensor.data_ptr()  # not the tensor itself, which would live on with the function that asks for it
+
+    @torch.no_grad()
+    def restored(kept: Tensor | Callable[[], Tensor]) -> Tensor:
+        return kept if isinstance(kept, Tensor) else kept()
+
+    return torch.autograd.graph.saved_tensors_hooks(
+        lambda kept: compute if kept.data_ptr() == place else kept, restored
+    )
+
+
 class SqueezeExcitation(nn.Module):
     """The weight of each channel, between 0 and 1: (batch, channel, 1, 1, 1) from (batch, channel, z, y, x).
 
@@ -97,7 +123,22 @@ def downsample(kind: str, channels_in: int, channels: int, kernel_size: int) -> 
     """Half the size on each axis. A strided convolution changes the channels too; a pooling keeps them."""
     if kind == "stride":
         return convolution(channels_in, channels, kernel_size, stride=2)
-    return nn.MaxPool3d(2) if kind == "max_pool" else nn.AvgPool3d(2)
+    return MaxPool3d(2) if kind == "max_pool" else nn.AvgPool3d(2)
+
+
+class MaxPool3d(nn.MaxPool3d):
+    """A max-pooling that takes bfloat16 as it is.
+
+    In mixed precision on a CPU, torch first copies the features to float32, at full resolution, and keeps the copy for
+    the backward pass; a maximum needs no more digits than its input has. The result is float32, as it would have been,
+    and so the gradients that meet there are added in float32.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x).float()
 
 
 class Upsample(nn.Module):

@@ -1,6 +1,7 @@
 """The encoder-decoder with a VAE branch: its options, what it refuses, and where its parts run."""
 
 import itertools
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -165,3 +166,31 @@ def test_magnitudes_grow_through_strides_without_norm():
     assert levels.is_monotonic_increasing
     by_hand = network.eval().first(image).detach().square().mean().sqrt()
     assert table.loc["first", "root mean square"] == pytest.approx(float(by_hand))
+
+
+@pytest.mark.parametrize("options", [{}, {"last_relu": "before"}, {"norm": "slab"}, {"norm": "batch"}], ids=str)
+def test_what_is_computed_again_in_the_backward_pass_changes_no_gradient(monkeypatch, options):
+    def gradients() -> list[torch.Tensor]:
+        network = small(**options).train()
+        outputs = network(torch.randn(2, 2, *PATCH))
+        (outputs.logits.square().mean() + outputs.reconstruction.square().mean()).backward()
+        return [p.grad for p in network.parameters()] + list(network.buffers())
+
+    lean = gradients()
+    monkeypatch.setattr(autoencoder, "computed_again", lambda *of: nullcontext())
+    assert all(torch.equal(a, b) for a, b in zip(lean, gradients(), strict=True))
+
+
+def test_a_block_keeps_four_tensors_for_the_backward_pass(monkeypatch):
+    """The input, both convolutions' outputs, and the result: not what the two norms give."""
+
+    def kept_mb() -> float:
+        network = models.build("segvae", 2, 3, (64, 64, 64), vae=False, blocks=(4, 1))
+        return summary.explain(network, 2, (64, 64, 64)).activations_mb
+
+    lean = kept_mb()
+    monkeypatch.setattr(autoencoder, "computed_again", lambda *of: nullcontext())
+    feature_map_mb = 16 * 64**3 * 4 / 1e6
+    spared = (kept_mb() - lean) / feature_map_mb
+    # Two of each of the five blocks at full resolution, and of one with twice the channels at half of it.
+    assert spared == pytest.approx(2 * 5 + 2 * 2 / 8, rel=0.01)

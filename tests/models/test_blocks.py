@@ -63,3 +63,15 @@ def test_the_slab_norm_is_a_reshape_of_channels_last_memory():
     plain = blocks.SlabNorm(groups, channels)(x).permute(0, 4, 3, 2, 1)
     np.testing.assert_allclose(plain[:, 0].mean((1, 2, 3)).detach(), 0, atol=1e-5)
     assert plain[..., 0].flatten(1).mean(1).abs().max() > 1e-4  # and a channel alone has not
+
+
+def test_max_pooling_in_mixed_precision_keeps_no_copy_and_gives_torchs_own_result():
+    x = torch.randn(1, 2, 4, 4, 4).bfloat16()
+    results = []
+    for layer in (blocks.downsample("max_pool", 2, 4, 3), torch.nn.MaxPool3d(2)):
+        image = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = layer(image)
+        (out * torch.arange(out.numel()).view(out.shape)).sum().backward()
+        results.append((out, image.grad))
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(*results, strict=True))
