@@ -6,6 +6,7 @@ keeps is counted (:func:`gbmlib.models.summary.explain`).
 
 from __future__ import annotations
 
+import bisect
 import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -52,25 +53,31 @@ def plan_within(
 ) -> Plan:
     """The plan of the largest budget, ``voxels`` at most, of which every network trains within so many GB (1e9 bytes).
 
+    Budgets are tried by bisection, in steps of a quarter of a doubling.
+
     Raises:
         ValueError: a network needs more than that even at the smallest budget that a plan can have.
     """
     if not (math.isfinite(memory_gb) and memory_gb > 0):
         raise ValueError(f"memory_gb is {memory_gb!r}; it takes the GB that a training step may need, such as 8")
-    budget = voxels
-    while True:
-        made = plan(of, voxels=budget, aspect=aspect)
-        needs = {network.name: memory_mb(network, len(of.kinds), of.labels, precision) for network in made.networks}
-        if max(needs.values()) <= 1000 * memory_gb:
-            return made
-        if budget == LEAST_VOXELS:
-            name = max(needs, key=needs.get)
-            raise ValueError(
-                f"memory_gb is {memory_gb:g}, but with patches of {LEAST_VOXELS:,} voxels, the smallest, the {name} "
-                f"network still needs {needs[name] / 1000:.2f} GB in {precision}; allow that much"
-                + (", or train in bfloat16" if precision == "float32" else "")
-            )
-        budget = max(LEAST_VOXELS, int(budget * _SHRINK))
+    tried = [voxels]
+    while tried[-1] > LEAST_VOXELS:
+        tried.append(max(LEAST_VOXELS, int(tried[-1] * _SHRINK)))
+
+    def needs(budget: int) -> dict[str, float]:
+        networks = plan(of, voxels=budget, aspect=aspect).networks
+        return {network.name: memory_mb(network, len(of.kinds), of.labels, precision) for network in networks}
+
+    first = bisect.bisect_left(tried, True, key=lambda budget: max(needs(budget).values()) <= 1000 * memory_gb)
+    if first == len(tried):
+        least = needs(LEAST_VOXELS)
+        name = max(least, key=least.get)
+        raise ValueError(
+            f"memory_gb is {memory_gb:g}, but with patches of {LEAST_VOXELS:,} voxels, the smallest, the {name} "
+            f"network still needs {least[name] / 1000:.2f} GB in {precision}; allow that much"
+            + (", or train in bfloat16" if precision == "float32" else "")
+        )
+    return plan(of, voxels=tried[first], aspect=aspect)
 
 
 def measured_mb(of: Network, channels: int, labels: int, precision: str = "float32") -> float:
@@ -87,7 +94,7 @@ def measured_mb(of: Network, channels: int, labels: int, precision: str = "float
 def _grown_mb(of: Network, channels: int, labels: int, precision: str) -> float:
     torch.set_num_threads(1)
     device = torch.device("cpu")
-    tiny = tuple(2**pools for pools in of.pools)
+    tiny = tuple(2 ** (pools + 1) for pools in of.pools)
     _steps(replace(of, batch_size=1, patch_size=tiny), channels, labels, precision)
     provenance.forget_peak_memory(device)
     before = provenance.peak_memory_mb(device)

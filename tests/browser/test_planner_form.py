@@ -140,7 +140,7 @@ def test_the_plan_follows_as_the_reader_types(opened):
     }
     page.locator(".gbm-plan summary").first.click()  # what the reader opened stays open
     page.get_by_label("voxels of a 3D patch").select_option("32")
-    assert cells(page)["3D"][1] == "32 x 40 x 24"  # 28.8 x 40 x 28 rounds up to 32 x 40 x 32, and x is furthest over
+    assert cells(page)["3D"][1] == "32 x 40 x 24"  # from 32 x 48 x 32: y gives up 8, then x
     assert page.locator(".gbm-plan details").first.evaluate("e => e.open")
 
 
