@@ -13,7 +13,7 @@ class Histogram:
 
     A bin holds the numbers that share sign, exponent and the first 14 binary digits. So every whole number up to 16,384
     (and every such number over a power of two) has a bin of its own, and its percentiles are exact: intensities of CT
-    are whole Hounsfield units from -1,024 to a few thousand. Any other number is known to one part in 16,384.
+    are whole Hounsfield units from -1,024 to a few thousand. Any other number is known to one part in 8,192.
     """
 
     def __init__(self) -> None:

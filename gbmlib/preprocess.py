@@ -155,9 +155,8 @@ def prepare(
         images = clip_and_standardise(images, statistics)
         images = images if brain is None else np.where(brain, images, 0)
     axes = tuple(int(axis) for axis in axes)
-    if axes != (0, 1, 2):
-        images = np.ascontiguousarray(images.transpose(0, *(axis + 1 for axis in axes)))
-        label = label if label is None else np.ascontiguousarray(label.transpose(axes))
+    images = np.ascontiguousarray(images.transpose(0, *(axis + 1 for axis in axes)))
+    label = label if label is None else np.ascontiguousarray(label.transpose(axes))
     return Prepared(case.id, images, label, box, case.shape, axes)
 
 
