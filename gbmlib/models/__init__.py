@@ -14,9 +14,10 @@ from typing import Any
 from torch import nn
 
 from gbmlib.models.autoencoder import SegVAE
+from gbmlib.models.unet import UNet
 from gbmlib.models.vnet import VNet
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"segvae": SegVAE, "vnet": VNet}
+MODELS: dict[str, Callable[..., nn.Module]] = {"segvae": SegVAE, "unet": UNet, "vnet": VNet}
 
 
 def build(

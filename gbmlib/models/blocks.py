@@ -15,7 +15,7 @@ DOWN = ("max_pool", "average_pool", "stride")
 UP = ("linear", "nearest", "transposed")
 
 
-class Conv3d(nn.Conv3d):
+class _SafeConvolution:
     """A convolution that is also right in mixed precision on a CPU.
 
     With torch 2.13 on processors with AVX512-bf16, the gradient of a bfloat16 convolution's weights reads memory that
@@ -30,6 +30,14 @@ class Conv3d(nn.Conv3d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
+
+
+class Conv3d(_SafeConvolution, nn.Conv3d):
+    __doc__ = _SafeConvolution.__doc__
+
+
+class Conv2d(_SafeConvolution, nn.Conv2d):
+    __doc__ = _SafeConvolution.__doc__
 
 
 def convolution(channels_in: int, channels: int, kernel_size: int, stride: int = 1) -> Conv3d:

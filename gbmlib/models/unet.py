@@ -1,0 +1,181 @@
+"""The U-Nets of nnU-Net (Isensee et al. 2018, arXiv 1809.10486, section 2.1), in two and three dimensions.
+
+Plain by intention: the paper's point is that little in the architecture matters once everything around it is right.
+Where its text and its first public code (MIC-DKFZ/nnUNet, 2019) differ, the text is the default and the code an option:
+
+- *Pooling.* The text says that the networks pool; the code halves by strided convolutions (``down="stride"``).
+- *Instance norm* is computed as a group norm with a group for each channel, which is the same thing and faster.
+
+The rest is the same in both, or in the code alone where the text is silent: two convolutions between poolings, each
+followed by instance norm and leaky ReLU; kernels of 3 on every axis, pooled or not; transposed convolutions up and
+skips concatenated; 30 features at the top, doubled at each pooling up to a cap; no bias in transposed convolutions and
+in the output; no deep supervision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gbmlib.models.blocks import Conv2d, Conv3d
+
+DOWN = ("max_pool", "stride")
+NORMS = ("instance", "batch")
+ACTIVATIONS = ("leaky_relu", "relu")
+
+#: Slope of the leaky ReLU where its input is negative.
+SLOPE = 0.01
+
+
+def pooled_axes(pools: Sequence[int]) -> list[tuple[bool, ...]]:
+    """Which axes are pooled at each level, from the finest on.
+
+    An axis with fewer poolings than another starts late, so that the deepest levels pool every axis: coarse axes keep
+    their voxels until the others have grown as coarse.
+    """
+    depth = max(pools)
+    return [tuple(of + level >= depth for of in pools) for level in range(depth)]
+
+
+class UNet(nn.Module):
+    """Logits (batch, out_channels, z, y, x) from images (batch, in_channels, z, y, x).
+
+    A network of two dimensions takes and gives the same, and sees each slice by itself: its training patches are
+    (1, y, x), and a whole volume is predicted slice by slice.
+
+    Args:
+        in_channels: modalities.
+        out_channels: classes, the background among them where the loss is a softmax's.
+        filters: features of the first level, doubled at each pooling.
+        pools: poolings of each axis (z, y, x), as a plan has them (:mod:`gbmlib.planner`).
+        max_filters: where doubling ends; None for the code's 320 in three dimensions and 480 in two.
+        dimensions: 3, or 2.
+        down: ``"max_pool"`` (the paper), or ``"stride"``: the first convolution of a level has the stride.
+        norm: ``"instance"``, or ``"batch"``.
+        activation: ``"leaky_relu"`` or ``"relu"``; the paper says that the choice was not validated.
+        convolutions: of each level, on the way down and up.
+
+    Attributes:
+        divisor: (z, y, x) by which the spatial size must be divisible, 2 to the power of the poolings.
+
+    Raises:
+        ValueError: an option with an impossible value; every one is named.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        filters: int = 30,
+        pools: tuple[int, int, int] = (5, 5, 5),
+        max_filters: int | None = None,
+        dimensions: int = 3,
+        down: str = "max_pool",
+        norm: str = "instance",
+        activation: str = "leaky_relu",
+        convolutions: int = 2,
+    ):
+        super().__init__()
+        _check(filters, pools, max_filters, dimensions, down, norm, activation, convolutions)
+        self.flat = dimensions == 2
+        most = max_filters or (480 if self.flat else 320)
+        self.divisor = tuple(2**of for of in pools)
+        own = tuple(pools[1:] if self.flat else pools)
+        factors = [tuple(2 if pooled else 1 for pooled in axes) for axes in pooled_axes(own)]
+        widths = [min(filters * 2**level, most) for level in range(len(factors) + 1)]
+        kind = {"dimensions": dimensions, "norm": norm, "activation": activation}
+        ones = (1,) * dimensions
+        pool = nn.MaxPool2d if self.flat else nn.MaxPool3d
+        transposed = nn.ConvTranspose2d if self.flat else nn.ConvTranspose3d
+        self.down = nn.ModuleList(nn.Identity() if down == "stride" else pool(factor) for factor in factors)
+        strides = [ones, *(factors if down == "stride" else [ones] * len(factors))]
+        entering = [in_channels, *widths[:-1]]
+        self.encoder = nn.ModuleList(
+            _level(before, width, convolutions, stride, **kind)
+            for before, width, stride in zip(entering, widths, strides, strict=True)
+        )
+        self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for below, width, factor in zip(widths[:0:-1], widths[-2::-1], factors[::-1], strict=True):
+            self.up.append(transposed(below, width, factor, stride=factor, bias=False))
+            self.decoder.append(_level(2 * width, width, convolutions, ones, **kind))
+        self.output = (Conv2d if self.flat else Conv3d)(widths[0], out_channels, 1, bias=False)
+        _initialise(self, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(size % by for size, by in zip(x.shape[2:], self.divisor, strict=True)):
+            raise ValueError(f"unet: the image's size {tuple(x.shape[2:])} must be divisible by {self.divisor}")
+        if not self.flat:
+            return self._forward(x)
+        batch, _, depth = x.shape[:3]
+        slices = x.transpose(1, 2).flatten(0, 1)
+        return self._forward(slices).unflatten(0, (batch, depth)).transpose(1, 2)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        x = self.encoder[0](x)
+        skips = []
+        for down, level in zip(self.down, self.encoder[1:], strict=True):
+            skips.append(x)
+            x = level(down(x))
+        for up, level in zip(self.up, self.decoder, strict=True):
+            x = level(torch.cat([up(x), skips.pop()], 1))
+        return self.output(x)
+
+
+def _level(
+    channels_in: int,
+    channels: int,
+    convolutions: int,
+    stride: Sequence[int],
+    dimensions: int,
+    norm: str,
+    activation: str,
+) -> nn.Sequential:
+    """Convolution, norm and activation, some times over; the first may have a stride."""
+    layer = Conv2d if dimensions == 2 else Conv3d
+    out: list[nn.Module] = []
+    for number in range(convolutions):
+        # Without bias: the norm that follows takes any constant away.
+        out.append(
+            layer(channels if number else channels_in, channels, 3, 1 if number else tuple(stride), 1, bias=False)
+        )
+        if norm == "instance":
+            out.append(nn.GroupNorm(channels, channels))
+        else:
+            out.append((nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d)(channels))
+        out.append(nn.LeakyReLU(SLOPE, inplace=True) if activation == "leaky_relu" else nn.ReLU(inplace=True))
+    return nn.Sequential(*out)
+
+
+def _initialise(network: nn.Module, activation: str) -> None:
+    """He's normal initialisation for the activation that follows, of every convolution, as in the public code."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+            nn.init.kaiming_normal_(module.weight, SLOPE, nonlinearity=activation)
+
+
+def _check(
+    filters: int,
+    pools: Sequence[int],
+    max_filters: int | None,
+    dimensions: int,
+    down: str,
+    norm: str,
+    activation: str,
+    convolutions: int,
+) -> None:
+    faults = []
+    named = (("down", down, DOWN), ("norm", norm, NORMS), ("activation", activation, ACTIVATIONS))
+    faults += [f"{name} is {value!r}, not one of {allowed}" for name, value, allowed in named if value not in allowed]
+    if dimensions not in (2, 3):
+        faults.append(f"dimensions is {dimensions}, not 2 or 3")
+    counts = (("filters", filters), ("max_filters", 1 if max_filters is None else max_filters))
+    counts += (("convolutions", convolutions),)
+    faults += [f"{name} is {value}, not at least 1" for name, value in counts if value < 1]
+    if len(pools) != 3 or min(pools) < 0:
+        faults.append(f"pools is {tuple(pools)}, not three numbers (z, y, x) of at least 0")
+    elif dimensions == 2 and pools[0]:
+        faults.append(f"pools is {tuple(pools)}; a network of two dimensions does not pool z")
+    if faults:
+        raise ValueError("unet: " + "; ".join(faults))
