@@ -1,4 +1,7 @@
-"""Overlap of a segmentation with the truth: equations 6 to 9 of Adeniji and Liu (2019).
+"""How well a segmentation agrees with the truth: overlap, distances, volumes.
+
+Overlap is by equations 6 to 9 of Adeniji and Liu (2019); distances in mm are those of :mod:`gbmlib.surfaces`, where
+their definitions and empty masks are told.
 
 Masks are boolean, of any shape, NumPy or torch. ``eps`` is the paper's smoothing: it uses 1, which is
 :data:`PAPER_EPS`. The default 0 gives the plain ratios, where an empty mask needs a rule. Ours never rewards a miss
@@ -17,10 +20,40 @@ With ``eps = 1`` the equations decide alone: two empty masks have Dice 1 but pre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+
+from gbmlib import surfaces
+from gbmlib.surfaces import TOLERANCE, hausdorff95, mean_surface_distance, surface_dice, volume_ml
+
+__all__ = [
+    "DISTANCES",
+    "NAMES",
+    "PAPER_EPS",
+    "TOLERANCE",
+    "VOLUMES",
+    "Counts",
+    "accuracy",
+    "complete",
+    "count",
+    "dice",
+    "distances",
+    "every",
+    "hausdorff95",
+    "mean_surface_distance",
+    "precision",
+    "recall",
+    "surface_dice",
+    "volume_ml",
+]
 
 PAPER_EPS = 1.0
+
+#: What :func:`every` gives, :func:`distances`, and :func:`complete` beside both.
 NAMES = ("dice", "precision", "recall", "accuracy")
+DISTANCES = ("hausdorff95", "surface_dice", "mean_surface_distance")
+VOLUMES = ("volume_ml", "true_volume_ml")
 
 
 @dataclass(frozen=True)
@@ -62,17 +95,10 @@ def count(prediction, truth) -> Counts:
     Raises:
         ValueError: shapes differ, or a mask is not boolean (a probability or a label map would be counted wrongly).
     """
-    if tuple(prediction.shape) != tuple(truth.shape):
-        raise ValueError(f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} differ in shape")
-    for name, mask in (("prediction", prediction), ("truth", truth)):
-        if "bool" not in str(mask.dtype):
-            raise ValueError(f"{name} is {mask.dtype}, not boolean; compare it with a threshold or a label first")
-    tp = int((prediction & truth).sum())
-    fp, fn = int(prediction.sum()) - tp, int(truth.sum()) - tp
-    voxels = 1
-    for size in prediction.shape:
-        voxels *= int(size)
-    return Counts(tp, fp, fn, voxels - tp - fp - fn)
+    surfaces.check_masks(prediction, truth)
+    tp = surfaces.count(prediction & truth)
+    fp, fn = surfaces.count(prediction) - tp, surfaces.count(truth) - tp
+    return Counts(tp, fp, fn, prod(prediction.shape) - tp - fp - fn)
 
 
 def dice(prediction, truth, eps: float = 0.0) -> float:
@@ -99,3 +125,26 @@ def every(prediction, truth, eps: float = 0.0) -> dict[str, float]:
     """All four metrics of one pair of masks, by name."""
     counts = count(prediction, truth)
     return {name: getattr(counts, name)(eps) for name in NAMES}
+
+
+def distances(prediction, truth, spacing: Sequence[float], tolerance: float = TOLERANCE) -> dict[str, float]:
+    """All three metrics of distance of one pair of masks, by name, from one search; see :mod:`gbmlib.surfaces`.
+
+    Args:
+        spacing, tolerance: in mm.
+
+    Raises:
+        ValueError: see :func:`gbmlib.surfaces.between`.
+    """
+    found = surfaces.between(prediction, truth, spacing)
+    return dict(zip(DISTANCES, (found.hausdorff(), found.surface_dice(tolerance), found.mean()), strict=True))
+
+
+def complete(
+    prediction, truth, spacing: Sequence[float], tolerance: float = TOLERANCE, eps: float = 0.0
+) -> dict[str, float]:
+    """Everything of one pair of masks, by name: overlap, distances in mm, and the volumes of both in ml."""
+    counts = count(prediction, truth)
+    volumes = (surfaces.volume_ml(mask, spacing) for mask in (prediction, truth))
+    out = {name: getattr(counts, name)(eps) for name in NAMES}
+    return out | distances(prediction, truth, spacing, tolerance) | dict(zip(VOLUMES, volumes, strict=True))
