@@ -62,7 +62,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Parameters:
-    """One draw for a batch, on the host: the map, exponents (sample, channel), mirrored axes (sample, 3), the mask rule."""
+    """One draw for a batch, on the host: the map, exponents (sample, channel), mirrored axes (sample, 3), mask rule."""
 
     spatial: spatial.SpatialParameters
     gamma: Tensor

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gbmlib import augment_batch, spatial
 from gbmlib.augment import mirror
 from gbmlib.augment_batch import Settings, paper_b
+from gbmlib.cohorts import open_cohort
 from gbmlib.intensity import gamma
 
 FORCED = Settings(spatial.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
@@ -125,3 +126,20 @@ def test_what_is_wrong_is_said_at_once():
         paper_b((4, 4), without=("noise", "blur", "gamma"), constants="book")
     with pytest.raises(ValueError, match=r"p_gamma.*p_mirror.*gamma is \(lowest, highest\)"):
         Settings(p_gamma=2, p_mirror=-1, gamma=(0, 1))
+
+
+def test_a_real_tumour_changes_its_volume_as_the_map_does(brats_folder):
+    """A case that lies wholly in the patch: volumes go with 1 / factor^3, and intensities stay with their labels."""
+    case = open_cohort(f"brats:{brats_folder}", modalities=("t1ce", "flair"))["Brats18_2013_20_1"]
+    images = torch.from_numpy(case.images()[:, ::2, ::2, ::2])[None].expand(3, -1, -1, -1, -1)
+    label = torch.from_numpy(case.label()[::2, ::2, ::2])[None].expand(3, -1, -1, -1)
+    patch = (76, 118, 118)
+    moves = spatial.Settings(p_rotation=1, p_scaling=1, p_elastic=0)
+    drawn = augment_batch.draw(3, 2, patch, Settings(moves, p_gamma=0), torch.manual_seed(1))
+    found, found_label = augment_batch.apply(images, label, drawn, patch)
+    inside = [images[0, 1][label[0] == value].mean() for value in (1, 2, 3)]
+    for sample in range(3):
+        shrunk = float(torch.linalg.det(drawn.spatial.matrix[sample]))
+        assert int((found_label[sample] > 0).sum()) == pytest.approx(int((label[0] > 0).sum()) / shrunk, rel=0.02)
+        for value, mean in zip((1, 2, 3), inside, strict=True):
+            assert float(found[sample, 1][found_label[sample] == value].mean()) == pytest.approx(float(mean), rel=0.03)

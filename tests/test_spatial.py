@@ -54,7 +54,7 @@ def scipys(images, label, parameters, patch, sample):
         else:
             full[axis] = corner + np.arange(patch[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
     expected = [map_coordinates(c, full, order=1, mode="nearest") for c in images[sample].double().numpy()]
-    values, held = label[sample].numpy(), np.unique(label)
+    values, held = label[sample].numpy(), np.append(np.unique(label), 255)  # and one that is nowhere
     shares = np.stack([map_coordinates((values == v).astype(float), full, order=1, mode="nearest") for v in held])
     clear = np.diff(np.sort(shares, axis=0)[-2:], axis=0)[0] > 1e-3
     return np.stack(expected), held[shares.argmax(0)], clear
