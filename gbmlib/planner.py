@@ -153,7 +153,8 @@ def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm") -> Pla
             table; ``"voxels"`` those of its voxel counts, which is the paper's text.
 
     Raises:
-        ValueError: a budget that leaves nothing to pool, or is no number of voxels; an unknown aspect.
+        ValueError: a budget that leaves nothing to pool, or is no number of voxels; an unknown aspect; a median case
+            of one voxel.
     """
     if isinstance(voxels, bool) or not LEAST_VOXELS <= voxels <= MOST_VOXELS or voxels != int(voxels):
         raise ValueError(
@@ -164,6 +165,8 @@ def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm") -> Pla
         raise ValueError(f"aspect {aspect!r}: unknown; use one of {ASPECTS}")
     voxels = int(voxels)
     spacing, shape = of.spacing, of.median_shape
+    if math.prod(shape) == 1:
+        raise ValueError("the median case is a single voxel, of which no network can be normalised; check the shapes")
     dropped, why = _dropped(shape, spacing)
     in_plane = tuple(axis for axis in range(3) if axis != dropped)
     pixels = rule.STEP_PIXELS * voxels // PATCH_VOXELS

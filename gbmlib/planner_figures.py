@@ -16,8 +16,8 @@ from gbmlib.planner_words import sizes
 #: Okabe and Ito's colours; the median case is the grey that shines through in light and dark pages.
 CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", "#0072B2", "#D55E00"
 NETWORKS = {"2D": "#E69F00", "3D": "#0072B2", "3D low resolution": "#D55E00"}
-#: The cascade's two networks often have the same patch.
-DASHES = {"3D low resolution": "dot"}
+#: The cascade's two networks often have the same patch: a ring around the other's point.
+RING = {"mode": "markers", "marker": {"symbol": "circle-open", "size": 13, "line": {"width": 2}}}
 
 
 def fields_of_view(tasks: Mapping[str, Fingerprint], description: str = "") -> Any:
@@ -38,9 +38,9 @@ def fields_of_view(tasks: Mapping[str, Fingerprint], description: str = "") -> A
     reach = max(
         max(size * step for size, step in zip(of.median_shape, of.spacing, strict=True)) for of in tasks.values()
     )
-    plain = {"showgrid": False, "zeroline": False, "dtick": 200, "constrain": "domain"}
-    panels.update_xaxes(range=[-0.55 * reach, 0.55 * reach], title_text="y (mm)", **plain)
-    panels.update_yaxes(range=[-0.45 * reach, 0.45 * reach], showticklabels=False, **plain)
+    plain = {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    panels.update_xaxes(range=[-0.55 * reach, 0.55 * reach], title_text="y (mm)", dtick=200, **plain)
+    panels.update_yaxes(range=[-0.45 * reach, 0.45 * reach], showticklabels=False, dtick=100, **plain)
     for column in range(1, len(tasks) + 1):
         panels.update_yaxes(scaleanchor=f"x{column if column > 1 else ''}", col=column)
     panels.update_yaxes(title_text="z (mm)", showticklabels=True, col=1)
@@ -58,10 +58,10 @@ def budget_lines(table: pd.DataFrame, description: str = "") -> Any:
             x=of.edge,
             y=of.gb,
             name=name,
-            mode="lines+markers",
-            line={"color": NETWORKS[name], "width": 3 if name == "3D" else 2, "dash": DASHES.get(name)},
+            line={"color": NETWORKS[name], "width": 2},
             text=[f"{patch}, batch {batch}" for patch, batch in zip(of.patch, of.batch, strict=True)],
             hovertemplate="%{text}: %{y:.2f} GB<extra>" + name + "</extra>",
+            **(RING if name == "3D low resolution" else {"mode": "lines+markers"}),
         )
     ticks = sorted(table.edge.unique())
     figure.update_xaxes(

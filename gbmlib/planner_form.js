@@ -34,6 +34,7 @@ function entered(fields) {
     kept: null,
     voxels: Number(fields.budget.value) ** 3,
   };
+  if (product(of.shape) === 1) problems.push("The median case is a single voxel, of which no network can be normalised.");
   fields.cropped.setAttribute("aria-invalid", "false");
   if (fields.cropped.value.trim() !== "") {
     const says = "a percentage from 0 to under 100, or nothing";

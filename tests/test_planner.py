@@ -127,10 +127,10 @@ def test_ct_and_mr_are_normalised_each_in_its_way():
 
 sides = st.one_of(st.integers(1, 12), st.integers(1, 700), st.integers(1, 100_000))
 steps = st.one_of(st.sampled_from([0.5, 0.625, 1.0, 1.25, 2.5, 5.0]), st.floats(0.05, 20))
-triples = st.tuples(sides, sides, sides)
+triples = st.tuples(sides, sides, sides).filter(lambda shape: max(shape) > 1)
 spacings = st.tuples(steps, steps, steps)
 budgets = st.one_of(st.just(128**3), st.integers(LEAST_VOXELS, 8 * 128**3))
-several = st.lists(st.tuples(st.tuples(*[st.integers(1, 600)] * 3), spacings), min_size=1, max_size=8)
+several = st.lists(st.tuples(st.tuples(*[st.integers(8, 600)] * 3), spacings), min_size=1, max_size=8)
 
 
 @settings(deadline=None, max_examples=300)
@@ -225,6 +225,11 @@ def test_a_thread_and_a_speck():
     assert plan(made((100_000, 1, 1))).three_d.patch_size == (100_000, 1, 1)
     of = plan(made((3, 4, 5), cases=1)).three_d
     assert (of.patch_size, of.pools, of.features) == ((3, 4, 5), (0, 0, 0), (30,))
+
+
+def test_a_single_voxel_is_refused():
+    with pytest.raises(ValueError, match="the median case is a single voxel"):
+        plan(made((1, 1, 1)))
 
 
 @pytest.mark.parametrize("voxels", [0, -1, 4095, 5000.5, True, 10**12, float("nan")])

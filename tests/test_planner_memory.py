@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 
 from gbmlib import planner_memory
 from gbmlib.planner import Fingerprint, plan
@@ -22,7 +23,9 @@ def test_a_plan_names_the_options_of_its_network():
 @pytest.mark.parametrize("name", ["two_d", "three_d"])
 def test_the_network_of_a_plan_takes_its_patch(name):
     network = getattr(plan(HIPPOCAMPUS), name)
-    assert planner_memory.build(network, 1, 2).divisor in (8, (1, 8, 8), (8, 8, 8))
+    built = planner_memory.build(network, 1, 2)
+    assert built.divisor == ((8, 8, 8) if name == "three_d" else (1, 8, 8))
+    assert built(torch.zeros(1, 1, *network.training_patch)).shape == (1, 3, *network.training_patch)
 
 
 @pytest.mark.parametrize("name", ["two_d", "three_d"])

@@ -17,7 +17,7 @@ def geometries(count: int, seed: int = 0) -> list[dict]:
     made = []
     for _ in range(count):
         most = draw.choice([3, 12, 64, 300, 700, 5000, 100_000])
-        shape = [draw.randint(1, most) for _ in range(3)]
+        shape = [draw.randint(2, most) for _ in range(3)]
         spacing = [draw.choice([*SPACINGS, draw.uniform(0.05, 9)]) for _ in range(3)]
         kind = draw.random()
         if kind < 0.15:
