@@ -55,10 +55,10 @@ class Settings:
         wrong = []
         if not 0 <= self.rotation <= 180:
             wrong.append(f"rotation is an angle from 0 to 180 degrees, not {self.rotation}")
-        for name, least in (("scaling", 0), ("alpha", None), ("sigma", 0)):
+        for name in ("scaling", "alpha", "sigma"):
             low, high = getattr(self, name)
-            if not low <= high or (least is not None and low <= least) or low < 0:
-                wrong.append(f"{name} is (lowest, highest){', above 0' * (least is not None)}, not {low, high}")
+            if not 0 <= low <= high or (low == 0 and name != "alpha"):
+                wrong.append(f"{name} is (lowest, highest){', above 0' * (name != 'alpha')}, not {low, high}")
         for name in ("p_rotation", "p_scaling", "p_elastic"):
             if not 0 <= getattr(self, name) <= 1:
                 wrong.append(f"{name} is a probability, not {getattr(self, name)}")
@@ -236,10 +236,12 @@ def _warp(images: Tensor, label: Tensor, parameters: SpatialParameters, patch: S
     # Coordinates are whole or half distances from the centre: the halves are added, the whole part goes to the index.
     origin = [at + (inner - 1) // 2 for at, inner in zip(corner, patch, strict=True)]
     half = [(inner - 1) % 2 / 2 for inner in patch]
-    for samples in _groups(parameters.moved, patch, chunk):
+    moved = parameters.moved
+    for piece in _pieces(len(moved), chunk // math.prod(patch)):
+        samples = moved[piece]
         where = _map(parameters[samples], patch, device)
         rows = warp.send(torch.tensor(samples), device) if len(samples) > 1 else samples[0]
-        for slab in _slabs(patch, chunk):
+        for slab in _pieces(patch[0], chunk // math.prod(patch[1:])):
             points = where(slab).flatten(2)
             cells = warp.find_cells([points[:, axis].flatten() + half[axis] for axis in range(len(size))], origin, size)
             for target, (volume, read) in zip(out, volumes, strict=True):
@@ -277,16 +279,10 @@ def _map(parameters: SpatialParameters, patch: Sequence[int], device: torch.devi
     return lambda slab: (outer[:, :, slab] @ fine).add_(first[:, :, slab]).add_(rest)
 
 
-def _groups(samples: Sequence[int], patch: Sequence[int], chunk: int) -> list[Sequence[int]]:
-    """Samples that are small enough to be computed at once."""
-    many = max(1, chunk // math.prod(patch))
-    return [samples[start : start + many] for start in range(0, len(samples), many)]
-
-
-def _slabs(patch: Sequence[int], chunk: int) -> list[slice]:
-    """Parts of the patch's first axis that are small enough to be computed at once."""
-    thick = max(1, chunk // math.prod(patch[1:]))
-    return [slice(start, min(start + thick, patch[0])) for start in range(0, patch[0], thick)]
+def _pieces(number: int, size: int) -> list[slice]:
+    """The range from 0 to a number in pieces of a size; of 1 where that is less."""
+    size = max(1, size)
+    return [slice(start, min(start + size, number)) for start in range(0, number, size)]
 
 
 def _between(part: Tensor, bounds: tuple[float, float]) -> Tensor:
