@@ -53,7 +53,8 @@ def plan_within(
 ) -> Plan:
     """The plan of the largest budget, ``voxels`` at most, of which every network trains within so many GB (1e9 bytes).
 
-    Budgets are tried by bisection, in steps of a quarter of a doubling.
+    Budgets are tried by bisection, in steps of a quarter of a doubling. The estimate leaves out gradients on their way
+    and what convolutions work with: :func:`measured_mb` says how much that is here, so leave room for it.
 
     Raises:
         ValueError: a network needs more than that even at the smallest budget that a plan can have.
