@@ -20,10 +20,12 @@ from pydantic import (
 )
 
 from gbmlib import models
-from gbmlib.losses import LOSSES
+from gbmlib.augment_batch import TRANSFORMS
+from gbmlib.losses import LOSSES, SOFTMAX
+from gbmlib.patches import FOREGROUND
 from gbmlib.preprocess import NORMALISATION, RESAMPLING
 from gbmlib.regions import SCHEMES
-from gbmlib.schedules import SCHEDULES
+from gbmlib.schedules import PLATEAUS, SCHEDULES
 
 
 def _three(value: Any) -> Any:
@@ -41,8 +43,8 @@ Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_
 
 
 @lru_cache(maxsize=1024)
-def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], options: str) -> tuple[int, int]:
-    """What training patches and tiles of a network must be divisible by; ``options`` as JSON.
+def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], options: str) -> list[tuple[int, int, int]]:
+    """What training patches and tiles of a network must be divisible by (z, y, x); ``options`` as JSON.
 
     Raises:
         ValueError: an option or the patch that the network cannot take.
@@ -50,7 +52,7 @@ def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], optio
     # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
     with torch.device("meta"):
         network = models.build(model, channels, 1, patch_size, **json.loads(options))
-    return getattr(network, "training_divisor", network.divisor), network.divisor
+    return [_three(getattr(network, "training_divisor", network.divisor)), _three(network.divisor)]
 
 
 class Experiment(BaseModel):
@@ -63,25 +65,35 @@ class Experiment(BaseModel):
         regions: ``"brats"`` (nested) or ``"labels"`` (exclusive).
         spacing: of the network's grid (z, y, x) in mm; None keeps each case's own.
         resampling: how volumes get there (:func:`gbmlib.preprocess.prepare`).
-        normalisation: ``"image"``, ``"dataset"`` or ``"position"`` (:func:`gbmlib.preprocess.statistics`).
-        patch_size: of training (z, y, x) in voxels.
+        normalisation: a scheme of :mod:`gbmlib.normalise`.
+        axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y.
+        patch_size: of training (z, y, x) in voxels, in the order of ``axes``; (1, y, x) of a two-dimensional network.
         tile_size: of the tiles of inference; None for that of training.
         elsewhere: names of further cohorts, every case of which the trained network is measured on.
         folds, fold: which part of the cases is held out (:func:`gbmlib.folds.split`).
         seed: of the weights, patches and augmentation.
         epochs, crops, batch_size: an epoch takes ``crops`` random patches of every training case.
+        batches: in place of that, an epoch takes so many batches of cases drawn at random (nnU-Net: 250).
+        foreground: how many patches of a batch must hold some (:func:`gbmlib.patches.forced`).
+        validation_batches: an epoch is judged by so many batches of held-out patches in place of whole volumes.
         fixed_crops: the same patches in every epoch, as Adeniji and Liu (section 4.2) keep theirs; else drawn anew.
         learning_rate, schedule, warmup: the peak, its course, and epochs of linear warm-up (:mod:`gbmlib.schedules`).
-        loss: by name (:mod:`gbmlib.losses`).
+            The course of a plateau depends on the losses and ends the training by itself, at ``epochs`` at the latest.
+        weight_decay, amsgrad: of Adam.
+        loss: by name (:mod:`gbmlib.losses`); it also says whether channels exclude each other (a softmax).
         reconstruction_weight, kl_weight: of the terms that a VAE branch adds (equation 2 of Adeniji and Liu).
         kl_voxels: N of equation 5; None for the voxels of a patch.
         l2: weight of the sum of squared convolution kernels, added to the loss.
+        augmentation: ``"simple"``, the first paper's: flips, mirroring and intensity, below; or the second paper's,
+            ``"nnunet"``, and with its public code's constants ``"nnunet_code"`` (:mod:`gbmlib.augment_batch`).
+        without: names of transforms that the second paper's augmentation leaves out.
         flips: probability of mirroring each axis.
         mirroring: ``"axes"``, each on its own, or ``"copy"``, what the first paper's code did
             (:func:`gbmlib.augment.draw_copy`).
         intensity: largest shift and relative scaling of each channel's intensities; 0 for none.
         patience: stop after so many epochs without a lower validation loss; None trains to the end. The weights are
             those of the last epoch in either case: choosing the best epoch on the held-out cases would flatter it.
+        mirrored_inference: average the predictions of whole cases over all mirrorings.
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision.
         threads: of the CPU; sums are taken in another order with another number, so it is part of a run.
     """
@@ -96,6 +108,7 @@ class Experiment(BaseModel):
     spacing: Spacing | None = None
     resampling: Literal[RESAMPLING] = "average"
     normalisation: Literal[NORMALISATION] = "image"
+    axes: tuple[int, int, int] = (0, 1, 2)
     patch_size: Size
     tile_size: Size | None = None
     elsewhere: tuple[str, ...] = ()
@@ -106,18 +119,26 @@ class Experiment(BaseModel):
     crops: PositiveInt = 1
     fixed_crops: bool = False
     batch_size: PositiveInt = 1
+    batches: PositiveInt | None = None
+    foreground: Literal[FOREGROUND] = "none"
+    validation_batches: PositiveInt | None = None
     learning_rate: PositiveFloat
-    schedule: Literal[tuple(SCHEDULES)] = "polynomial"
+    schedule: Literal[(*SCHEDULES, *PLATEAUS)] = "polynomial"
     warmup: Annotated[int, Field(ge=0)] = 0
+    weight_decay: NonNegativeFloat = 0.0
+    amsgrad: bool = False
     loss: Literal[tuple(LOSSES)] = "dice"
     reconstruction_weight: NonNegativeFloat = 0.1
     kl_weight: NonNegativeFloat = 0.1
     kl_voxels: PositiveInt | None = None
     l2: NonNegativeFloat = 0.0
+    augmentation: Literal["simple", "nnunet", "nnunet_code"] = "simple"
+    without: tuple[Literal[TRANSFORMS], ...] = ()
     flips: Annotated[float, Field(ge=0, le=1)] = 0.75
     mirroring: Literal["axes", "copy"] = "axes"
     intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
+    mirrored_inference: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 2
 
@@ -142,19 +163,40 @@ class Experiment(BaseModel):
         for name in (self.cohort, *self.elsewhere):
             if any(mark in name for mark in ("/", "\\")):
                 faults.append(f"cohort {name!r} is a path; give the cohort's name (open_cohort(…).name)")
+        if sorted(self.axes) != [0, 1, 2]:
+            faults.append(f"axes {self.axes}: they must be 0, 1 and 2 in some order, for z, y and x")
+        if self.softmax and self.regions != "labels":
+            faults.append(f"loss {self.loss!r} has classes that exclude each other; give it regions 'labels'")
+        if self.batches is not None and (self.fixed_crops or self.crops != 1):
+            faults.append("batches draws cases at random, so crops and fixed_crops have no meaning; leave them out")
+        if self.without and self.augmentation == "simple":
+            faults.append(f"without {self.without} leaves out transforms of augmentation 'nnunet'; choose that")
+        if self.schedule in PLATEAUS and self.warmup:
+            faults.append(f"schedule {self.schedule!r} has no warmup; set it to 0")
         try:
             options = json.dumps(self.options, sort_keys=True)
             training, inference = _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
             sizes = (("patch_size", self.patch_size, training), ("tile_size", self.tile_size or (), inference))
             for name, size, divisor in sizes:
-                if any(n % divisor for n in size):
-                    fits = tuple(-(-n // divisor) * divisor for n in size)
-                    faults.append(f"{name} {size} must be divisible by {divisor}; the next is {fits}")
+                if any(n % by for n, by in zip(size, divisor, strict=False)):
+                    fits = tuple(-(-n // by) * by for n, by in zip(size, divisor, strict=True))
+                    alike = divisor[0] if len(set(divisor)) == 1 else divisor
+                    faults.append(f"{name} {size} must be divisible by {alike}; the next is {fits}")
         except (ValueError, TypeError) as error:
             faults.append(str(error))
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def softmax(self) -> bool:
+        """Whether channels exclude each other, with the background as one more."""
+        return self.loss in SOFTMAX
+
+    @property
+    def flat(self) -> bool:
+        """Whether the network sees slices."""
+        return self.patch_size[0] == 1
 
     @property
     def tile(self) -> tuple[int, int, int]:

@@ -1,8 +1,10 @@
 """The terms of the loss: overlap and focal loss of the segmentation, the two of the VAE, and the penalty on weights.
 
-Segmentation losses take logits (batch, channel, z, y, x) and boolean or float targets of the same shape. Every term is
-a scalar, computed in float32 whatever the precision of the network, and carries no weight of its own: equation 2 of
-Adeniji and Liu (2019) is dice_loss + 0.1 reconstruction_loss + 0.1 kl_loss, and their code adds 1e-5 l2_penalty.
+Segmentation losses take logits (batch, channel, z, y, x) and boolean or float targets of the same shape, a sigmoid for
+each channel; those of :data:`SOFTMAX` take logits with the background as one channel more, the first, and a softmax
+over all. Every term is a scalar, computed in float32 whatever the precision of the network, and carries no weight of
+its own: equation 2 of Adeniji and Liu (2019) is dice_loss + 0.1 reconstruction_loss + 0.1 kl_loss, and their code adds
+1e-5 l2_penalty; Isensee et al. (2018, section 2.3) add Dice and cross entropy.
 """
 
 from __future__ import annotations
@@ -56,7 +58,80 @@ def dice_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     return dice_loss(logits, target) + focal_loss(logits, target)
 
 
-LOSSES = {"dice": dice_loss, "dice_focal": dice_focal_loss}
+def softmax_dice_loss(logits: Tensor, target: Tensor, batch: bool = False, eps: float = 1e-5) -> Tensor:
+    """1 - Dice of the softmax, mean over the foreground's classes (Isensee et al. 2018, section 2.3).
+
+    (2 sum p t + eps) / (sum p + sum t + eps) for each class but the background. The paper prints its negative, which
+    differs by the constant 1; eps is the public code's (MIC-DKFZ/nnUNet).
+
+    Args:
+        logits: (batch, 1 + class, z, y, x), the background first.
+        target: bool (batch, class, z, y, x), exclusive.
+        batch: sums over all samples, as if the batch were one volume, for networks that see a small part of a case;
+            else each sample by itself.
+    """
+    p, t = torch.softmax(logits.float(), 1)[:, 1:].flatten(2), target.flatten(2)
+    over = (0, 2) if batch else (2,)
+    both, of_p, of_t = (p * t).sum(over), p.sum(over), t.sum(over)
+    return 1 - ((2 * both + eps) / (of_p + of_t + eps)).mean()
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of the softmax over all classes, the background among them; mean over voxels and batch.
+
+    Shapes as in :func:`softmax_dice_loss`.
+    """
+    return functional.cross_entropy(logits.float(), class_numbers(target))
+
+
+def class_numbers(target: Tensor) -> Tensor:
+    """Exclusive channels (batch, class, z, y, x) as numbers (batch, z, y, x): 0 background, then classes from 1 on."""
+    number = torch.zeros_like(target[:, 0], dtype=torch.int64)
+    for channel in range(target.shape[1]):
+        number += (channel + 1) * target[:, channel]
+    return number
+
+
+def dice_ce_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """:func:`softmax_dice_loss` of each sample + :func:`cross_entropy` (Isensee et al. 2018, section 2.3)."""
+    return softmax_dice_loss(logits, target) + cross_entropy(logits, target)
+
+
+def dice_ce_batch_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """The same with the batch as one volume for the Dice."""
+    return softmax_dice_loss(logits, target, batch=True) + cross_entropy(logits, target)
+
+
+LOSSES = {
+    "dice": dice_loss,
+    "dice_focal": dice_focal_loss,
+    "dice_ce": dice_ce_loss,
+    "dice_ce_batch": dice_ce_batch_loss,
+}
+
+#: Losses whose channels exclude each other: a softmax over background and classes, in place of sigmoids.
+SOFTMAX = ("dice_ce", "dice_ce_batch")
+
+
+def probabilities(loss: str, logits: Tensor) -> Tensor:
+    """What logits (batch, channel, z, y, x) mean to the network that a loss trained; float32."""
+    return torch.softmax(logits.float(), 1) if loss in SOFTMAX else torch.sigmoid(logits.float())
+
+
+def logits_of(loss: str, of: Tensor) -> Tensor:
+    """Logits that have these probabilities, which are kept from 0 and 1 by 1e-6."""
+    return of.clamp(1e-6, 1).log() if loss in SOFTMAX else torch.logit(of, eps=1e-6)
+
+
+def decisions(loss: str, values: Tensor, threshold: float) -> Tensor:
+    """Which voxels each class or region holds: bool (batch, region, z, y, x), without the background.
+
+    Of a softmax the largest decides, of logits as of probabilities; a sigmoid's values are held to the threshold.
+    """
+    if loss not in SOFTMAX:
+        return values >= threshold
+    classes = torch.arange(1, values.shape[1], device=values.device).view(1, -1, 1, 1, 1)
+    return values.argmax(1, keepdim=True) == classes
 
 
 def reconstruction_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
@@ -93,5 +168,6 @@ def l2_penalty(network: nn.Module) -> Tensor:
     That is not Adam's ``weight_decay`` of 1e-5: the penalty's gradient is 2e-5 w, twice as much, and weight decay
     reaches biases, norms and dense layers too.
     """
-    kernels = (layer.weight for layer in network.modules() if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d))
+    kinds = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
+    kernels = (layer.weight for layer in network.modules() if isinstance(layer, kinds))
     return sum((kernel.float().square().sum() for kernel in kernels), torch.zeros(()))

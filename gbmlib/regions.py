@@ -69,10 +69,15 @@ def to_labels(
       outer one missed it, and the outer one then holds it too: the regions of the result are nested whatever the
       probabilities are, and each inner one is as it was predicted.
 
+    A network with a softmax gives one channel more, the first, for the background: the largest of all decides, of equal
+    ones the first.
+
     Raises:
         ValueError: the number of channels is not the scheme's.
     """
     channels = members(scheme, labels)
+    if scheme == "labels" and len(probabilities) == len(channels) + 1:
+        return np.array([0, *sorted(labels)], np.uint8)[probabilities.argmax(0)]
     if len(probabilities) != len(channels):
         raise ValueError(f"{len(probabilities)} channels given, but {scheme!r} has {len(channels)}: {list(channels)}")
     if scheme == "labels":

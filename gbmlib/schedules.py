@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the epoch.
+"""Learning rates as pure functions of the epoch, or of the history so far.
 
 Adeniji and Liu (2019) describe their decay twice: equation 1 is polynomial, and section 5.1.3 says "linear annealing".
 Both are here. The polynomial is the default: an equation is exact where two words are not, it is Myronenko's, whom they
@@ -7,6 +7,9 @@ line by at most 3.9 % of the peak (0.9^9 - 0.9^10, after 65 % of the epochs).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
 def constant(epoch: int, peak: float, epochs: int) -> float:
@@ -22,6 +25,79 @@ def polynomial(epoch: int, peak: float, epochs: int, power: float = 0.9) -> floa
 def linear(epoch: int, peak: float, epochs: int) -> float:
     """Decay to zero over ``epochs`` along a line: peak (1 - e / N), the annealing of Adeniji and Liu, section 5.1.3."""
     return peak * (1 - epoch / epochs)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """A rate that falls when the training loss stands still, and a training that ends so (Isensee et al. 2018, 2.4).
+
+    Both are decided by exponential moving averages over epochs, which follow from the history: a training that is
+    interrupted and goes on has nothing else to remember.
+
+    Attributes:
+        kept: of an average, the share that an epoch keeps. The paper does not state it; the code has 0.93.
+        factor: by which the rate is multiplied.
+        threshold, patience: the training average must fall by more than this within so many epochs, or the rate falls.
+        watched: the column whose average decides the end.
+        stop_threshold, stop_patience: likewise for the end.
+        least_rate: training does not end before the rate is at most this.
+        rewinds: what happens where it would end too early: the code waits for half the patience once more, the paper's
+            rule is simply not met yet.
+    """
+
+    kept: float
+    factor: float
+    threshold: float
+    patience: int
+    watched: str
+    stop_threshold: float
+    stop_patience: int
+    least_rate: float
+    rewinds: bool
+
+
+#: The constants of the paper's text, and of its first public code (MIC-DKFZ/nnUNet, 2019).
+PLATEAUS = {
+    "plateau_paper": Plateau(0.93, 0.2, 5e-3, 30, "val_loss", 5e-3, 60, 1e-6, rewinds=False),
+    "plateau_code": Plateau(0.93, 0.2, 1e-3, 30, "train_loss", 5e-4, 50, 1e-6, rewinds=True),
+}
+
+
+def averaged(values: Sequence[float], kept: float) -> list[float]:
+    """The exponential moving average after each epoch; it begins at the first value."""
+    out: list[float] = []
+    for value in values:
+        out.append(kept * out[-1] + (1 - kept) * value if out else value)
+    return out
+
+
+def plateau_rate(rule: Plateau, history: Sequence[Mapping[str, float]], peak: float) -> float:
+    """The rate of the epoch that follows a history: the peak, less a factor for each time the average stood still."""
+    rate, best, waited = peak, float("inf"), 0
+    for average in averaged([row["train_loss"] for row in history], rule.kept):
+        if average < best - rule.threshold:
+            best, waited = average, 0
+        else:
+            waited += 1
+        if waited > rule.patience:
+            rate, waited = rate * rule.factor, 0
+    return rate
+
+
+def plateau_over(rule: Plateau, history: Sequence[Mapping[str, float]]) -> bool:
+    """Whether training has ended with this history, whose ``learning_rate`` says how far the rate had fallen."""
+    best, waited = float("inf"), 0
+    for average, row in zip(averaged([r[rule.watched] for r in history], rule.kept), history, strict=True):
+        if average < best - rule.stop_threshold:
+            best, waited = average, 0
+        else:
+            waited += 1
+        if waited > rule.stop_patience:
+            if row["learning_rate"] <= rule.least_rate:
+                return True
+            if rule.rewinds:
+                waited = rule.stop_patience // 2
+    return False
 
 
 SCHEDULES = {"constant": constant, "polynomial": polynomial, "linear": linear}

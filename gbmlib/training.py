@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gbmlib import augment, metrics, models, patches, tensors
+from gbmlib import batches, metrics, models, tensors
 from gbmlib.configuration import Experiment
 from gbmlib.losses import LOSSES, kl_loss, l2_penalty, reconstruction_loss
-from gbmlib.schedules import learning_rate
-from gbmlib.validation import Sample, autocast, corners, counts, fixed_crops, validate, validate_crops
+from gbmlib.samples import Sample
+from gbmlib.schedules import PLATEAUS, learning_rate, plateau_over, plateau_rate
+from gbmlib.validation import autocast, counts, fixed_crops, validate, validate_crops, validate_patches
 
 CHECKPOINT, LAST_GOOD = "checkpoint.safetensors", "last_good.safetensors"
 _REMEDY = "A smaller learning_rate, a warmup, or float32 in place of bfloat16 usually mends it"
@@ -52,11 +53,12 @@ def train(
 ) -> State:
     """Train the network of a configuration, or go on from the checkpoint in ``folder``.
 
-    Each epoch takes ``crops`` random patches of every training case and then validates, on the network's grid and in
-    two ways: on whole volumes (columns ``val_…``; :func:`gbmlib.validation.validate`) and, as Adeniji and Liu (2019)
-    did, on crops that stay the same (``crops_…``; :func:`gbmlib.validation.validate_crops`). ``train_loss`` is the loss
-    of the segmentation alone, which compares with theirs; where the network or the configuration adds terms, each is
-    logged as it enters the sum, and the sum as ``train_total``.
+    Each epoch takes its batches (:mod:`gbmlib.batches`) and then validates, on the network's grid and in two ways: on
+    whole volumes (columns ``val_…``; :func:`gbmlib.validation.validate`) and, as Adeniji and Liu (2019) did, on crops
+    that stay the same (``crops_…``; :func:`gbmlib.validation.validate_crops`). With ``validation_batches`` random
+    patches stand for both, as in nnU-Net (``val_…``; :func:`gbmlib.validation.validate_patches`). ``train_loss`` is the
+    loss of the segmentation alone, which compares with theirs; where the network or the configuration adds terms, each
+    is logged as it enters the sum, and the sum as ``train_total``.
 
     Args:
         regions: names of the target's channels.
@@ -67,22 +69,22 @@ def train(
     Raises:
         TrainingError: the loss or a gradient is not finite.
     """
-    state = _start(experiment, len(regions), device)
-    crops = fixed_crops(experiment, validation)
+    state = _start(experiment, len(regions) + experiment.softmax, device)
+    crops = [] if experiment.validation_batches else fixed_crops(experiment, validation)
     checkpoint = folder / CHECKPOINT
     origin = {"configuration": experiment.canonical, "device": device.type, **(origin or {})}
     if checkpoint.exists():
         _resume(state, checkpoint, origin, device)
-    steps = -(-len(training) * experiment.crops // experiment.batch_size)
+    steps = batches.per_epoch(experiment, len(training))
     done = len(state.history)
     saved = time.monotonic()
     bar = tqdm(total=experiment.epochs * steps, initial=done * steps, disable=not progress, unit="step")
     with bar:
         for epoch in range(done, experiment.epochs):
-            if _stopped_early(state.history, experiment.patience):
+            if _over(state.history, experiment):
                 break
             started = time.monotonic()
-            row = {"epoch": epoch, "learning_rate": _set_rate(state.optimiser, experiment, epoch)}
+            row = {"epoch": epoch, "learning_rate": _set_rate(state, experiment, epoch)}
             # A forward pass that goes wrong has already changed the running statistics of a batch norm.
             statistics = {name: value.clone() for name, value in state.network.named_buffers()}
             try:
@@ -90,8 +92,11 @@ def train(
             except TrainingError as error:
                 tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
                 raise TrainingError(f"{error}. The weights before this step are kept in {folder / LAST_GOOD}") from None
-            row |= validate(state.network, experiment, validation, regions)
-            row |= validate_crops(state.network, experiment, crops)
+            if experiment.validation_batches:
+                row |= validate_patches(state.network, experiment, validation, regions, epoch)
+            else:
+                row |= validate(state.network, experiment, validation, regions)
+                row |= validate_crops(state.network, experiment, crops)
             if not np.isfinite(row["val_loss"]):
                 raise TrainingError(
                     f"epoch {epoch}: the validation loss is {row['val_loss']}, so the epoch's last step has spoilt the "
@@ -102,7 +107,7 @@ def train(
             bar.set_postfix(
                 loss=f"{row['train_loss']:.3f}", dice=f"{row['train_dice']:.3f}", val=f"{row['val_dice']:.3f}"
             )
-            last = epoch + 1 == experiment.epochs or _stopped_early(state.history, experiment.patience)
+            last = epoch + 1 == experiment.epochs or _over(state.history, experiment)
             if last or time.monotonic() - saved >= checkpoint_seconds:
                 _save(state, checkpoint, origin)
                 saved = time.monotonic()
@@ -125,18 +130,23 @@ def _start(experiment: Experiment, channels: int, device: torch.device) -> State
     channels_in = len(experiment.modalities)
     network = models.build(experiment.model, channels_in, channels, experiment.patch_size, **experiment.options)
     network = network.to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=experiment.learning_rate, fused=True)
+    optimiser = torch.optim.Adam(
+        network.parameters(),
+        lr=experiment.learning_rate,
+        weight_decay=experiment.weight_decay,
+        amsgrad=experiment.amsgrad,
+        fused=True,
+    )
     return State(network, optimiser, torch.Generator().manual_seed(experiment.seed), [], [])
 
 
 def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epoch: int, bar: tqdm) -> dict[str, float]:
-    """One pass over the training patches in random order; mean loss, its terms, and Dice.
+    """One pass over the epoch's batches; mean loss, its terms, and Dice.
 
     On a graphics card nothing is read back before the end of the epoch, so that the host runs ahead: a step whose loss
     or gradient is not finite is skipped on the device itself, and told of then.
     """
     state.network.train()
-    order = torch.randperm(len(training) * experiment.crops, generator=state.generator)
     log: list[tuple[Tensor, dict[str, Tensor], list[str]]] = []
     losses, dices, terms = [], [], []
 
@@ -150,10 +160,8 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
             terms.append({name: float(part) for name, part in parts.items() if name != "gradient"})
         log.clear()
 
-    for numbers in order.split(experiment.batch_size):
-        chosen = [divmod(int(number), len(training)) for number in numbers]
-        drawn = [_draw(training[case], experiment, state.generator, crop) for crop, case in chosen]
-        images, target = (torch.stack(part) for part in zip(*drawn, strict=True))
+    for chosen in batches.choose(experiment, len(training), state.generator):
+        images, target = batches.draw(experiment, training, chosen, state.generator)
         with autocast(experiment, images.device):
             outputs = state.network(images)
         logits = (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
@@ -167,7 +175,7 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
         state.optimiser.step()
         parts = {name: part.detach() for name, part in parts.items()}
         named = parts | {"total": total.detach(), "gradient": size.detach()}
-        log.append((counts(logits.detach(), target), named, [training[case].id for _, case in chosen]))
+        log.append((counts(logits.detach(), target, experiment.loss), named, [training[case].id for _, case in chosen]))
         if images.device.type == "cpu":
             read()
             bar.set_postfix(loss=f"{np.mean(losses):.3f}", dice=f"{np.mean(dices):.3f}", refresh=False)
@@ -209,40 +217,26 @@ def _diagnosis(state: State, epoch: int, cases: list[str], values: dict[str, flo
     )
 
 
-def _draw(sample: Sample, experiment: Experiment, generator: torch.Generator, number: int) -> tuple[Tensor, Tensor]:
-    """A patch of a case, augmented: images and target. ``number`` counts the crops of a case within an epoch."""
-    if experiment.fixed_crops:
-        corner = corners(experiment, sample)[number]
+def _set_rate(state: State, experiment: Experiment, epoch: int) -> float:
+    if experiment.schedule in PLATEAUS:
+        rate = plateau_rate(PLATEAUS[experiment.schedule], state.history, experiment.learning_rate)
     else:
-        corner = patches.draw_corner(sample.images.shape[1:], experiment.patch_size, generator)
-    images, target = (patches.crop(volume, corner, experiment.patch_size) for volume in (sample.images, sample.target))
-    if experiment.mirroring == "copy":
-        if augment.draw_copy(experiment.flips, generator):
-            images, target = augment.flip_copy(images, target)
-    else:
-        axes = augment.draw_flips(experiment.flips, generator)
-        images, target = augment.flip(images, axes), augment.flip(target, axes)
-    if experiment.intensity:
-        drawn = augment.draw_intensity(len(images), experiment.intensity, experiment.intensity, generator)
-        images = augment.intensity(images, *drawn)
-    return images, target
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, experiment: Experiment, epoch: int) -> float:
-    rate = learning_rate(
-        experiment.schedule, epoch, experiment.learning_rate, experiment.epochs, warmup=experiment.warmup
-    )
-    for group in optimiser.param_groups:
+        rate = learning_rate(
+            experiment.schedule, epoch, experiment.learning_rate, experiment.epochs, warmup=experiment.warmup
+        )
+    for group in state.optimiser.param_groups:
         group["lr"] = rate
     return rate
 
 
-def _stopped_early(history: list[dict[str, float]], patience: int | None) -> bool:
-    """Whether the validation loss has not fallen below its lowest for ``patience`` epochs."""
-    if patience is None or not history:
+def _over(history: list[dict[str, float]], experiment: Experiment) -> bool:
+    """Whether training ends before its last epoch: the schedule says so, or the validation loss falls no more."""
+    if not history:
         return False
+    if experiment.schedule in PLATEAUS and plateau_over(PLATEAUS[experiment.schedule], history):
+        return True
     losses = [row["val_loss"] for row in history]
-    return len(losses) - 1 - int(np.argmin(losses)) >= patience
+    return experiment.patience is not None and len(losses) - 1 - int(np.argmin(losses)) >= experiment.patience
 
 
 def _save(state: State, path: Path, origin: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gbmlib import losses, models, patches, training
+from gbmlib import batches, losses, models, patches, training
 from gbmlib.experiments import study
 from gbmlib.models.autoencoder import Outputs
 from gbmlib.validation import Sample
@@ -86,7 +86,7 @@ def test_fixed_crops_stay_and_others_move():
     for fixed in (True, False):
         experiment = configured(fixed_crops=fixed, flips=0.0, crops=2)
         generator = torch.Generator().manual_seed(0)
-        drawn = [training._draw(sample, experiment, generator, number)[0] for number in (0, 1, 0, 1)]
+        drawn = [batches.draw(experiment, [sample], [(number, 0)], generator)[0] for number in (0, 1, 0, 1)]
         assert torch.equal(drawn[0], drawn[2]) == fixed
         assert torch.equal(drawn[1], drawn[3]) == fixed
         assert not torch.equal(drawn[0], drawn[1])

@@ -23,7 +23,9 @@ from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort, place_of
 from gbmlib.configuration import Experiment
 from gbmlib.folds import split
 from gbmlib.memory import keep_freed_memory
+from gbmlib.normalise import BY_STATISTICS
 from gbmlib.records import HELD_OUT, TRAIN, WEIGHTS, Record, Store
+from gbmlib.samples import Sample
 
 #: Beside the weights: what the images were normalised with.
 STATISTICS = "normalisation.safetensors"
@@ -118,7 +120,7 @@ def prepare(experiment: Experiment, case: Case, statistics: preprocess.Statistic
         CaseError: the case has other channels than the configuration, or has them in another order.
         ValueError: statistics are needed and were not given.
     """
-    if (statistics is None) != (experiment.normalisation == "image"):
+    if (statistics is None) == (experiment.normalisation in BY_STATISTICS):
         raise ValueError(
             f"normalisation {experiment.normalisation!r} "
             + (
@@ -132,7 +134,9 @@ def prepare(experiment: Experiment, case: Case, statistics: preprocess.Statistic
             f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
             "cohort with these modalities"
         )
-    return preprocess.prepare(case, experiment.spacing, experiment.resampling, statistics)
+    return preprocess.prepare(
+        case, experiment.spacing, experiment.resampling, statistics, experiment.normalisation, experiment.axes
+    )
 
 
 def statistics_of(record: Record) -> preprocess.Statistics | None:
@@ -141,13 +145,12 @@ def statistics_of(record: Record) -> preprocess.Statistics | None:
     Raises:
         FileNotFoundError: the record was published without them; run its experiment into another store.
     """
-    if record.experiment.normalisation == "image":
+    if record.experiment.normalisation not in BY_STATISTICS:
         return None
     path = record.path / STATISTICS
     if not path.exists():
         raise FileNotFoundError(f"the normalisation of {record.id} is not on this machine; run its experiment")
-    kept = tensors.load(path)
-    return preprocess.Statistics(kept["mean"].numpy(), kept["deviation"].numpy())
+    return preprocess.Statistics(**{name: kept.numpy() for name, kept in tensors.load(path).items()})
 
 
 def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
@@ -159,7 +162,7 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
     if record.weights is None:
         raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
     of = record.experiment
-    channels = len(regions.members(of.regions, cohort.labels))
+    channels = len(regions.members(of.regions, cohort.labels)) + of.softmax
     network = models.build(of.model, len(of.modalities), channels, of.patch_size, **of.options)
     network.load_state_dict(tensors.load(record.weights))
     return network.to(_device(device)).eval()
@@ -179,9 +182,16 @@ def segment(
     """
     device = next(network.parameters()).device
     prepared = prepared or prepare(experiment, case)
-    probabilities = validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment)
-    native = preprocess.restore(probabilities.cpu().numpy(), prepared)
-    label_map = regions.to_labels(native, experiment.regions, cohort.labels)
+    mirror_axes = (0, 1, 2) if experiment.mirrored_inference else ()
+    probabilities = validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment, mirror_axes)
+
+    def to_labels(native: np.ndarray) -> np.ndarray:
+        return regions.to_labels(native, experiment.regions, cohort.labels)
+
+    if experiment.softmax:  # of any number of classes, so slab by slab
+        label_map = preprocess.restore_labels(probabilities, prepared, to_labels)
+    else:
+        label_map = to_labels(preprocess.restore(probabilities.cpu().numpy(), prepared))
     if path is not None:
         case.write(path, label_map)
     return label_map
@@ -259,8 +269,7 @@ def _run(
     made["measuring_seconds"] = clock.lap()
     tensors.save(folder / WEIGHTS, state.network.state_dict())
     if statistics is not None:
-        kept = {"mean": statistics.mean, "deviation": statistics.deviation}
-        tensors.save(folder / STATISTICS, {name: torch.from_numpy(array) for name, array in kept.items()})
+        tensors.save(folder / STATISTICS, {name: torch.from_numpy(of) for name, of in statistics.arrays().items()})
     # Training time is that of every process that worked on the run, in case it was interrupted.
     made["training_seconds"] = round(sum(state.seconds), 1)
     made["seconds"] = round(sum(made[f"{part}_seconds"] for part in ("preparing", "training", "measuring")), 1)
@@ -274,7 +283,7 @@ def _run(
 
 def _statistics(experiment: Experiment, cohort: Cohort, held_in: list[str]) -> preprocess.Statistics | None:
     """Over the training cases alone: those held out must not tell how they are normalised."""
-    if experiment.normalisation == "image":
+    if experiment.normalisation not in BY_STATISTICS:
         return None
     return preprocess.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
 
@@ -300,13 +309,11 @@ class _Clock:
         return round(lap, 1)
 
 
-def _sample(
-    experiment: Experiment, cohort: Cohort, prepared: preprocess.Prepared, device: torch.device
-) -> validation.Sample:
+def _sample(experiment: Experiment, cohort: Cohort, prepared: preprocess.Prepared, device: torch.device) -> Sample:
     """A prepared case as training takes it."""
     target = regions.to_channels(prepared.label, experiment.regions, cohort.labels)
     images, target = (torch.from_numpy(volume).to(device) for volume in (prepared.images, target))
-    return validation.Sample(prepared.id, images, target)
+    return Sample(prepared.id, images, target)
 
 
 def _named(experiment: Experiment) -> tuple[str, ...]:
@@ -317,10 +324,10 @@ def _open(name: str, place: str, experiment: Experiment) -> Cohort:
     cohort = open_cohort(place, experiment.modalities)
     if cohort.name != name:
         raise CaseError(f"the configuration asks for cohort {name!r}; what lies at its place is {cohort.name!r}")
-    if "CT" in cohort.modality_kinds:
+    if "CT" in cohort.modality_kinds and experiment.normalisation not in ("ct", "ct_masked"):
         raise CaseError(
-            f"cohort {name} is computed tomography, whose air is not zero and whose units mean something: cropping to "
-            "non-zero voxels and normalising case by case, as here, would spoil both"
+            f"cohort {name} is computed tomography, whose units mean something: normalisation "
+            f"{experiment.normalisation!r} would spoil them; use 'ct' or 'ct_masked', as its plan says"
         )
     return cohort
 

@@ -77,7 +77,7 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 
 
-def _fast_precision() -> str:
+def fast_precision() -> str:
     """Mixed precision where the processor computes in it, four times faster for this network; where it does not, it
     would only be emulated. For demonstrations alone: what a verdict rests on does not depend on the machine."""
     capable = getattr(torch.cpu, "get_capabilities", dict)()
@@ -97,7 +97,7 @@ PAPER_A: dict[str, dict[str, Any]] = {
         "epochs": 10,
         "learning_rate": 2e-3,
         "warmup": 2,
-        "precision": _fast_precision(),
+        "precision": fast_precision(),
     },
     "study": {
         "patch_size": (48, 48, 48),

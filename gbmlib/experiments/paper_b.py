@@ -1,0 +1,182 @@
+"""The U-Nets of nnU-Net (Isensee et al. 2018) as experiments: a plan, and how much of its training a scale affords.
+
+What the planner decides for a data set (grid, normalisation, patch, batch, poolings, which Dice) comes from the plan
+(:mod:`gbmlib.planner`); the training is the paper's. An epoch is 250 batches in the paper, and it trains until its loss
+stands still, hundreds of epochs: that is the scale ``paper``. The other scales shorten the schedule and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from gbmlib import models, planner, preprocess
+from gbmlib.cohorts import Cohort, open_cohort
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import study
+from gbmlib.fingerprint import Fingerprint, fingerprint, path_of
+from gbmlib.planner import Network, Plan
+
+RECORDS = "book/records"
+
+#: Sections 2.3 and 2.4 of the paper.
+PAPER: dict[str, Any] = {
+    "batches": 250,
+    "validation_batches": 50,
+    "foreground": "paper",
+    "augmentation": "nnunet",
+    "learning_rate": 3e-4,
+    "schedule": "plateau_paper",
+    "epochs": 1000,
+    "mirrored_inference": True,
+}
+
+#: The same with the constants of the first public code (MIC-DKFZ/nnUNet, 2019), which halves by strides.
+CODE = PAPER | {
+    "foreground": "code",
+    "augmentation": "nnunet_code",
+    "schedule": "plateau_code",
+    "weight_decay": 3e-5,
+    "amsgrad": True,
+}
+
+#: What each scale changes. Where the schedule is short, the rate decays along a polynomial: the paper's waits for 30
+#: epochs without progress before its first step. With a tenth of its steps the rate is higher, too.
+SCALES: dict[str, dict[str, Any]] = {
+    "test": {"epochs": 2, "batches": 2, "validation_batches": 1, "schedule": "polynomial", "threads": 1, "filters": 4},
+    "demo": {
+        "epochs": 6,
+        "batches": 30,
+        "validation_batches": 6,
+        "schedule": "polynomial",
+        "learning_rate": 1e-3,
+        "precision": study.fast_precision(),
+        "filters": 8,
+    },
+    "study": {
+        "epochs": 8,
+        "batches": 50,
+        "validation_batches": 10,
+        "schedule": "polynomial",
+        "learning_rate": 1e-3,
+        "precision": "bfloat16",
+        "threads": 1,
+    },
+    "paper": {"precision": "bfloat16"},
+}
+
+#: Hippocampus on a processor: 1,000 steps of the paper's own plan, batch and all.
+HIPPOCAMPUS = {"epochs": 4, "batches": 250, "validation_batches": 10, "threads": 2, "learning_rate": 1e-3}
+HIPPOCAMPUS_COHORT = "msd-task04-hippocampus-260"
+
+
+@lru_cache(maxsize=32)
+def published_fingerprint(cohort_name: str, folder: str = RECORDS) -> Fingerprint | None:
+    """The fingerprint of a cohort that was measured before and published, so that its data are not needed."""
+    path = path_of(cohort_name, folder)
+    return Fingerprint.read(path) if path.exists() else None
+
+
+def plan_of(cohort: Cohort | str, spacing: Sequence[float] | None = None, folder: str = RECORDS) -> Plan:
+    """The plan of a cohort, by its name where its fingerprint is published; else it is measured here.
+
+    Args:
+        spacing: (z, y, x) in mm to plan for in place of the median: the study's coarser grids.
+
+    Raises:
+        ValueError: a name without a published fingerprint.
+    """
+    name = cohort if isinstance(cohort, str) else cohort.name
+    found = published_fingerprint(name, folder)
+    if found is None and isinstance(cohort, str):
+        raise ValueError(f"{path_of(name, folder)} is missing; open the cohort and give it in place of its name")
+    return planner.plan(at_spacing(found or fingerprint(cohort, progress=False), spacing))
+
+
+def at_spacing(of: Fingerprint, spacing: Sequence[float] | None) -> Fingerprint:
+    """The fingerprint that the data have once every case is resampled to a spacing (z, y, x) in mm."""
+    if spacing is None:
+        return of
+    shapes = (preprocess.new_shape(*case, spacing) for case in zip(of.shapes, of.spacings, strict=True))
+    return replace(of, shapes=tuple(shapes), spacings=(tuple(map(float, spacing)),) * len(of.shapes))
+
+
+def unet(
+    profile: str,
+    plan: Plan,
+    network: Network,
+    cohort: str,
+    changes: Mapping[str, Any],
+    folds: Iterable[int] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> list[Experiment]:
+    """A planned network's training, a run for each fold and seed.
+
+    Args:
+        plan, network: a plan and one of its networks.
+        cohort: the cohort's name.
+        folds, seeds: None for the first fold and seed 0.
+        changes: options of the network (:class:`gbmlib.models.unet.UNet`) and fields of :class:`Experiment` alike;
+            None keeps the scale's own.
+    """
+    scale = SCALES[profile] | {name: value for name, value in changes.items() if value is not None}
+    dimensions = network.dimensions
+    fields: dict[str, Any] = PAPER | {
+        "model": "unet",
+        "cohort": cohort,
+        "regions": "labels",
+        "spacing": network.spacing,
+        "resampling": "spline",
+        "normalisation": plan.normalisation[0],
+        "axes": network.axes,
+        "patch_size": network.training_patch,
+        "batch_size": network.batch_size,
+        "loss": "dice_ce" if network.dice == "sample" else "dice_ce_batch",
+    }
+    options = {"dimensions": dimensions, "pools": (0,) * (3 - dimensions) + network.pools}
+    known = models.options_of("unet")
+    options |= {name: value for name, value in scale.items() if name in known}
+    fields |= {name: value for name, value in scale.items() if name not in known}
+    folds, seeds = (0,) if folds is None else folds, (0,) if seeds is None else seeds
+    return [Experiment(**fields | {"options": options, "fold": f, "seed": s}) for s in seeds for f in folds]
+
+
+def glioma(
+    profile: str,
+    dimensions: int,
+    folds: Iterable[int] | None = None,
+    seeds: Iterable[int] | None = None,
+    **changes: Any,
+) -> list[Experiment]:
+    """The planned network of two or three dimensions for the glioma cohort of a scale, on that scale's grid.
+
+    At a coarser grid images are averaged over the new voxels, as for the first paper's networks, where point samples of
+    a spline would alias. ``changes`` as in :func:`unet`; ``spacing`` and ``cohort`` also change what is planned for.
+    """
+    own = {name: study.SCALES[profile][name] for name in ("cohort", "spacing", "folds")} | changes
+    spacing = own.pop("spacing")
+    plan = plan_of(own["cohort"] if profile in ("study", "paper") else open_cohort(own["cohort"]), _three(spacing))
+    network = plan.two_d if dimensions == 2 else plan.three_d
+    if spacing is not None:
+        own = {"resampling": "average"} | own
+    return unet(profile, plan, network, own["cohort"], own, folds, seeds)
+
+
+def hippocampus(
+    profile: str,
+    dimensions: int,
+    folds: Iterable[int] | None = None,
+    seeds: Iterable[int] | None = None,
+    **changes: Any,
+) -> list[Experiment]:
+    """The planned network for the Decathlon's hippocampus, all 260 cases, five folds."""
+    plan = plan_of(HIPPOCAMPUS_COHORT)
+    network = plan.two_d if dimensions == 2 else plan.three_d
+    own = (HIPPOCAMPUS if profile == "study" else {}) | {"modalities": ("mri",)} | changes
+    return unet(profile, plan, network, HIPPOCAMPUS_COHORT, own, folds, seeds)
+
+
+def _three(spacing: float | Sequence[float] | None) -> tuple[float, ...] | None:
+    return (spacing,) * 3 if isinstance(spacing, int | float) else spacing
