@@ -7,7 +7,7 @@ import torch
 
 from gbmlib import patches
 from gbmlib.cohorts import Case, Cohort
-from gbmlib.experiments.runner import load_network, prepare, statistics_of
+from gbmlib.experiments.applying import load_network, prepare, statistics_of
 from gbmlib.records import Record
 
 

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, as_completed
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from filelock import Timeout
 from tqdm import tqdm
 
 import gbmlib
-from gbmlib import metrics, models, preprocess, provenance, regions, tensors, training, validation
-from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort, place_of
+from gbmlib import models, preprocess, provenance, regions, tensors, training
+from gbmlib.cohorts import CaseError, Cohort, open_cohort, place_of
 from gbmlib.configuration import Experiment
+from gbmlib.experiments.applying import STATISTICS, device_of, measure, prepare, schemes, segment
 from gbmlib.folds import split
 from gbmlib.memory import keep_freed_memory
 from gbmlib.normalise import BY_STATISTICS
 from gbmlib.records import HELD_OUT, TRAIN, WEIGHTS, Record, Store
 from gbmlib.samples import Sample
-
-#: Beside the weights: what the images were normalised with.
-STATISTICS = "normalisation.safetensors"
 
 #: Seeds and the number of threads belong to the whole process, so a process computes one run at a time.
 _one_at_a_time = threading.Lock()
@@ -104,109 +98,17 @@ def run_one(
             record = store.get(experiment)
             if record is None:
                 cohort, *others = (_open(name, places[name], experiment) for name in _named(experiment))
-                record = _run(experiment, store, cohort, others, _device(device), progress, checkpoint_seconds)
+                record = _run(experiment, store, cohort, others, device_of(device), progress, checkpoint_seconds)
             return record
         finally:
             lock.release()
 
 
-def prepare(experiment: Experiment, case: Case, statistics: preprocess.Statistics | None = None) -> preprocess.Prepared:
-    """A case on the grid that the network of a configuration works on.
-
-    ``statistics`` of the training cases are needed where the configuration does not normalise image by image; a run
-    keeps its own (:func:`statistics_of`).
-
-    Raises:
-        CaseError: the case has other channels than the configuration, or has them in another order.
-        ValueError: statistics are needed and were not given.
-    """
-    if (statistics is None) == (experiment.normalisation in BY_STATISTICS):
-        raise ValueError(
-            f"normalisation {experiment.normalisation!r} "
-            + (
-                "needs no statistics"
-                if statistics
-                else "needs the statistics of the training cases: statistics_of(record)"
-            )
-        )
-    if tuple(case.modalities) != experiment.modalities:
-        raise CaseError(
-            f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
-            "cohort with these modalities"
-        )
-    return preprocess.prepare(
-        case, experiment.spacing, experiment.resampling, statistics, experiment.normalisation, experiment.axes
-    )
-
-
-def statistics_of(record: Record) -> preprocess.Statistics | None:
-    """What the training cases of a run were normalised with; None where each image is normalised by itself.
-
-    Raises:
-        FileNotFoundError: the record was published without them; run its experiment into another store.
-    """
-    if record.experiment.normalisation not in BY_STATISTICS:
+def _statistics(experiment: Experiment, cohort: Cohort, held_in: list[str]) -> preprocess.Statistics | None:
+    """Over the training cases alone: those held out must not tell how they are normalised."""
+    if experiment.normalisation not in BY_STATISTICS:
         return None
-    path = record.path / STATISTICS
-    if not path.exists():
-        raise FileNotFoundError(f"the normalisation of {record.id} is not on this machine; run its experiment")
-    return preprocess.Statistics(**{name: kept.numpy() for name, kept in tensors.load(path).items()})
-
-
-def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
-    """The trained network of a record whose weights are on this machine.
-
-    Raises:
-        FileNotFoundError: the record was published without its weights; run its experiment into another store.
-    """
-    if record.weights is None:
-        raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
-    of = record.experiment
-    channels = len(regions.members(of.regions, cohort.labels)) + of.softmax
-    network = models.build(of.model, len(of.modalities), channels, of.patch_size, **of.options)
-    network.load_state_dict(tensors.load(record.weights))
-    return network.to(_device(device)).eval()
-
-
-def segment(
-    network: torch.nn.Module,
-    experiment: Experiment,
-    cohort: Cohort,
-    case: Case,
-    path: str | Path | None = None,
-    prepared: preprocess.Prepared | None = None,
-) -> np.ndarray:
-    """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``.
-
-    ``prepared`` spares preparing the case again where that was done.
-    """
-    device = next(network.parameters()).device
-    prepared = prepared or prepare(experiment, case)
-    mirror_axes = (0, 1, 2) if experiment.mirrored_inference else ()
-    probabilities = validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment, mirror_axes)
-
-    def to_labels(native: np.ndarray) -> np.ndarray:
-        return regions.to_labels(native, experiment.regions, cohort.labels)
-
-    if experiment.softmax:  # of any number of classes, so slab by slab
-        label_map = preprocess.restore_labels(probabilities, prepared, to_labels)
-    else:
-        label_map = to_labels(preprocess.restore(probabilities.cpu().numpy(), prepared))
-    if path is not None:
-        case.write(path, label_map)
-    return label_map
-
-
-def measure(
-    label_map: np.ndarray, truth: np.ndarray, scheme: str, cohort: Cohort, case_id: str, part: str
-) -> list[dict[str, Any]]:
-    """Every metric of every region of one case, as lines of ``cases.csv`` (plain ratios, native space)."""
-    predicted, true = (regions.to_channels(volume, scheme, cohort.labels) for volume in (label_map, truth))
-    rows = []
-    for name, p, t in zip(regions.members(scheme, cohort.labels), predicted, true, strict=True):
-        for metric, value in metrics.every(p, t).items():
-            rows.append({"case": case_id, "split": part, "region": name, "metric": metric, "value": value})
-    return rows
+    return preprocess.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
 
 
 def _run(
@@ -264,8 +166,8 @@ def _run(
             path = folder / "predictions" / f"{case_id}.nii.gz" if part == HELD_OUT else None
             known = prepared[case_id] if of is cohort else prepare(experiment, of[case_id], statistics)
             label_map = segment(state.network, experiment, of, of[case_id], path, known)
-            for scheme in _measured(experiment, of):
-                rows += measure(label_map, of[case_id].label(), scheme, of, case_id, part)
+            for scheme in schemes(experiment, of):
+                rows += measure(label_map, of[case_id], scheme, of, part)
     made["measuring_seconds"] = clock.lap()
     tensors.save(folder / WEIGHTS, state.network.state_dict())
     if statistics is not None:
@@ -279,22 +181,6 @@ def _run(
     record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
     (record.path / training.CHECKPOINT).unlink(missing_ok=True)
     return record
-
-
-def _statistics(experiment: Experiment, cohort: Cohort, held_in: list[str]) -> preprocess.Statistics | None:
-    """Over the training cases alone: those held out must not tell how they are normalised."""
-    if experiment.normalisation not in BY_STATISTICS:
-        return None
-    return preprocess.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
-
-
-def _measured(experiment: Experiment, cohort: Cohort) -> tuple[str, ...]:
-    """The schemes a run is measured in: its own, and for exclusive labels of a glioma the nested regions too.
-
-    The label map has them all, and only what is measured alike can be compared.
-    """
-    nested = experiment.regions != "brats" and cohort.is_glioma
-    return (experiment.regions, "brats") if nested else (experiment.regions,)
 
 
 class _Clock:
@@ -330,8 +216,3 @@ def _open(name: str, place: str, experiment: Experiment) -> Cohort:
             f"{experiment.normalisation!r} would spoil them; use 'ct' or 'ct_masked', as its plan says"
         )
     return cohort
-
-
-def _device(name: str | None) -> torch.device:
-    name = name or os.environ.get("GBM_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)

@@ -17,8 +17,8 @@ import torch
 
 from gbmlib import preprocess, regions, training
 from gbmlib.cohorts import CaseError, open_cohort, phantom
-from gbmlib.experiments import Experiment, run, runner, study
-from gbmlib.metrics import NAMES
+from gbmlib.experiments import Experiment, applying, run, runner, study
+from gbmlib.metrics import DISTANCES, NAMES
 from gbmlib.records import RecordError, Store
 
 SAME = ("config.json", "history.csv", "cases.csv")
@@ -45,7 +45,8 @@ def test_a_record_holds_what_it_says(finished):
     experiment, cohort = record.experiment, open_cohort(record.experiment.cohort)
     assert record.experiment == tiny()
     assert list(record.history.epoch) == [0, 1]
-    assert len(record.cases) == len(cohort) * 3 * len(NAMES)
+    held_out = record.cases[record.cases.split == "held out"].case.nunique()
+    assert len(record.cases) == 3 * (len(cohort) * len(NAMES) + held_out * len(DISTANCES))
     assert set(record.cases.region) == {"WT", "TC", "ET"}
     held_out = record.cases[record.cases.split == "held out"].case.unique()
     assert len(held_out) == len(cohort) // experiment.folds
@@ -77,8 +78,8 @@ def test_the_stored_weights_segment_as_the_run_did(finished, tmp_path):
     _, record = finished
     cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
     case = cohort[record.cases[record.cases.split == "held out"].case.iloc[0]]
-    network = runner.load_network(record, cohort)
-    runner.segment(network, record.experiment, cohort, case, tmp_path / "again.nii.gz")
+    network = applying.load_network(record, cohort)
+    applying.segment(network, record.experiment, cohort, case, tmp_path / "again.nii.gz")
     first, again = (np.asarray(nib.load(p).dataobj) for p in (record.prediction(case.id), tmp_path / "again.nii.gz"))
     np.testing.assert_array_equal(first, again)
 
@@ -172,7 +173,7 @@ def test_exclusive_labels_of_another_cohort(hippocampus_folder, tmp_path):
     assert len(cohort) == 260
     fields = {"cohort": cohort.name, "modalities": cohort.modalities, "regions": "labels", "spacing": 4}
     experiment = tiny(**fields, patch_size=16, epochs=1)
-    prepared = runner.prepare(experiment, cohort.cases[0])
+    prepared = applying.prepare(experiment, cohort.cases[0])
     sample = runner._sample(experiment, cohort, prepared, torch.device("cpu"))
     assert sample.target.shape == (2, *prepared.images.shape[1:])
 
@@ -220,7 +221,7 @@ def test_published_records_are_found_and_hold_the_small_files_alone(finished, tm
     pd.testing.assert_frame_equal(found.cases, record.cases)
     assert [r.id for r in reader.all()] == [record.id]
     with pytest.raises(FileNotFoundError, match="weights"):
-        runner.load_network(found, open_cohort(tiny().cohort))
+        applying.load_network(found, open_cohort(tiny().cohort))
 
 
 def a_segvae(**changes):
@@ -234,7 +235,7 @@ def test_exclusive_labels_of_a_glioma_are_measured_as_nested_regions_too(tmp_pat
     case = record.cases[record.cases.split == "held out"].case.iloc[0]
     cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
     label_map = cohort[case].read(record.prediction(case))
-    expected = runner.measure(label_map, cohort[case].label(), "brats", cohort, case, "held out")
+    expected = applying.measure(label_map, cohort[case], "brats", cohort, "held out")
     kept = record.cases[(record.cases.case == case) & record.cases.region.isin(("WT", "TC", "ET"))]
     assert kept.value.to_list() == pytest.approx([row["value"] for row in expected])
 
@@ -244,24 +245,24 @@ def test_statistics_come_from_the_training_cases_and_stay_with_the_run(kind, tmp
     record = run([a_segvae(normalisation=kind, epochs=1)], Store(tmp_path), progress=False)[0]
     cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
     trained = record.cases[record.cases.split == "train"].case.unique()
-    kept = runner.statistics_of(record)
+    kept = applying.statistics_of(record)
     again = preprocess.statistics((cohort[case] for case in sorted(trained)), kind)
     np.testing.assert_allclose(kept.mean, again.mean, rtol=1e-6)
     np.testing.assert_allclose(kept.deviation, again.deviation, rtol=1e-6)
     # What the run wrote can be predicted again with them, and not without.
     held_out = record.cases[record.cases.split == "held out"].case.iloc[0]
-    network = runner.load_network(record, cohort)
-    ready = runner.prepare(record.experiment, cohort[held_out], kept)
+    network = applying.load_network(record, cohort)
+    ready = applying.prepare(record.experiment, cohort[held_out], kept)
     with training.cpu_threads(record.experiment.threads):
-        label_map = runner.segment(network, record.experiment, cohort, cohort[held_out], prepared=ready)
+        label_map = applying.segment(network, record.experiment, cohort, cohort[held_out], prepared=ready)
     np.testing.assert_array_equal(label_map, cohort[held_out].read(record.prediction(held_out)))
     with pytest.raises(ValueError, match="statistics of the training cases"):
-        runner.segment(network, record.experiment, cohort, cohort[held_out])
+        applying.segment(network, record.experiment, cohort, cohort[held_out])
 
 
 def test_image_by_image_there_are_no_statistics(finished):
     _, record = finished
-    assert runner.statistics_of(record) is None
+    assert applying.statistics_of(record) is None
 
 
 def test_killed_and_asked_for_again_a_branch_draws_the_same_noise(tmp_path):

@@ -1,0 +1,139 @@
+"""What a run's network is given, what it makes of a case, and how that is measured."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gbmlib import metrics, models, preprocess, regions, tensors, validation
+from gbmlib.cohorts import Case, CaseError, Cohort
+from gbmlib.configuration import Experiment
+from gbmlib.normalise import BY_STATISTICS
+from gbmlib.records import TRAIN, Record
+
+#: Beside the weights: what the images were normalised with.
+STATISTICS = "normalisation.safetensors"
+
+
+def prepare(experiment: Experiment, case: Case, statistics: preprocess.Statistics | None = None) -> preprocess.Prepared:
+    """A case on the grid that the network of a configuration works on.
+
+    ``statistics`` of the training cases are needed where the configuration does not normalise image by image; a run
+    keeps its own (:func:`statistics_of`).
+
+    Raises:
+        CaseError: the case has other channels than the configuration, or has them in another order.
+        ValueError: statistics are needed and were not given.
+    """
+    if (statistics is None) == (experiment.normalisation in BY_STATISTICS):
+        raise ValueError(
+            f"normalisation {experiment.normalisation!r} "
+            + (
+                "needs no statistics"
+                if statistics
+                else "needs the statistics of the training cases: statistics_of(record)"
+            )
+        )
+    if tuple(case.modalities) != experiment.modalities:
+        raise CaseError(
+            f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
+            "cohort with these modalities"
+        )
+    return preprocess.prepare(
+        case, experiment.spacing, experiment.resampling, statistics, experiment.normalisation, experiment.axes
+    )
+
+
+def statistics_of(record: Record) -> preprocess.Statistics | None:
+    """What the training cases of a run were normalised with; None where each image is normalised by itself.
+
+    Raises:
+        FileNotFoundError: the record was published without them; run its experiment into another store.
+    """
+    if record.experiment.normalisation not in BY_STATISTICS:
+        return None
+    path = record.path / STATISTICS
+    if not path.exists():
+        raise FileNotFoundError(f"the normalisation of {record.id} is not on this machine; run its experiment")
+    return preprocess.Statistics(**{name: kept.numpy() for name, kept in tensors.load(path).items()})
+
+
+def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
+    """The trained network of a record whose weights are on this machine.
+
+    Raises:
+        FileNotFoundError: the record was published without its weights; run its experiment into another store.
+    """
+    if record.weights is None:
+        raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
+    of = record.experiment
+    channels = len(regions.members(of.regions, cohort.labels)) + of.softmax
+    network = models.build(of.model, len(of.modalities), channels, of.patch_size, **of.options)
+    network.load_state_dict(tensors.load(record.weights))
+    return network.to(device_of(device)).eval()
+
+
+def segment(
+    network: torch.nn.Module,
+    experiment: Experiment,
+    cohort: Cohort,
+    case: Case,
+    path: str | Path | None = None,
+    prepared: preprocess.Prepared | None = None,
+) -> np.ndarray:
+    """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``.
+
+    ``prepared`` spares preparing the case again where that was done.
+    """
+    device = next(network.parameters()).device
+    prepared = prepared or prepare(experiment, case)
+    mirror_axes = (0, 1, 2) if experiment.mirrored_inference else ()
+    probabilities = validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment, mirror_axes)
+
+    def to_labels(native: np.ndarray) -> np.ndarray:
+        return regions.to_labels(native, experiment.regions, cohort.labels)
+
+    if experiment.softmax:  # of any number of classes, so slab by slab
+        label_map = preprocess.restore_labels(probabilities, prepared, to_labels)
+    else:
+        label_map = to_labels(preprocess.restore(probabilities.cpu().numpy(), prepared))
+    if path is not None:
+        case.write(path, label_map)
+    return label_map
+
+
+def measure(label_map: np.ndarray, case: Case, scheme: str, cohort: Cohort, part: str) -> list[dict[str, Any]]:
+    """Every metric of every region of one case, as lines of ``cases.csv``, in native space.
+
+    Overlap in plain ratios, and for what was not trained on distances in mm (:mod:`gbmlib.surfaces`).
+    """
+    predicted, true = (regions.to_channels(volume, scheme, cohort.labels) for volume in (label_map, case.label()))
+    rows = []
+    for name, p, t in zip(regions.members(scheme, cohort.labels), predicted, true, strict=True):
+        found = metrics.every(p, t)
+        if part != TRAIN:
+            found |= metrics.distances(p, t, case.spacing)
+        rows += [
+            {"case": case.id, "split": part, "region": name, "metric": metric, "value": value}
+            for metric, value in found.items()
+        ]
+    return rows
+
+
+def schemes(experiment: Experiment, cohort: Cohort) -> tuple[str, ...]:
+    """The schemes a run is measured in: its own, and for exclusive labels of a glioma the nested regions too.
+
+    The label map has them all, and only what is measured alike can be compared.
+    """
+    nested = experiment.regions != "brats" and cohort.is_glioma
+    return (experiment.regions, "brats") if nested else (experiment.regions,)
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of a name; without one that of ``GBM_DEVICE``, or a graphics card if there is one."""
+    name = name or os.environ.get("GBM_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
