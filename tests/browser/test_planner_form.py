@@ -6,7 +6,7 @@ import random
 import pytest
 
 from gbmlib.planner import PATCH_VOXELS, Fingerprint, plan
-from gbmlib.planner_form import form, script
+from gbmlib.planner.form import form, script
 
 SPACINGS = (0.5, 0.625, 0.8, 1.0, 1.25, 2.0, 2.5, 3.6, 5.0)
 

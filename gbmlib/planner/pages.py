@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import planner_memory
-from gbmlib.planner import Fingerprint, Network, Plan, plan
-from gbmlib.planner_words import sizes
+from gbmlib.planner import Fingerprint, Network, Plan, memory, plan
+from gbmlib.planner.words import sizes
 
 #: Columns of table 1 and what a :class:`~gbmlib.planner.Network` calls them.
 COLUMNS = {
@@ -125,7 +124,7 @@ def overview(of: Plan, precision: str = "float32") -> pd.DataFrame:
             "spacing (mm)": sizes(network.spacing, 2),
             "Dice of": {"sample": "each sample", "batch": "the whole batch"}[network.dice],
             "augmentation": {"slices": "slice by slice"}.get(network.augmentation, network.augmentation),
-            "GB to train": round(planner_memory.memory_mb(network, len(of.kinds), of.labels, precision) / 1000, 1),
+            "GB to train": round(memory.memory_mb(network, len(of.kinds), of.labels, precision) / 1000, 1),
         }
         for network in of.networks
     }
@@ -144,7 +143,7 @@ def budgets(of: Fingerprint, edges: Sequence[int], precision: str = "float32") -
                     "patch": sizes(network.patch_size),
                     "batch": network.batch_size,
                     "voxels": math.prod(network.patch_size),
-                    "gb": planner_memory.memory_mb(network, len(of.kinds), of.labels, precision) / 1000,
+                    "gb": memory.memory_mb(network, len(of.kinds), of.labels, precision) / 1000,
                 }
             )
     return pd.DataFrame(rows)
@@ -154,7 +153,7 @@ def weighed(networks: Sequence[Network], channels: int, labels: int) -> pd.DataF
     """The estimated memory of a training step beside the measured one, in float32 on this machine's CPU."""
     rows = {}
     for of in networks:
-        estimate, found = (how(of, channels, labels) for how in (planner_memory.memory_mb, planner_memory.measured_mb))
+        estimate, found = (how(of, channels, labels) for how in (memory.memory_mb, memory.measured_mb))
         name = f"{of.name}, {of.batch_size} x {sizes(of.patch_size)}"
         rows[name] = {
             "estimated (MB)": round(estimate),

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from gbmlib.display import show
 from gbmlib.planner import Fingerprint, Network, plan
-from gbmlib.planner_words import sizes
+from gbmlib.planner.words import sizes
 
 #: Okabe and Ito's colours; the median case is the grey that shines through in light and dark pages.
 CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", "#0072B2", "#D55E00"
@@ -51,7 +51,7 @@ def fields_of_view(tasks: Mapping[str, Fingerprint], description: str = "") -> A
 
 
 def budget_lines(table: pd.DataFrame, description: str = "") -> Any:
-    """Estimated memory of a training step over the budget of a patch, a line a network (``planner_pages.budgets``)."""
+    """Estimated memory of a training step over the budget of a patch, a line a network (``pages.budgets``)."""
     figure = go.Figure()
     for name, of in table.groupby("network", sort=False):
         figure.add_scatter(

@@ -9,7 +9,7 @@ import pytest
 
 from gbmlib.planner import Fingerprint, plan
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "book" / "facts"
 DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 CASES = {

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbmlib import planner_rule as rule
-from gbmlib.planner import LEAST_VOXELS, Fingerprint, Intensities, plan
+from gbmlib.planner import LEAST_VOXELS, Fingerprint, Intensities, plan, rule
 
 ONE_MM = (1.0, 1.0, 1.0)
 

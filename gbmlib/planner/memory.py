@@ -19,7 +19,7 @@ import torch
 from gbmlib import models, provenance
 from gbmlib.models.summary import explain
 from gbmlib.planner import LEAST_VOXELS, PATCH_VOXELS, Fingerprint, Network, Plan, plan
-from gbmlib.planner_rule import FEATURES, MOST_FEATURES
+from gbmlib.planner.rule import FEATURES, MOST_FEATURES
 
 #: Between two budgets that are tried, a quarter of a doubling.
 _SHRINK = 2**-0.25

@@ -1,6 +1,6 @@
 """Plan your own data set: a form that computes the plan in the reader's browser, in the book as in JupyterLab.
 
-The page may have no kernel behind it, so the rule is there a second time, as ``planner.js``; ``planner_form.js`` reads
+The page may have no kernel behind it, so the rule is there a second time, as ``planner.js``; ``form.js`` reads
 the fields and shows the plan. Both are carried by the cell's output itself.
 """
 
@@ -66,4 +66,4 @@ def form(presets: Sequence[Fingerprint]) -> PlannerForm:
 
 def script() -> str:
     """The rule and the form, as JavaScript."""
-    return "".join((_HERE / name).read_text(encoding="utf-8") for name in ("planner.js", "planner_form.js"))
+    return "".join((_HERE / name).read_text(encoding="utf-8") for name in ("planner.js", "form.js"))
