@@ -1,10 +1,12 @@
-"""Losses against values worked out by hand, against MONAI and torch.distributions, and in their limits."""
+"""Losses against values worked out by hand, against MONAI, nnU-Net and torch.distributions, and in their limits."""
 
 from math import log
 
 import pytest
 import torch
-from monai.losses import DiceLoss, FocalLoss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.losses import DiceCELoss, DiceLoss, FocalLoss
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
@@ -105,6 +107,152 @@ def test_dice_and_focal_add_up_under_their_name():
     expected = losses.dice_loss(logits, target) + losses.focal_loss(logits, target, 2, 0.25)
     assert losses.LOSSES["dice_focal"](logits, target) == expected
     assert losses.LOSSES["dice"](logits, target) == losses.dice_loss(logits, target)
+
+
+# --------------------------------------------------------------------------------------------- Dice and cross entropy
+
+
+def exclusive(numbers, classes):
+    """Class numbers (batch, z, y, x) as channels without the background."""
+    return torch.stack([numbers == number for number in range(1, classes)], 1)
+
+
+def two_voxels():
+    """Two samples of two voxels, three classes; the probabilities are (1/4, 1/2, 1/4), (1/2, 1/4, 1/4) and so on."""
+    probabilities = torch.tensor(
+        [
+            [[0.25, 0.5], [0.5, 0.25], [0.25, 0.25]],
+            [[0.5, 0.5], [0.25, 0.25], [0.25, 0.25]],
+        ]
+    )
+    logits = probabilities.log().view(2, 3, 1, 1, 2) + 7  # a constant changes no softmax
+    return logits, exclusive(torch.tensor([[1, 0], [1, 2]]).view(2, 1, 1, 2), 3)
+
+
+def test_softmax_dice_by_hand():
+    logits, target = two_voxels()
+    # Class 1: 2 x 1/2 over 3/4 + 1, then 2 x 1/4 over 1/2 + 1. Class 2: 0 over 1/2 + 0, then 2 x 1/4 over 1/2 + 1.
+    of_samples = [1 / 1.75, 0, 0.5 / 1.5, 0.5 / 1.5]
+    assert losses.softmax_dice_loss(logits, target).item() == pytest.approx(1 - sum(of_samples) / 4, abs=1e-4)
+    # As one volume: 2 (1/2 + 1/4) over 5/4 + 2, and 2 x 1/4 over 1 + 1.
+    as_one = [1.5 / 3.25, 0.5 / 2]
+    assert losses.softmax_dice_loss(logits, target, batch=True).item() == pytest.approx(1 - sum(as_one) / 2, abs=1e-4)
+
+
+def test_cross_entropy_by_hand():
+    logits, target = two_voxels()
+    each = [log(2), log(2), log(4), log(4)]  # given to the truth: 1/2, 1/2, 1/4, 1/4
+    assert losses.cross_entropy(logits, target).item() == pytest.approx(sum(each) / 4)
+    for name, batch in (("dice_ce", False), ("dice_ce_batch", True)):
+        total = losses.softmax_dice_loss(logits, target, batch) + losses.cross_entropy(logits, target)
+        assert losses.LOSSES[name](logits, target) == total
+
+
+def random_pair(classes=4, seed=0):
+    """Logits that require a gradient, their copy, and class numbers; the last class is missing in the first sample."""
+    generator = torch.manual_seed(seed)
+    ours = (2 * torch.randn(3, classes, 4, 5, 6, generator=generator)).requires_grad_()
+    numbers = torch.randint(classes, (3, 4, 5, 6), generator=generator)
+    numbers[0][numbers[0] == classes - 1] = 0
+    return ours, ours.detach().clone().requires_grad_(), numbers
+
+
+@pytest.mark.parametrize("peer", ["SoftDiceLoss", "MemoryEfficientSoftDiceLoss"])
+@pytest.mark.parametrize("batch", [False, True])
+def test_dice_and_cross_entropy_are_nnunets_in_value_and_gradient(batch, peer):
+    reason = "nnU-Net v2 comes with the extra 'peers'"
+    compound = pytest.importorskip("nnunetv2.training.loss.compound_losses", reason=reason)
+    kind = getattr(pytest.importorskip("nnunetv2.training.loss.dice", reason=reason), peer)
+    options = {"batch_dice": batch, "do_bg": False, "smooth": 1e-5, "ddp": False}
+    ours, theirs, numbers = random_pair()
+    value = losses.LOSSES["dice_ce_batch" if batch else "dice_ce"](ours, exclusive(numbers, 4))
+    expected = compound.DC_and_CE_loss(options, {}, dice_class=kind)(theirs, numbers[:, None].float())
+    torch.testing.assert_close(value, expected + 1, rtol=1e-5, atol=1e-5)  # theirs is the negative Dice
+    value.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_dice_and_cross_entropy_are_monais_in_value_and_gradient(batch):
+    ours, theirs, numbers = random_pair(seed=1)
+    value = losses.LOSSES["dice_ce_batch" if batch else "dice_ce"](ours, exclusive(numbers, 4))
+    monai = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=batch)
+    expected = monai(theirs, numbers[:, None])
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
+    value.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-8)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 9999))
+def test_a_batch_of_one_is_one_volume(seed):
+    logits, _, numbers = random_pair(3, seed)
+    one, target = logits[:1], exclusive(numbers[:1], 3)
+    torch.testing.assert_close(losses.dice_ce_loss(one, target), losses.dice_ce_batch_loss(one, target))
+    # For samples apart the value is the mean of each alone; for the batch as one it is not.
+    each = [losses.dice_ce_loss(logits[i : i + 1], exclusive(numbers[i : i + 1], 3)) for i in range(3)]
+    torch.testing.assert_close(losses.dice_ce_loss(logits, exclusive(numbers, 3)), torch.stack(each).mean())
+
+
+def test_a_certain_network_pays_nothing_and_a_wrong_one_all_of_it():
+    _, _, numbers = random_pair()
+    target = exclusive(numbers, 4)
+    right = 60 * torch.nn.functional.one_hot(numbers, 4).permute(0, 4, 1, 2, 3).float()
+    # Where a class is missing and not predicted, its Dice is 1: nothing to find and nothing found.
+    for loss in (losses.dice_ce_loss, losses.dice_ce_batch_loss):
+        assert loss(right, target).item() == pytest.approx(0, abs=1e-6)
+        assert loss(right.roll(1, 1), target).item() == pytest.approx(60 + 1, abs=1e-3)
+
+
+def test_dice_and_cross_entropy_of_low_precision_are_summed_in_full():
+    logits = torch.zeros(1, 2, 20, 20, 20, dtype=torch.bfloat16)
+    logits[:, 1] = 60
+    value = losses.dice_ce_loss(logits, torch.ones(1, 1, 20, 20, 20, dtype=torch.bool))
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_class_numbers_count_the_background_as_0():
+    numbers = torch.randint(5, (2, 3, 4, 5))
+    out = losses.class_numbers(exclusive(numbers, 5))
+    assert out.dtype == torch.int64
+    assert torch.equal(out, numbers)
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES)
+def test_probabilities_and_logits_are_there_and_back(loss):
+    logits = (2 * torch.randn(2, 3, 2, 3, 4)).bfloat16()
+    of = losses.probabilities(loss, logits)
+    expected = logits.float().softmax(1) if loss in losses.SOFTMAX else logits.float().sigmoid()
+    assert of.dtype == torch.float32
+    torch.testing.assert_close(of, expected)
+    torch.testing.assert_close(losses.probabilities(loss, losses.logits_of(loss, of)), of, rtol=1e-5, atol=1e-6)
+    certain = losses.logits_of(loss, torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1, 1))
+    assert torch.isfinite(certain).all()
+    assert losses.probabilities(loss, certain).flatten().tolist() == pytest.approx([1, 0, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["dice", "dice_focal"])
+def test_sigmoids_decide_each_by_its_threshold(loss):
+    values = torch.tensor([0.2, 0.5, 0.9, 0.5]).view(1, 2, 1, 1, 2)
+    assert losses.decisions(loss, values, 0.5).flatten().tolist() == [False, True, True, True]
+    logits = torch.randn(2, 3, 4, 4, 4)
+    expected = losses.decisions(loss, torch.sigmoid(logits), 0.5)
+    assert torch.equal(losses.decisions(loss, logits, 0), expected)
+
+
+@pytest.mark.parametrize("loss", losses.SOFTMAX)
+def test_of_a_softmax_the_largest_decides_and_the_background_is_not_told(loss):
+    # Voxel by voxel (background, 1, 2): the first largest, the second, the third; of equal ones the first.
+    values = torch.tensor([[0.4, 0.3, 0.3], [0.3, 0.4, 0.3], [0.3, 0.3, 0.4], [0.4, 0.4, 0.2]]).T.reshape(1, 3, 1, 1, 4)
+    expected = [[False, True, False, False], [False, False, True, False]]
+    assert losses.decisions(loss, values, 0.5).view(2, 4).tolist() == expected
+    assert losses.decisions(loss, values.log(), 0).view(2, 4).tolist() == expected
+    logits = torch.randn(2, 4, 3, 3, 3)
+    decided = losses.decisions(loss, logits, 0)
+    assert torch.equal(losses.class_numbers(decided), logits.argmax(1))
 
 
 # ------------------------------------------------------------------------------------------------ the terms of the VAE
