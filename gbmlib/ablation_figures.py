@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gbmlib import compare
+from gbmlib import colours, compare
+from gbmlib.colours import SERIES
 from gbmlib.compare import Groups
 from gbmlib.display import show
 from gbmlib.intervals import MARGIN
 from gbmlib.records import Record
 
-#: Okabe and Ito's, in an order in which neighbours differ in lightness too.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#999999")
-DECIDED = {"higher": "#009E73", "lower": "#D55E00", "no difference": "#0072B2", "undecided": "#999999"}
+DECIDED = {"higher": colours.GREEN, "lower": colours.RED, "no difference": colours.BLUE, "undecided": colours.GREY}
 TERMS = {
     "loss": "segmentation",
     "reconstruction": "reconstruction",
@@ -45,7 +44,7 @@ def compare_curves(groups: Groups, description: str = "", on: str = "val") -> An
     # One above the other: side by side, a phone's width is too little for both.
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.06)
     for number, (label, records) in enumerate(groups.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = SERIES[number % len(SERIES)]
         for row, metric in enumerate(("dice", "loss"), 1):
             for part, dash, opacity in (("train", "dot", 0.6), (on, "solid", 1.0)):
                 mean, low, high, band = _spread(records, f"{part}_{metric}")
@@ -85,7 +84,7 @@ def compare_curves(groups: Groups, description: str = "", on: str = "val") -> An
 def terms(records: Sequence[Record], description: str = "") -> Any:
     """Each term of the training loss over epochs as it enters the sum, on a logarithmic axis; mean over runs."""
     figure = go.Figure()
-    for colour, (name, words) in zip(COLOURS, TERMS.items(), strict=False):
+    for colour, (name, words) in zip(SERIES, TERMS.items(), strict=False):
         if all(f"train_{name}" in record.history for record in records):
             mean = _spread(records, f"train_{name}")[0]
             line = {"color": colour, "width": 2.5}
@@ -164,7 +163,7 @@ def waterfall(groups: Groups, description: str = "") -> Any:
             y=list(names.values()),
             error_x=_bars(levels, "#808080"),
             mode="markers",
-            marker={"color": COLOURS[0], "size": 9},
+            marker={"color": colours.BLUE, "size": 9},
             customdata=[str(level) for level in levels],
             hovertemplate="%{customdata}<extra></extra>",
             name="mean Dice",
@@ -184,7 +183,7 @@ def magnitudes(tables: dict[str, pd.DataFrame], description: str = "") -> Any:
     """
     figure = go.Figure()
     for number, (label, table) in enumerate(tables.items()):
-        line = {"color": COLOURS[number % len(COLOURS)], "width": 2.5}
+        line = {"color": SERIES[number % len(SERIES)], "width": 2.5}
         values = table["root mean square"]
         figure.add_trace(go.Scatter(x=values.index, y=values, name=label, mode="lines+markers", line=line))
     figure.update_xaxes(tickangle=-45)

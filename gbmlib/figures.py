@@ -11,22 +11,19 @@ import pandas as pd
 import plotly.graph_objects as go
 import seaborn as sns
 
-from gbmlib import preprocess
+from gbmlib import colours, preprocess
 from gbmlib.cohorts import Case
 from gbmlib.compare import cases_of
 from gbmlib.display import show
 from gbmlib.records import HELD_OUT, TRAIN, Record
 
-#: Okabe and Ito's colours, as in the viewer.
-REGIONS = {"WT": "#0072B2", "TC": "#E69F00", "ET": "#D55E00"}
-SPARE = ("#009E73", "#CC79A7", "#56B4E9", "#999999")
-TRAINING, VALIDATION = "#999999", "#0072B2"
+TRAINING, VALIDATION = colours.GREY, colours.BLUE
 
 
 def colour_of(regions: Iterable[str]) -> dict[str, str]:
     """A colour for each region: its own, or one of the spare ones in order."""
-    spare = iter(SPARE * 20)
-    return {name: REGIONS.get(name) or next(spare) for name in regions}
+    spare = iter(colours.SPARE * 20)
+    return {name: colours.REGIONS.get(name) or next(spare) for name in regions}
 
 
 def planes(case: Case, position: Sequence[int] | None = None) -> plt.Figure:
@@ -73,7 +70,7 @@ def volumes(tables: dict[str, pd.DataFrame]) -> plt.Figure:
     long["region"] = long["region"].str.removesuffix("_ml")
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
     order = list(dict.fromkeys(long["region"]))
-    style = {"dodge": True, "jitter": 0.2, "alpha": 0.75, "palette": SPARE[: len(tables)]}
+    style = {"dodge": True, "jitter": 0.2, "alpha": 0.75, "palette": colours.SPARE[: len(tables)]}
     sns.stripplot(long, x="ml", y="region", hue="cohort", order=order, ax=axis, **style)
     # Linear below 1 ml, so that a region that is absent stands at 0.
     axis.set(xlabel="volume (ml)", ylabel="", xscale="symlog", xlim=(-0.3, None))

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from gbmlib import prevalence
+from gbmlib import colours, prevalence
 from gbmlib.display import show
 from gbmlib.intervals import Interval
 
 #: Okabe and Ito's colours, as everywhere; readings that nobody put forward are grey and told apart by their dashes.
-PRINTED, LOGGED, OTHER = "#D55E00", "#0072B2", "#999999"
+PRINTED, LOGGED, OTHER = colours.RED, colours.BLUE, colours.GREY
 BANDS = ("0, 158, 115", "204, 121, 167")
 DASHES = ("dot", "dash", "dashdot", "longdash")
 

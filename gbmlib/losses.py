@@ -9,12 +9,16 @@ its own: equation 2 of Adeniji and Liu (2019) is dice_loss + 0.1 reconstruction_
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gbmlib import published
+
 #: Voxels of the paper's patch, the N of its equation 5 (Adeniji and Liu, section 3.4.3).
-PAPER_VOXELS = 144 * 144 * 128
+PAPER_VOXELS = math.prod(published.CROP)
 
 
 def soft_dice(probabilities: Tensor, target: Tensor, eps: float = 1.0) -> Tensor:

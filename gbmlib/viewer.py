@@ -21,10 +21,8 @@ import numpy as np
 from gbmlib import sprites
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.cohort import GLIOMA
+from gbmlib.colours import LABELS
 from gbmlib.display import is_static
-
-#: Okabe and Ito's colours, which colour-blind readers can tell apart; the first three are those of the glioma classes.
-COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#0072B2")
 
 TRUTH, PREDICTION = "gold standard", "prediction"
 _TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR", "ct": "CT", "mri": "MRI"}
@@ -94,7 +92,7 @@ def view(
         "images": [_image(name, volume, box) for name, volume in images.items()],
         "overlays": [_overlay(name, volume, box) for name, volume in labels.items()],
         "classes": [
-            {"value": int(value), "name": str(names[value]), "colour": COLOURS[i % len(COLOURS)]}
+            {"value": int(value), "name": str(names[value]), "colour": LABELS[i % len(LABELS)]}
             for i, value in enumerate(sorted(names))
         ],
         "truth": None if truth is None else list(labels).index(TRUTH),

@@ -80,6 +80,6 @@ def test_volumes_take_several_cohorts():
 
 
 def test_regions_have_their_colours_and_others_get_spare_ones():
-    colours = figures.colour_of(["WT", "anterior", "posterior"])
-    assert colours["WT"] == figures.REGIONS["WT"]
-    assert len(set(colours.values())) == 3
+    of = figures.colour_of(["WT", "anterior", "posterior"])
+    assert of["WT"] == colours.REGIONS["WT"]
+    assert len(set(of.values())) == 3

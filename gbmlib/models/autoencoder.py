@@ -33,6 +33,7 @@ from gbmlib.models.blocks import (
     downsample,
     norm,
 )
+from gbmlib.published import CROP
 
 ORDERS = ("conv-norm-act", "norm-act-conv")
 SE = ("residual", "shortcut", "none")
@@ -147,7 +148,7 @@ class SegVAE(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        patch_size: tuple[int, int, int] = (128, 144, 144),
+        patch_size: tuple[int, int, int] = CROP,
         filters: int = 16,
         blocks: tuple[int, ...] = (1, 2, 2, 4),
         kernel_size: int = 3,

@@ -9,13 +9,14 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from gbmlib import colours
 from gbmlib.display import show
 from gbmlib.planner import Fingerprint, Network, plan
 from gbmlib.planner.words import sizes
 
 #: Okabe and Ito's colours; the median case is the grey that shines through in light and dark pages.
-CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", "#0072B2", "#D55E00"
-NETWORKS = {"2D": "#E69F00", "3D": "#0072B2", "3D low resolution": "#D55E00"}
+CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", colours.BLUE, colours.RED
+NETWORKS = {"2D": colours.ORANGE, "3D": colours.BLUE, "3D low resolution": colours.RED}
 #: The cascade's two networks often have the same patch: a ring around the other's point.
 RING = {"mode": "markers", "marker": {"symbol": "circle-open", "size": 13, "line": {"width": 2}}}
 
