@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from gbmlib import models, planner, preprocess
-from gbmlib.cohorts import Cohort, open_cohort
+from gbmlib.cohorts import CaseError, Cohort, open_cohort
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import study
 from gbmlib.fingerprint import Fingerprint, fingerprint, path_of
@@ -80,19 +80,36 @@ def published_fingerprint(cohort_name: str, folder: str = RECORDS) -> Fingerprin
 
 
 def plan_of(cohort: Cohort | str, spacing: Sequence[float] | None = None, folder: str = RECORDS) -> Plan:
-    """The plan of a cohort, by its name where its fingerprint is published; else it is measured here.
+    """The plan of a cohort, by its name where its fingerprint is published or the cohort is open; else it is measured.
 
     Args:
         spacing: (z, y, x) in mm to plan for in place of the median: the study's coarser grids.
 
     Raises:
-        ValueError: a name without a published fingerprint.
+        ValueError: a name without a published fingerprint, of a cohort that is not open.
     """
     name = cohort if isinstance(cohort, str) else cohort.name
     found = published_fingerprint(name, folder)
-    if found is None and isinstance(cohort, str):
-        raise ValueError(f"{path_of(name, folder)} is missing; open the cohort and give it in place of its name")
-    return planner.plan(at_spacing(found or fingerprint(cohort, progress=False), spacing))
+    if found is None:
+        try:
+            found = _measured(open_cohort(cohort) if isinstance(cohort, str) else cohort)
+        except CaseError as error:
+            if not isinstance(cohort, str):
+                raise
+            raise ValueError(f"{path_of(name, folder)} is missing; open the cohort first ({error})") from error
+    return planner.plan(at_spacing(found, spacing))
+
+
+#: What was measured in this process, by what identifies a cohort's data.
+_known: dict[tuple[Any, ...], Fingerprint] = {}
+
+
+def _measured(cohort: Cohort) -> Fingerprint:
+    """A cohort's fingerprint, measured once: it reads every case."""
+    of = (cohort.name, cohort.fingerprint, cohort.modalities)
+    if of not in _known:
+        _known[of] = fingerprint(cohort, progress=False)
+    return _known[of]
 
 
 def at_spacing(of: Fingerprint, spacing: Sequence[float] | None) -> Fingerprint:
@@ -157,7 +174,7 @@ def glioma(
     """
     own = {name: study.SCALES[profile][name] for name in ("cohort", "spacing", "folds")} | changes
     spacing = own.pop("spacing")
-    plan = plan_of(own["cohort"] if profile in ("study", "paper") else open_cohort(own["cohort"]), _three(spacing))
+    plan = plan_of(own["cohort"], _three(spacing))
     network = plan.two_d if dimensions == 2 else plan.three_d
     if spacing is not None:
         own = {"resampling": "average"} | own

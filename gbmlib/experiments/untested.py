@@ -1,0 +1,132 @@
+"""What nnU-Net's first paper (Isensee et al. 2018) did not validate, as comparisons, and a sweep over anisotropy, as data.
+
+Single choices are changes to the planned 3D U-Net; the sweep over slice thickness plans both networks anew at each. At
+the study's scale both are a screening on a processor: 16 filters in place of 30, two folds, one seed, and five epochs
+of 50 batches, of two patches of 48 x 64 x 48 at 3 mm: 250 steps, about a minute each on one core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gbmlib.augment_batch import TRANSFORMS
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import paper_b
+from gbmlib.experiments.ablations import Comparison
+
+#: What the screening changes at a scale, and the folds that it runs.
+SCREENING: dict[str, dict[str, Any]] = {"study": {"filters": 16, "epochs": 5}}
+FOLDS = {"test": (0,), "demo": (0,), "study": (0, 1), "paper": (0, 1)}
+
+#: Spacing within a slice and the slices' thicknesses, in mm. The paper's own data would be cut at 1 mm into slices of 1
+#: to 6 mm; at 3 mm, where a processor can train, these have the same proportions, and one where slices are finer.
+IN_PLANE: dict[str, float] = {"test": 6, "demo": 3, "study": 3, "paper": 1}
+THICKNESS: dict[str, tuple[float, ...]] = {
+    "test": (6, 12),
+    "demo": (3, 9),
+    "study": (1.5, 3, 6, 9, 12),
+    "paper": (1, 2, 3, 4, 6),
+}
+
+#: Predictions are averaged over mirrorings, which a network that never saw a mirrored case would take for other cases.
+PLAIN = {"mirrored_inference": False}
+
+COMPARISONS = (
+    Comparison(
+        "activation",
+        "Leaky ReLU or ReLU?",
+        "Leaky ReLUs replace the original's ReLUs; their benefit was not properly validated.",
+        "sections 2.1 and 4",
+        {"leaky ReLU": {}, "ReLU": {"activation": "relu"}},
+    ),
+    Comparison(
+        "augmentation",
+        "Which part of the augmentation is needed?",
+        "Rotation, scaling, elastic deformation, gamma and mirroring; their parameters were not properly validated.",
+        "sections 2.3 and 4",
+        {
+            "all of it": {},
+            **{f"no {name}": {"without": (name,)} for name in TRANSFORMS if name != "mirror"},
+            "no mirroring": {"without": ("mirror",)} | PLAIN,
+            "mirroring in training alone": PLAIN,
+            "none at all": {"without": TRANSFORMS} | PLAIN,
+        },
+    ),
+    Comparison(
+        "norm",
+        "Instance norm or batch norm, at two patches a step?",
+        "Instance normalisation is used instead of the more popular batch normalisation; no comparison is shown.",
+        "section 2.1",
+        {"instance norm": {}, "batch norm": {"norm": "batch"}},
+    ),
+    Comparison(
+        "down",
+        "Max-pooling, or strided convolutions as in the public code?",
+        "The networks pool; no comparison is shown.",
+        "section 2.1",
+        {"max-pooling": {}, "strided": {"down": "stride"}},
+    ),
+    Comparison(
+        "foreground",
+        "Must some patches of a batch hold foreground?",
+        "More than a third of them do, to stabilise the training; no comparison is shown.",
+        "section 2.3",
+        {"at least one of two": {}, "anywhere": {"foreground": "none"}},
+    ),
+    Comparison(
+        "optimiser",
+        "Adam, or the public code's variant of it?",
+        "Adam; the code adds weight decay and AMSGrad, of which the text says nothing.",
+        "section 2.3",
+        {"Adam": {}, "AMSGrad, weight decay": {name: paper_b.CODE[name] for name in ("amsgrad", "weight_decay")}},
+    ),
+)
+
+
+def runs(
+    comparison: Comparison,
+    profile: str,
+    folds: Iterable[int] | None = None,
+    seeds: Iterable[int] | None = None,
+    **changes: Any,
+) -> dict[str, list[Experiment]]:
+    """The experiments of each variant of the planned 3D U-Net for gliomas, by label.
+
+    Args:
+        folds, seeds: None for the folds of the screening, and seed 0.
+        changes: hold for all variants (:func:`gbmlib.experiments.paper_b.glioma`), and a variant's own go before them;
+            None keeps the scale's own.
+    """
+    folds, seeds, changes = _screening(profile, folds, seeds, changes)
+    return {
+        label: paper_b.glioma(profile, 3, folds, seeds, **changes | dict(of))
+        for label, of in comparison.variants.items()
+    }
+
+
+def anisotropy(
+    profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
+) -> dict[tuple[str, float], list[Experiment]]:
+    """The planned 2D and 3D U-Nets for gliomas in slices of each thickness, by network and thickness in mm.
+
+    Both are planned anew at every spacing, with the patch, poolings, batch and augmentation that follow. All take the
+    same number of steps. ``folds``, ``seeds`` and ``changes`` as in :func:`runs`.
+    """
+    folds, seeds, changes = _screening(profile, folds, seeds, changes)
+    plane = IN_PLANE[profile]
+    return {
+        (f"{dimensions}D", thickness): paper_b.glioma(
+            profile, dimensions, folds, seeds, **changes | {"spacing": (thickness, plane, plane)}
+        )
+        for thickness in THICKNESS[profile]
+        for dimensions in (2, 3)
+    }
+
+
+def _screening(
+    profile: str, folds: Iterable[int] | None, seeds: Iterable[int] | None, changes: Mapping[str, Any]
+) -> tuple[tuple[int, ...], tuple[int, ...] | None, dict[str, Any]]:
+    asked = {name: value for name, value in changes.items() if value is not None}
+    folds = FOLDS[profile] if folds is None else tuple(folds)
+    return folds, None if seeds is None else tuple(seeds), SCREENING.get(profile, {}) | asked
