@@ -85,15 +85,22 @@ def plateau_rate(rule: Plateau, history: Sequence[Mapping[str, float]], peak: fl
 
 
 def plateau_over(rule: Plateau, history: Sequence[Mapping[str, float]]) -> bool:
-    """Whether training has ended with this history, whose ``learning_rate`` says how far the rate had fallen."""
+    """Whether training has ended with this history, whose first ``learning_rate`` is the peak.
+
+    The rate that counts is the one that the next epoch would have: the public code lets it fall before it asks.
+    """
+    if not history:
+        return False
+    following = [row["learning_rate"] for row in history[1:]]
+    following.append(plateau_rate(rule, history, history[0]["learning_rate"]))
     best, waited = float("inf"), 0
-    for average, row in zip(averaged([r[rule.watched] for r in history], rule.kept), history, strict=True):
+    for average, rate in zip(averaged([row[rule.watched] for row in history], rule.kept), following, strict=True):
         if average < best - rule.stop_threshold:
             best, waited = average, 0
         else:
             waited += 1
         if waited > rule.stop_patience:
-            if row["learning_rate"] <= rule.least_rate:
+            if rate <= rule.least_rate:
                 return True
             if rule.rewinds:
                 waited = rule.stop_patience // 2
