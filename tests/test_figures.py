@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbmlib import figures
+from gbmlib import colours, figures
 from gbmlib.cohorts import open_cohort
 from gbmlib.experiments import run, study
 from gbmlib.records import Store
