@@ -56,7 +56,7 @@ def forced(rule: str, batch_size: int) -> int:
     """
     if rule == "none":
         return 0
-    return batch_size // 3 + 1 if rule == "paper" else batch_size - round(0.67 * batch_size)
+    return batch_size // 3 + 1 if rule == "paper" else batch_size - round((1 - 0.33) * batch_size)
 
 
 def draw_foreground_corner(

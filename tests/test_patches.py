@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gbmlib import augment, patches
@@ -55,3 +55,66 @@ def test_intensity_moves_the_brain_alone_channel_by_channel():
     assert min(shifts) >= -0.1
     assert max(shifts) == pytest.approx(0.1, abs=1e-3)
     assert (min(factors), max(factors)) == pytest.approx((0.8, 1.2), abs=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------------------- foreground
+
+
+def test_how_many_patches_of_a_batch_must_hold_foreground():
+    """More than a third of them in the paper; the code forces sample j from round(0.67 batch) on."""
+    sizes = (1, 2, 3, 4, 9, 10, 366)
+    assert [patches.forced("paper", size) for size in sizes] == [1, 1, 2, 2, 4, 4, 123]
+    assert [patches.forced("code", size) for size in sizes] == [0, 1, 1, 1, 3, 3, 121]
+    assert all(patches.forced("none", size) == 0 for size in sizes)
+    for size in range(1, 400):
+        in_the_code = [not j < round(size * (1 - 0.33)) for j in range(size)]
+        assert patches.forced("code", size) == sum(in_the_code)
+        assert patches.forced("paper", size) * 3 > size >= (patches.forced("paper", size) - 1) * 3
+
+
+@settings(deadline=None, max_examples=200)
+@given(SIZES, SIZES, st.integers(0, 9999))
+def test_a_forced_patch_holds_its_voxel_and_lies_inside_where_it_fits(shape, patch, seed):
+    generator = torch.Generator().manual_seed(seed)
+    voxel = [int(torch.randint(size, (), generator=generator)) for size in shape]
+    corner = patches.draw_foreground_corner([torch.tensor([voxel])], shape, patch, generator)
+    for at, start, size, extent in zip(voxel, corner, shape, patch, strict=True):
+        assert start <= at < start + extent
+        if extent <= size:
+            assert 0 <= start <= size - extent
+        else:  # the volume lies in the patch as a whole
+            assert size - extent <= start <= 0
+
+
+def test_the_voxel_lies_anywhere_in_the_middle_half():
+    """Exact centring teaches a network that foreground lies in the middle."""
+    patch, shape, voxel = (8, 20, 5), (100, 100, 100), (50, 40, 60)
+    generator = torch.Generator().manual_seed(0)
+    places = [
+        tuple(at - start for at, start in zip(voxel, corner, strict=True))
+        for corner in (
+            patches.draw_foreground_corner([torch.tensor([voxel])], shape, patch, generator) for _ in range(1500)
+        )
+    ]
+    for axis, expected in enumerate((range(2, 7), range(5, 16), range(1, 4))):
+        found, counts = np.unique([place[axis] for place in places], return_counts=True)
+        assert list(found) == list(expected)
+        assert counts.min() > 0.7 * 1500 / len(expected)  # all alike
+    assert np.mean([place == (4, 10, 2) for place in places]) < 0.05
+
+
+def test_each_region_is_drawn_alike_however_small():
+    large, small = torch.zeros(5000, 3, dtype=torch.int32), torch.full((1, 3), 30, dtype=torch.int32)
+    generator = torch.Generator().manual_seed(0)
+    corners = [
+        patches.draw_foreground_corner([large, small], (40, 40, 40), (8, 8, 8), generator)[0] for _ in range(800)
+    ]
+    assert np.mean([corner > 10 for corner in corners]) == pytest.approx(0.5, abs=0.06)
+
+
+def test_every_voxel_of_a_region_may_be_the_one():
+    positions = torch.tensor([[0, 0, x] for x in (0, 3, 6, 9)])
+    generator = torch.Generator().manual_seed(0)
+    # A patch of one voxel lies on it.
+    corners = {patches.draw_foreground_corner([positions], (1, 1, 10), (1, 1, 1), generator) for _ in range(100)}
+    assert corners == {(0, 0, 0), (0, 0, 3), (0, 0, 6), (0, 0, 9)}
