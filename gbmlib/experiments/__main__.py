@@ -1,6 +1,7 @@
 """``python -m gbmlib.experiments brats:PATH``: run what the chapters show at one scale, several runs side by side.
 
-The published records were made with it. What the store holds is not run again, and what was interrupted goes on.
+``msd:PATH`` of the hippocampus runs what they show of that. The published records were made with it. What the
+store holds is not run again, and what was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from concurrent.futures import ProcessPoolExecutor
 
 from gbmlib import cohorts
 from gbmlib.configuration import Experiment
-from gbmlib.experiments import ablations, run, study
+from gbmlib.experiments import ablations, paper_b, run, study, untested
 from gbmlib.records import Store
 
-CHAPTERS = ("vnet", "vae", "se", "choices", "code")
+#: On gliomas, and on the hippocampus.
+GLIOMAS = ("vnet", "vae", "se", "choices", "code", "unet", "untested", "anisotropy")
+HIPPOCAMPUS = ("hippocampus",)
+CHAPTERS = (*GLIOMAS, *HIPPOCAMPUS)
 
 
 def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment]:
@@ -22,7 +26,15 @@ def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment]:
     if chapter == "vnet":
         folds, seeds = study.FOLDS[profile], study.SEEDS[profile]
         return [e for seed in seeds for e in study.vnet(profile, folds, cohort=cohort, seed=seed)]
-    if chapter == "code":
+    if chapter == "unet":
+        return [e for dimensions in (2, 3) for e in paper_b.glioma(profile, dimensions, cohort=cohort)]
+    if chapter == "hippocampus":
+        return [e for dimensions in (2, 3) for e in paper_b.hippocampus(profile, dimensions)]
+    if chapter == "untested":
+        groups = [untested.runs(comparison, profile, cohort=cohort) for comparison in untested.COMPARISONS]
+    elif chapter == "anisotropy":
+        groups = [untested.anisotropy(profile, cohort=cohort)]
+    elif chapter == "code":
         groups = [ablations.ladder(profile, cohort=cohort)]
     else:
         comparisons = {"vae": (ablations.VAE,), "se": (ablations.SE,), "choices": ablations.choices(profile)}
@@ -35,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m gbmlib.experiments", description=__doc__.splitlines()[0])
     parser.add_argument("cohort", help="phantom:…, brats:PATH or msd:PATH")
     parser.add_argument("--profile", default="study", choices=study.PROFILES)
-    parser.add_argument("--only", nargs="+", default=CHAPTERS, choices=CHAPTERS, help="the runs of these chapters")
+    parser.add_argument("--only", nargs="+", choices=CHAPTERS, help="the runs of these; by default of all")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, each with the threads it was given")
     parser.add_argument("--store", default="runs")
     parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
@@ -43,7 +55,11 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.workers < 1:
         parser.error(f"--workers is {asked.workers}, not at least 1")
     data = cohorts.open_cohort(asked.cohort)
-    runs = {e.id: e for chapter in asked.only for e in wanted(chapter, asked.profile, data.name)}
+    fitting = HIPPOCAMPUS if data.name == paper_b.HIPPOCAMPUS_COHORT else GLIOMAS
+    strange = [chapter for chapter in asked.only or () if chapter not in fitting]
+    if strange:
+        parser.error(f"--only {' '.join(strange)}: not for {data.name}, which has {', '.join(fitting)}")
+    runs = {e.id: e for chapter in asked.only or fitting for e in wanted(chapter, asked.profile, data.name)}
     store = Store(asked.store)
     missing = [e for e in runs.values() if store.get(e) is None]
     print(f"{len(runs)} runs on {data.name}, {len(missing)} of them to do")

@@ -1,4 +1,4 @@
-"""What nnU-Net's first paper (Isensee et al. 2018) did not validate, as comparisons, and a sweep over anisotropy, as data.
+"""What nnU-Net's first paper (Isensee et al. 2018) did not validate, as comparisons, and a sweep over slice thickness.
 
 Single choices are changes to the planned 3D U-Net; the sweep over slice thickness plans both networks anew at each. At
 the study's scale both are a screening on a processor: 16 filters in place of 30, two folds, one seed, and five epochs

@@ -1,0 +1,284 @@
+"""What the chapters on nnU-Net's U-Nets show: slices against volumes, choices that were not tested, slice thickness.
+
+A notebook displays it: ``display(*compared(groups))``. Runs on a glioma's exclusive labels are measured on the nested
+regions WT, TC and ET too, and those are what is shown here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gbmlib import ablation_pages, compare, regions
+from gbmlib.ablation_pages import Prose, Wanted
+from gbmlib.cohorts import GLIOMA
+from gbmlib.compare import Groups
+from gbmlib.experiments import ablations, paper_b, untested
+from gbmlib.intervals import NOTHING, Interval, difference_interval, mean_interval
+from gbmlib.planner.pages import facts
+from gbmlib.planner.words import AXES, sizes
+from gbmlib.records import HELD_OUT, Record, Store
+
+#: The scale whose records are published.
+STUDY = ablation_pages.SCALES[-1]
+
+#: The Decathlon numbers a glioma's labels 1 oedema, 2 non-enhancing, 3 enhancing; in our convention these are:
+DECATHLON_ORDER = (2, 1, 3)
+
+#: A sweep: the records of each network ("2D", "3D") at each slice thickness in mm.
+Sweep = Mapping[tuple[str, float], Sequence[Record]]
+
+
+def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
+    """The same records with the nested regions alone, where all of them were measured there."""
+    every = [record for records in groups.values() for record in records]
+    if not all(set(regions.BRATS) <= set(record.cases.region) for record in every):
+        return {label: list(records) for label, records in groups.items()}
+    return {label: [_on(record, regions.BRATS) for record in records] for label, records in groups.items()}
+
+
+def compared(groups: Groups, wanted: Sequence[str] = (), decides: bool = True) -> list[Any]:
+    """:func:`gbmlib.ablation_pages.compared` on the nested regions."""
+    return ablation_pages.compared(nested(groups), wanted, decides)
+
+
+def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str, data: str = "brats:PATH") -> list[Any]:
+    """:func:`compared` at every scale that has records, the largest first, or how to make them."""
+    found = ablation_pages.published(wanted, store)
+    shown = [part for profile, groups in found.items() for part in compared(groups, list(wanted(profile)))]
+    return shown or [absent(chapter, data)]
+
+
+def absent(chapter: str, data: str = "brats:PATH") -> Prose:
+    """That no record is there, and the command that makes it."""
+    return Prose(ablation_pages.absent(chapter).replace("brats:PATH", data))
+
+
+def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame:
+    """The second group minus the first, paired by case: a row a region and one for their mean; what each decides."""
+    first, second = (nested(groups)[label] for label in list(groups)[:2])
+    table = compare.differences(first, second)
+    table.columns = [" minus ".join(list(groups)[1::-1]), "cases"]
+    if decides:
+        table["which says"] = [of.decided() for of in table.iloc[:, 0]]
+    return table
+
+
+# ----------------------------------------------------------------------------------------------- beside printed numbers
+
+
+def printed(task: str, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a label (1, 2, …)."""
+    table = pd.read_csv(Path(folder) / "isensee2018_table_2.csv", comment="#")
+    return table[table.task == task].pivot(index="network", columns="label", values="dice") / 100
+
+
+def reference(folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Dice of nnU-Net v2's 3D network for each hippocampus (rows) and label (columns), as published, held out."""
+    return pd.read_csv(Path(folder) / "nnunet_v2_hippocampus_dice.csv", comment="#", index_col="case").drop(
+        columns="fold"
+    )
+
+
+def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Held-out Dice of each label: our networks, the paper's, and nnU-Net v2's, there also on our held-out cases."""
+    theirs, rows = reference(folder), {}
+    labels = list(theirs)
+    for name, records in groups.items():
+        dices = dices_of(records)[labels]
+        folds = _counted(len({record.experiment.fold for record in records}), "fold")
+        rows[f"{name}, ours, {folds}"] = _row(dices)
+    for network, values in printed("Hippocampus", folder).iterrows():
+        row = {name: f"{value:.4f}" for name, value in zip(labels, values, strict=True)}
+        rows[f"{network}, Isensee et al. 2018, five folds"] = row | {
+            "mean": f"{values.mean():.4f}",
+            "cases": len(theirs),
+        }
+    same = _cases(next(iter(groups.values()))) if groups else []
+    if same:
+        rows["3D, nnU-Net v2, our held-out cases"] = _row(_of_reference(theirs, same))
+    rows["3D, nnU-Net v2, five folds"] = _row(theirs)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def against_reference(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Our networks minus nnU-Net v2, paired by case: a row a network, a column a label and one for their mean."""
+    rows = {}
+    for name, records in groups.items():
+        dices = dices_of(records)
+        theirs = _of_reference(reference(folder), list(dices.index))
+        change = dices[list(theirs)] - theirs
+        rows[name] = {label: difference_interval(values) for label, values in change.items()}
+        rows[name] |= {"mean": difference_interval(change.mean(axis=1)), "cases": len(change)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def gliomas(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Held-out Dice of a glioma's exclusive labels beside what table 2 of the paper prints for its own, larger data."""
+    theirs, rows = printed("BrainTumour", folder), {}
+    order = [GLIOMA[value] for value in DECATHLON_ORDER]
+    for name, records in groups.items():
+        dices = dices_of(records)[order]
+        rows[f"{name}, ours"] = {label: mean_interval(values) for label, values in dices.items()}
+        rows[f"{name}, ours"]["cases"] = len(dices)
+        row = {label: f"{value:.4f}" for label, value in zip(order, theirs.loc[name], strict=True)}
+        rows[f"{name}, Isensee et al. 2018"] = row | {"cases": facts(folder)["BrainTumour"].cases}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def dices_of(records: Sequence[Record]) -> pd.DataFrame:
+    """Dice of every held-out case (rows) in every region (columns), mean over seeds."""
+    cases = compare.cases_of(records)
+    cases = cases[(cases.split == HELD_OUT) & (cases.metric == "dice")]
+    table = cases.groupby(["case", "region"], sort=False).value.mean().unstack("region")
+    return table[list(cases.region.unique())].rename_axis(index="case", columns=None)
+
+
+# ----------------------------------------------------------------------------------------------------- untested choices
+
+
+def choice(name: str, store: Store) -> list[Any]:
+    """One of :data:`gbmlib.experiments.untested.COMPARISONS`: what the paper says of it, and what the records say."""
+    of = next(one for one in untested.COMPARISONS if one.name == name)
+    said = Prose(f"**{of.question}** The paper: {of.claim} ({of.place})")
+    return [said, *all_published(lambda profile: untested.runs(of, profile), store, "untested")]
+
+
+def all_choices(store: Store, profile: str = STUDY) -> pd.DataFrame:
+    """:func:`gbmlib.compare.contrasts` of every comparison that has records, one below the other."""
+    tables = [compare.contrasts({})]
+    for comparison in untested.COMPARISONS:
+        groups = ablations.published(untested.runs(comparison, profile), store)
+        if comparison.base in groups:
+            tables.append(compare.contrasts(nested(groups)))
+    return pd.concat([table for table in tables if len(table)] or tables)
+
+
+# ------------------------------------------------------------------------------------------------------ slice thickness
+
+
+def sweep(groups: Sweep) -> pd.DataFrame:
+    """Held-out Dice of both networks at each slice thickness, and 2D minus 3D, paired by case.
+
+    Returns:
+        Index: thickness in mm, rising; columns ``2D``, ``3D`` (NaN without a record), ``2D minus 3D``, ``cases``.
+    """
+    rows, groups = {}, nested(groups)
+    for thickness in sorted({thickness for _, thickness in groups}):
+        of = {name: groups.get((name, thickness)) for name in ("2D", "3D")}
+        rows[thickness] = {name: _level(records) if records else np.nan for name, records in of.items()}
+        change = NOTHING
+        if all(of.values()):
+            pair = compare.on_shared_folds(of["3D"], of["2D"])
+            change = compare.differences(*pair).difference["mean"] if all(pair) else NOTHING
+        rows[thickness] |= {"2D minus 3D": change, "cases": change.cases}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("slices (mm)")
+
+
+def overtaking(table: pd.DataFrame, in_plane: float) -> str:
+    """Where 2D overtakes 3D in a :func:`sweep`, as Markdown: by the means, and where an interval leaves out zero.
+
+    It overtakes at the thickness from which on it is ahead in all thicker slices, interpolated between two that were
+    run.
+    """
+    known = {of: change for of, change in table["2D minus 3D"].items() if change.cases}
+    if not known:
+        return "*There is nothing to compare yet.*"
+    thickness, means = list(known), [change.mean for change in known.values()]
+    span = f"{thickness[0]:g} to {thickness[-1]:g} mm"
+    first = next((n for n in range(len(means)) if all(mean > 0 for mean in means[n:])), None)
+    if first is None:
+        ahead = [f"{of:g}" for of, mean in zip(thickness, means, strict=True) if mean > 0]
+        said = f"2D overtakes 3D **nowhere in the range** of {span}"
+        said += f", though it is ahead at {', '.join(ahead)} mm" if ahead else ""
+    elif first == 0:
+        said = f"2D is **ahead in the whole range** of {span}"
+    else:
+        (low, high), (below, above) = thickness[first - 1 : first + 1], means[first - 1 : first + 1]
+        at = low + (high - low) * -below / (above - below)
+        said = (
+            f"2D overtakes 3D at slices of about **{at:.1f} mm**, {at / in_plane:.1f} times the spacing within a slice"
+        )
+    sides = {
+        "2D": [f"{of:g}" for of, change in known.items() if change.low > 0],
+        "3D": [f"{of:g}" for of, change in known.items() if change.high < 0],
+    }
+    sure = "; ".join(f"{name} at {', '.join(of)} mm" if of else f"{name} nowhere" for name, of in sides.items())
+    return f"By the means, {said}. With an interval that leaves out zero, ahead is {sure}."
+
+
+def sweep_plans(profile: str, cohort: str, spacings: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """The plans of a cohort at several spacings (z, y, x) in mm: a row for each network at each of them."""
+    rows = {}
+    for spacing in spacings:
+        of = paper_b.plan_of(cohort, spacing)
+        for network in (of.two_d, of.three_d):
+            rows[sizes(spacing, 2), network.name] = {
+                "median shape": sizes(network.median_shape),
+                "patch": sizes(network.patch_size),
+                "pools": ", ".join(map(str, network.pools)),
+                "batch": network.batch_size,
+                "slices across": AXES[network.axes[0]] if network.dimensions == 2 else "",
+                "augmentation": {"slices": "slice by slice"}.get(network.augmentation, network.augmentation),
+            }
+    names = ["spacing (z, y, x), mm", "network"]
+    return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=names))
+
+
+def steps(label_maps: Mapping[str, np.ndarray], spacing: Sequence[float]) -> pd.DataFrame:
+    """Surface of the foreground that faces up or down, against the mean of what faces the two other ways.
+
+    A network that sees slices draws each outline without knowing the next, and where they do not lie above each other
+    there is such a surface.
+
+    Args:
+        label_maps: (z, y, x), by name; the first is what the others are compared with.
+        spacing: (z, y, x) in mm.
+    """
+    rows, voxel = {}, float(np.prod(spacing))
+    for name, label_map in label_maps.items():
+        mask = np.pad(label_map > 0, 1).astype(np.int8)
+        area = [np.count_nonzero(np.diff(mask, axis=axis)) * voxel / spacing[axis] for axis in range(3)]
+        beside = (area[1] + area[2]) / 2
+        rows[name] = {"faces z (mm²)": area[0], "faces y or x (mm²)": beside}
+        rows[name]["ratio"] = area[0] / beside if beside else np.nan
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.iloc[:, :2] = table.iloc[:, :2].round()
+    return table.assign(**{f"ratio over {table.index[0]}'s": table.ratio / table.ratio.iloc[0]}).round(2)
+
+
+def _on(record: Record, names: Mapping[str, Any]) -> Record:
+    """A record of which only some regions are looked at."""
+    kept = replace(record)
+    # A cached property keeps its value in the instance's own dictionary; the file is not read for it again.
+    vars(kept)["cases"] = record.cases[record.cases.region.isin(list(names))]
+    return kept
+
+
+def _level(records: Sequence[Record]) -> Interval:
+    return mean_interval(dices_of(records).mean(axis=1, skipna=False))
+
+
+def _row(dices: pd.DataFrame) -> dict[str, Any]:
+    row = {label: mean_interval(values) for label, values in dices.items()}
+    return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
+
+
+def _cases(records: Sequence[Record]) -> list[str]:
+    return list(dices_of(records).index)
+
+
+def _of_reference(theirs: pd.DataFrame, cases: Sequence[str]) -> pd.DataFrame:
+    lacking = [case for case in cases if case not in theirs.index]
+    if lacking:
+        raise ValueError(f"the published Dice of nnU-Net v2 lacks {', '.join(lacking)}; were these cases renamed?")
+    return theirs.loc[list(cases)]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
