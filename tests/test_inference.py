@@ -1,7 +1,9 @@
 """Sliding windows against MONAI's, against a float64 evaluation of their own rule, and in their limits."""
 
+import importlib
 from functools import partial
 from itertools import chain, combinations, pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -344,6 +346,26 @@ def test_the_sum_can_lie_elsewhere():
     assert (there.device.type, here.device.type, moved.device.type) == ("cuda", "cpu", "cpu")
     torch.testing.assert_close(here, there.cpu(), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(moved, here, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("peer", ["MONAI", "nnU-Net v2"])
+def test_what_the_benchmark_compares_agrees(peer, monkeypatch):
+    if peer == "nnU-Net v2":
+        pytest.importorskip("nnunetv2", reason="nnU-Net v2 comes with the benchmarks' peers")
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1]))
+    found = [
+        pair
+        for pair in importlib.import_module("benchmarks.inference").pairs((24, 36, 40))
+        if pair.name.endswith(f"against {peer}")
+    ]
+    assert len(found) == {"MONAI": 2, "nnU-Net v2": 1}[peer]
+    # nnU-Net adds up in half precision, in which its weights at the volume's corners underflow.
+    where, tolerance = (slice(5, -5), 0.02) if peer == "nnU-Net v2" else (slice(None), 1e-5)
+    for pair in found:
+        ours, theirs = pair.ours()(), pair.theirs()()
+        part = (slice(None), where, where, where)
+        torch.testing.assert_close(ours[part], theirs[part].float(), atol=tolerance, rtol=0)
+        assert ours[part].std() > 0.1
 
 
 # --------------------------------------------------------------------------------------------------------- refusals

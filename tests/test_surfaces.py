@@ -1,6 +1,8 @@
 """Distances of surfaces by hand, against MONAI and surface-distance, on phantoms and real labels."""
 
+import importlib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,6 +205,14 @@ def test_the_other_definition_is_what_we_say_it_is():
     # The two of the head of the file, at twice the spacing.
     assert ours.hausdorff() / 2 == pytest.approx(4.583, abs=5e-4)
     assert surface_distance.compute_robust_hausdorff(theirs, 95) / 2 == pytest.approx(4.359, abs=5e-4)
+
+
+def test_what_the_benchmark_compares_agrees(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1]))
+    for pair in importlib.import_module("benchmarks.surfaces").pairs((32, 40, 48)):
+        found = pair.ours()()
+        assert found == pytest.approx(pair.theirs()(), abs=1e-5)
+        assert 0.5 < found["dice"] < 1
 
 
 # -------------------------------------------------------------------------------------------------------- refusals
