@@ -87,6 +87,29 @@ def test_the_threshold_is_the_callers():
     assert label_of("brats", 0.6, 0.3, 0.2, threshold=0.75) == 0
 
 
+@pytest.mark.parametrize(
+    ("probabilities", "label"),
+    [
+        ((0.4, 0.3, 0.2, 0.1), 0),  # the background first
+        ((0.3, 0.4, 0.2, 0.1), 1),  # the largest, though it is below a half
+        ((0.1, 0.2, 0.3, 0.4), 3),
+        ((0.4, 0.4, 0.1, 0.1), 0),  # of equal ones the first
+        ((0.2, 0.1, 0.35, 0.35), 2),
+    ],
+)
+def test_of_a_softmax_with_the_background_the_largest_decides(probabilities, label):
+    assert label_of("labels", *probabilities) == label
+    assert label_of("labels", *probabilities, threshold=0.9) == label
+
+
+@given(hnp.arrays(np.float32, st.tuples(st.just(3), *[st.integers(1, 4)] * 3), elements=st.floats(0, 1, width=32)))
+def test_a_softmaxs_classes_are_the_labels_whatever_their_values(probabilities):
+    labels = {5: "posterior", 2: "anterior"}
+    out = regions.to_labels(probabilities, "labels", labels)
+    assert out.dtype == np.uint8
+    np.testing.assert_array_equal(out, np.array([0, 2, 5])[probabilities.argmax(0)])
+
+
 def test_equals_of_another_cohort_go_to_its_lowest_label():
     assert label_of("labels", 0.7, 0.7, labels={5: "posterior", 2: "anterior"}) == 2
 
@@ -107,3 +130,9 @@ def test_refusals():
         regions.members("brats", (1, 2))
     with pytest.raises(ValueError, match="2 channels given"):
         regions.to_labels(np.zeros((2, 1, 1, 1)), "brats")
+    with pytest.raises(ValueError, match="4 channels given, but 'brats' has 3"):
+        regions.to_labels(np.zeros((4, 1, 1, 1)), "brats")  # nested regions have no softmax
+    with pytest.raises(ValueError, match="5 channels given"):
+        regions.to_labels(np.zeros((5, 1, 1, 1)), "labels")
+    with pytest.raises(ValueError, match="share a name"):
+        regions.members("labels", {1: "tumour", 2: "tumour"})
