@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gbmlib import colours
+from gbmlib import colours, preprocess
+from gbmlib.cohorts import Case
 from gbmlib.compare import Groups
 from gbmlib.display import show
 from gbmlib.intervals import MARGIN, Interval
@@ -75,9 +78,9 @@ def case_by_case(ours: Mapping[str, pd.DataFrame], theirs: pd.DataFrame, descrip
 
 
 def thickness(table: pd.DataFrame, description: str = "") -> Any:
-    """Dice over slice thickness (:func:`gbmlib.unet_pages.sweep`): both networks above, 2D minus 3D below, intervals.
+    """Dice over slice thickness (:func:`gbmlib.thickness_pages.sweep`): both networks above, 2D minus 3D below.
 
-    The margin within which a difference does not matter is shaded.
+    Bars are intervals; the margin within which a difference does not matter is shaded.
     """
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.07)
     gap = (max(table.index) - min(table.index)) / 100
@@ -97,6 +100,25 @@ def thickness(table: pd.DataFrame, description: str = "") -> Any:
     )
     said = "; ".join(f"{at:g} mm: {row['2D minus 3D']}" for at, row in table.iterrows())
     return show(figure, description or f"Held-out Dice over slice thickness of both networks. 2D minus 3D, {said}")
+
+
+def slices(case: Case, spacings: Sequence[Sequence[float]], modality: int = 0) -> plt.Figure:
+    """A sagittal cut of a case on grids of several spacings (z, y, x) in mm: what a network is given of it.
+
+    The front is on the left. The cut goes through most of the label, if there is one.
+    """
+    native = preprocess.prepare(case)
+    labelled = native.label is not None and native.label.any()
+    part = (native.label > 0).sum((0, 1)).argmax() / native.label.shape[2] if labelled else 0.5
+    figure, axes = plt.subplots(1, len(spacings), figsize=(3 * len(spacings), 3), layout="constrained", squeeze=False)
+    for axis, spacing in zip(axes[0], spacings, strict=True):
+        images = preprocess.prepare(case, spacing).images[modality]
+        cut = images[:, :, int(part * images.shape[2])]
+        low, high = np.percentile(images[images != 0], [0.5, 99.5])
+        axis.imshow(cut, cmap="gray", vmin=low, vmax=high, origin="lower", aspect=spacing[0] / spacing[1])
+        axis.set_title(f"{spacing[0]:g} mm slices", fontsize=10)
+        axis.set_axis_off()
+    return figure
 
 
 def _points(x: list[float], intervals: list[Interval], name: str, colour: str) -> go.Scatter:

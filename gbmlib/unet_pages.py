@@ -1,4 +1,4 @@
-"""What the chapters on nnU-Net's U-Nets show: slices against volumes, choices that were not tested, slice thickness.
+"""What the chapters on nnU-Net's U-Nets show: slices against volumes, and choices that were not tested.
 
 A notebook displays it: ``display(*compared(groups))``. Runs on a glioma's exclusive labels are measured on the nested
 regions WT, TC and ET too, and those are what is shown here.
@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gbmlib import ablation_pages, compare, regions
+from gbmlib import ablation_pages, compare, models, regions
 from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.cohorts import GLIOMA
 from gbmlib.compare import Groups
-from gbmlib.experiments import ablations, paper_b, untested
-from gbmlib.intervals import NOTHING, Interval, difference_interval, mean_interval
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import ablations, untested
+from gbmlib.intervals import difference_interval, mean_interval
 from gbmlib.planner.pages import facts
-from gbmlib.planner.words import AXES, sizes
+from gbmlib.planner.words import sizes
 from gbmlib.records import HELD_OUT, Record, Store
 
 #: The scale whose records are published.
@@ -29,9 +30,6 @@ STUDY = ablation_pages.SCALES[-1]
 
 #: The Decathlon numbers a glioma's labels 1 oedema, 2 non-enhancing, 3 enhancing; in our convention these are:
 DECATHLON_ORDER = (2, 1, 3)
-
-#: A sweep: the records of each network ("2D", "3D") at each slice thickness in mm.
-Sweep = Mapping[tuple[str, float], Sequence[Record]]
 
 
 def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
@@ -59,14 +57,31 @@ def absent(chapter: str, data: str = "brats:PATH") -> Prose:
     return Prose(ablation_pages.absent(chapter).replace("brats:PATH", data))
 
 
-def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame:
-    """The second group minus the first, paired by case: a row a region and one for their mean; what each decides."""
-    first, second = (nested(groups)[label] for label in list(groups)[:2])
-    table = compare.differences(first, second)
-    table.columns = [" minus ".join(list(groups)[1::-1]), "cases"]
-    if decides:
-        table["which says"] = [of.decided() for of in table.iloc[:, 0]]
-    return table
+def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame | Prose:
+    """3D minus 2D, paired by case: a row a region and one for their mean, and what each decides."""
+    if lacking := [name for name in ("2D", "3D") if name not in groups]:
+        return Prose(f"*{' and '.join(lacking)} has no record yet, so there is no difference to show.*")
+    both = nested(groups)
+    table = compare.differences(both["2D"], both["3D"]).rename(columns={"difference": "3D minus 2D"})
+    return table.assign(decided=[of.decided() for of in table["3D minus 2D"]]) if decides else table
+
+
+def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
+    """How the runs of each group are trained: a row a group."""
+    rows = {}
+    for label, (of, *_) in groups.items():
+        rows[label] = {
+            "cohort": of.cohort,
+            "spacing (mm)": sizes(of.spacing, 2) if of.spacing else "own",
+            "channels": ", ".join(of.modalities),
+            "filters": (models.options_of("unet") | of.options)["filters"],
+            "patch (z, y, x)": sizes(of.patch_size),
+            "batch": of.batch_size,
+            "steps": f"{of.epochs} x {of.batches}",
+            "rate": f"{of.learning_rate:g}, {of.schedule.replace('_', ' ')}",
+            "Dice of": "the whole batch" if of.loss == "dice_ce_batch" else "each sample",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 # ----------------------------------------------------------------------------------------------- beside printed numbers
@@ -159,77 +174,6 @@ def all_choices(store: Store, profile: str = STUDY) -> pd.DataFrame:
     return pd.concat([table for table in tables if len(table)] or tables)
 
 
-# ------------------------------------------------------------------------------------------------------ slice thickness
-
-
-def sweep(groups: Sweep) -> pd.DataFrame:
-    """Held-out Dice of both networks at each slice thickness, and 2D minus 3D, paired by case.
-
-    Returns:
-        Index: thickness in mm, rising; columns ``2D``, ``3D`` (NaN without a record), ``2D minus 3D``, ``cases``.
-    """
-    rows, groups = {}, nested(groups)
-    for thickness in sorted({thickness for _, thickness in groups}):
-        of = {name: groups.get((name, thickness)) for name in ("2D", "3D")}
-        rows[thickness] = {name: _level(records) if records else np.nan for name, records in of.items()}
-        change = NOTHING
-        if all(of.values()):
-            pair = compare.on_shared_folds(of["3D"], of["2D"])
-            change = compare.differences(*pair).difference["mean"] if all(pair) else NOTHING
-        rows[thickness] |= {"2D minus 3D": change, "cases": change.cases}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("slices (mm)")
-
-
-def overtaking(table: pd.DataFrame, in_plane: float) -> str:
-    """Where 2D overtakes 3D in a :func:`sweep`, as Markdown: by the means, and where an interval leaves out zero.
-
-    It overtakes at the thickness from which on it is ahead in all thicker slices, interpolated between two that were
-    run.
-    """
-    known = {of: change for of, change in table["2D minus 3D"].items() if change.cases}
-    if not known:
-        return "*There is nothing to compare yet.*"
-    thickness, means = list(known), [change.mean for change in known.values()]
-    span = f"{thickness[0]:g} to {thickness[-1]:g} mm"
-    first = next((n for n in range(len(means)) if all(mean > 0 for mean in means[n:])), None)
-    if first is None:
-        ahead = [f"{of:g}" for of, mean in zip(thickness, means, strict=True) if mean > 0]
-        said = f"2D overtakes 3D **nowhere in the range** of {span}"
-        said += f", though it is ahead at {', '.join(ahead)} mm" if ahead else ""
-    elif first == 0:
-        said = f"2D is **ahead in the whole range** of {span}"
-    else:
-        (low, high), (below, above) = thickness[first - 1 : first + 1], means[first - 1 : first + 1]
-        at = low + (high - low) * -below / (above - below)
-        said = (
-            f"2D overtakes 3D at slices of about **{at:.1f} mm**, {at / in_plane:.1f} times the spacing within a slice"
-        )
-    sides = {
-        "2D": [f"{of:g}" for of, change in known.items() if change.low > 0],
-        "3D": [f"{of:g}" for of, change in known.items() if change.high < 0],
-    }
-    sure = "; ".join(f"{name} at {', '.join(of)} mm" if of else f"{name} nowhere" for name, of in sides.items())
-    return f"By the means, {said}. With an interval that leaves out zero, ahead is {sure}."
-
-
-def sweep_plans(profile: str, cohort: str, spacings: Sequence[Sequence[float]]) -> pd.DataFrame:
-    """The plans of a cohort at several spacings (z, y, x) in mm: a row for each network at each of them."""
-    rows = {}
-    for spacing in spacings:
-        of = paper_b.plan_of(cohort, spacing)
-        for network in (of.two_d, of.three_d):
-            rows[sizes(spacing, 2), network.name] = {
-                "median shape": sizes(network.median_shape),
-                "patch": sizes(network.patch_size),
-                "pools": ", ".join(map(str, network.pools)),
-                "batch": network.batch_size,
-                "slices across": AXES[network.axes[0]] if network.dimensions == 2 else "",
-                "augmentation": {"slices": "slice by slice"}.get(network.augmentation, network.augmentation),
-            }
-    names = ["spacing (z, y, x), mm", "network"]
-    return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=names))
-
-
 def steps(label_maps: Mapping[str, np.ndarray], spacing: Sequence[float]) -> pd.DataFrame:
     """Surface of the foreground that faces up or down, against the mean of what faces the two other ways.
 
@@ -258,10 +202,6 @@ def _on(record: Record, names: Mapping[str, Any]) -> Record:
     # A cached property keeps its value in the instance's own dictionary; the file is not read for it again.
     vars(kept)["cases"] = record.cases[record.cases.region.isin(list(names))]
     return kept
-
-
-def _level(records: Sequence[Record]) -> Interval:
-    return mean_interval(dices_of(records).mean(axis=1, skipna=False))
 
 
 def _row(dices: pd.DataFrame) -> dict[str, Any]:

@@ -195,5 +195,12 @@ def hippocampus(
     return unet(profile, plan, network, HIPPOCAMPUS_COHORT, own, folds, seeds)
 
 
+def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
+    """What a chapter's parameters and its cohort change, for :func:`glioma`: as :func:`gbmlib.experiments.study.asked`,
+    less what this paper decides itself (exclusive labels, its own augmentation) and what was left open."""
+    fields = study.asked(settings, cohort)
+    return {name: of for name, of in fields.items() if of is not None and name not in ("regions", "flips")}
+
+
 def _three(spacing: float | Sequence[float] | None) -> tuple[float, ...] | None:
     return (spacing,) * 3 if isinstance(spacing, int | float) else spacing
