@@ -96,8 +96,8 @@ def sliding_window(
         empty: a value for each channel returned. Given, a tile whose image is zero in every channel is not predicted
             but taken to have this result, such as (1, 0, 0, 0) for probabilities of four classes, background first.
             No such tile reaches a voxel whose image is not zero, so all of these stay as they are without.
-        accumulate_on: the device of the sum, which holds a volume of the result's channels and one more; the image's
-            by default. With "cpu" an accelerator holds no more than the image and the tiles in work.
+        accumulate_on: the device of the result, the one volume that is made; the image's by default. With "cpu" an
+            accelerator holds no more than the image and the tiles in work.
         progress: whether to show a bar.
 
     Raises:
@@ -155,6 +155,8 @@ def tiles(
     overlaps = (overlap,) * 3 if isinstance(overlap, Real) else overlap
     if callable(starts):
         starts = [starts(*of_axis) for of_axis in zip(shape, patch_size, overlaps, strict=True)]
+    if len(starts) != 3:
+        raise ValueError(f"starts are {len(starts)} lists; there are three axes, (z, y, x)")
     problems = []
     for axis, extent, patch, at in zip("zyx", shape, patch_size, starts, strict=True):
         ends = sorted(at)

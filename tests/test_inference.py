@@ -396,6 +396,8 @@ def test_mirror_axes_out_of_range(axes):
 def test_given_starts_have_to_cover(starts):
     with pytest.raises(ValueError, match=r"starts along . are .*, which do not cover"):
         inference.sliding_window(torch.clone, torch.zeros(1, 4, 4, 9), (4, 4, 4), starts=starts)
+    with pytest.raises(ValueError, match="starts are 2 lists"):
+        inference.sliding_window(torch.clone, torch.zeros(1, 4, 4, 9), (4, 4, 4), starts=([0], [0]))
 
 
 def test_weights_have_the_tiles_size_and_are_above_zero():
