@@ -115,7 +115,7 @@ def slices(case: Case, spacings: Sequence[Sequence[float]], modality: int = 0) -
         images = preprocess.prepare(case, spacing).images[modality]
         cut = images[:, :, int(part * images.shape[2])]
         low, high = np.percentile(images[images != 0], [0.5, 99.5])
-        axis.imshow(cut, cmap="gray", vmin=low, vmax=high, origin="lower", aspect=spacing[0] / spacing[1])
+        axis.imshow(cut[:, ::-1], cmap="gray", vmin=low, vmax=high, origin="lower", aspect=spacing[0] / spacing[1])
         axis.set_title(f"{spacing[0]:g} mm slices", fontsize=10)
         axis.set_axis_off()
     return figure
