@@ -40,6 +40,7 @@ CODE = PAPER | {
     "schedule": "plateau_code",
     "weight_decay": 3e-5,
     "amsgrad": True,
+    "down": "stride",
 }
 
 #: What each scale changes. Where the schedule is short, the rate decays along a polynomial: the paper's waits for 30
