@@ -89,8 +89,8 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
         "2D": [f"{of:g}" for of, change in known.items() if change.low > 0],
         "3D": [f"{of:g}" for of, change in known.items() if change.high < 0],
     }
-    sure = "; ".join(f"{name} at {', '.join(of)} mm" if of else f"{name} nowhere" for name, of in sides.items())
-    return f"By the means, {said}. With an interval that leaves out zero, ahead is {sure}."
+    sure = "; ".join(f"of {name} at {', '.join(of)} mm" if of else f"of {name} nowhere" for name, of in sides.items())
+    return f"By the means, {said}. The interval leaves out zero in favour {sure}."
 
 
 def plans(cohort: str, spacings: Sequence[Sequence[float]]) -> pd.DataFrame:

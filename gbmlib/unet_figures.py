@@ -17,7 +17,8 @@ from gbmlib.compare import Groups
 from gbmlib.display import show
 from gbmlib.intervals import MARGIN, Interval
 
-NETWORKS = {"2D": colours.ORANGE, "3D": colours.BLUE}
+#: The first two of the series, so that a network has the same colour in every figure of a page.
+NETWORKS = {"2D": colours.BLUE, "3D": colours.ORANGE}
 
 
 def rates(groups: Groups, description: str = "") -> Any:
@@ -88,9 +89,9 @@ def thickness(table: pd.DataFrame, description: str = "") -> Any:
         known = {at: of for at, of in table[name].items() if isinstance(of, Interval)}
         figure.add_trace(_points([at + shift for at in known], list(known.values()), name, NETWORKS[name]), 1, 1)
     known = {at: of for at, of in table["2D minus 3D"].items() if of.cases}
+    figure.add_trace(_points(list(known), list(known.values()), "2D minus 3D", colours.GREEN), 2, 1)
     figure.add_hrect(-MARGIN, MARGIN, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below", row=2, col=1)
     figure.add_hline(0, line={"color": "#808080", "width": 1}, row=2, col=1)
-    figure.add_trace(_points(list(known), list(known.values()), "2D minus 3D", colours.GREEN), 2, 1)
     figure.update_xaxes(tickvals=list(table.index))
     figure.update_xaxes(title_text="slice thickness (mm)", row=2)
     figure.update_yaxes(title_text="Dice", row=1)
@@ -115,6 +116,7 @@ def slices(case: Case, spacings: Sequence[Sequence[float]], modality: int = 0) -
         images = preprocess.prepare(case, spacing).images[modality]
         cut = images[:, :, int(part * images.shape[2])]
         low, high = np.percentile(images[images != 0], [0.5, 99.5])
+        cut = np.where(cut == 0, low, cut)  # the normalised background lies at the mean of the brain
         axis.imshow(cut[:, ::-1], cmap="gray", vmin=low, vmax=high, origin="lower", aspect=spacing[0] / spacing[1])
         axis.set_title(f"{spacing[0]:g} mm slices", fontsize=10)
         axis.set_axis_off()

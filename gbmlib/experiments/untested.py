@@ -65,14 +65,14 @@ COMPARISONS = (
         "Max-pooling, or strided convolutions as in the public code?",
         "The networks pool; no comparison is shown.",
         "section 2.1",
-        {"max-pooling": {}, "strided": {"down": "stride"}},
+        {"max-pooling": {}, "strided convolutions": {"down": "stride"}},
     ),
     Comparison(
         "foreground",
         "Must some patches of a batch hold foreground?",
         "More than a third of them do, to stabilise the training; no comparison is shown.",
         "section 2.3",
-        {"at least one of two": {}, "anywhere": {"foreground": "none"}},
+        {"at least one of two": {}, "patches anywhere": {"foreground": "none"}},
     ),
     Comparison(
         "optimiser",
