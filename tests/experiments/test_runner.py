@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -164,8 +165,17 @@ def test_a_loss_that_is_not_finite_stops_with_the_cause_and_keeps_the_weights(tm
 def test_early_stopping_waits_for_its_patience():
     losses = [3, 2, 2.5, 2.4, 2.1]
     history = [{"val_loss": loss} for loss in losses]
-    assert [training._stopped_early(history[:n], 3) for n in range(6)] == [False] * 5 + [True]
-    assert not training._stopped_early(history, None)
+    patient, endless = tiny(patience=3), tiny()
+    assert [training._over(history[:n], patient) for n in range(6)] == [False] * 5 + [True]
+    assert not training._over(history, endless)
+
+
+def test_computed_tomography_is_not_normalised_as_if_it_had_no_units(monkeypatch):
+    scans = replace(open_cohort(tiny().cohort), modality_kinds=("CT", "CT"))
+    monkeypatch.setattr(runner, "open_cohort", lambda *_: scans)
+    with pytest.raises(CaseError, match=r"computed tomography.*'image' would spoil them; use 'ct' or 'ct_masked'"):
+        runner._open(scans.name, scans.spec, tiny())
+    assert runner._open(scans.name, scans.spec, tiny(normalisation="ct")) is scans
 
 
 def test_exclusive_labels_of_another_cohort(hippocampus_folder, tmp_path):
