@@ -107,8 +107,8 @@ def test_the_codes_copy_exchanges_the_channels_three_times_in_seven():
     sample = a_sample(size=PATCH)
     experiment = configured(mirroring="copy")
     generator = torch.Generator().manual_seed(0)
-    drawn = [training._draw(sample, experiment, generator, 0) for _ in range(400)]
-    copies = [images for images, _ in drawn if not torch.equal(images, sample.images)]
+    images, targets = batches.draw(experiment, [sample], [(0, 0)] * 400, generator)
+    copies = [image for image in images if not torch.equal(image, sample.images)]
     assert len(copies) / 400 == pytest.approx(3 / 7, abs=0.07)
-    assert all(torch.equal(images, sample.images.flip(0).flip(1, 2)) for images in copies)
-    assert any(torch.equal(target, sample.target.flip(1, 2)) for _, target in drawn)
+    assert all(torch.equal(image, sample.images.flip(0).flip(1, 2)) for image in copies)
+    assert any(torch.equal(target, sample.target.flip(1, 2)) for target in targets)
