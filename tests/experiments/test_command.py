@@ -13,10 +13,16 @@ COHORT = "phantom:cases=4,spacing=6,seed=0"
 
 
 def test_every_chapter_has_its_runs():
-    counts = {chapter: len(command.wanted(chapter, "study", "brats2018-19")) for chapter in command.CHAPTERS}
+    wanted = {chapter: command.wanted(chapter, "study", "brats2018-19") for chapter in command.CHAPTERS}
+    counts = {chapter: len(runs) for chapter, runs in wanted.items()}
     assert counts["vnet"] == 10
     assert counts["vae"] == counts["se"] == 20
     assert counts["choices"] > 40
+    assert counts["unet"] == counts["hippocampus"] == 2
+    assert counts["anisotropy"] == 20
+    # Comparisons share their base, and the sweep has it at 3 mm.
+    assert len({of.id for of in wanted["untested"]}) == 26
+    assert len({of.id for of in wanted["untested"] + wanted["anisotropy"]}) == 44
 
 
 def test_it_says_what_there_is_to_do_and_then_does_it(tmp_path, capsys):
@@ -28,6 +34,28 @@ def test_it_says_what_there_is_to_do_and_then_does_it(tmp_path, capsys):
     command.main([*asked, "--list"])
     assert "0 of them to do" in capsys.readouterr().out
     assert len(Store(tmp_path).all()) == 2
+
+
+def test_what_follows_from_the_data_and_what_does_not_fit_it(tmp_path, capsys):
+    asked = [COHORT, "--profile", "test", "--list", "--store", str(tmp_path)]
+    command.main(asked)
+    every = capsys.readouterr().out
+    assert "vnet-" in every
+    assert "unet-" in every
+    with pytest.raises(SystemExit):
+        command.main([*asked, "--only", "hippocampus", "vae"])
+    assert (
+        "--only hippocampus: not for phantom:cases=4,spacing=6,seed=0, which has vnet, vae" in capsys.readouterr().err
+    )
+
+
+def test_the_hippocampus_has_its_own_runs(hippocampus_folder, tmp_path, capsys):
+    asked = [f"msd:{hippocampus_folder}", "--list", "--store", str(tmp_path)]
+    command.main(asked)
+    assert "2 runs on msd-task04-hippocampus-260, 2 of them to do" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        command.main([*asked, "--only", "vnet"])
+    assert "which has hippocampus" in capsys.readouterr().err
 
 
 def test_no_workers_are_refused(capsys):

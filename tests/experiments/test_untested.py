@@ -1,0 +1,97 @@
+"""What nnU-Net's first paper did not validate, as data: what differs in each comparison, and what a thickness plans."""
+
+import pytest
+
+from gbmlib.augment_batch import TRANSFORMS
+from gbmlib.experiments import paper_b, untested
+from gbmlib.experiments.untested import COMPARISONS
+
+
+def differing(one, other):
+    """The fields in which two configurations differ."""
+    ours, theirs = one.model_dump(), other.model_dump()
+    return {name for name in ours if ours[name] != theirs[name]}
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda of: of.name)
+def test_every_variant_differs_from_the_paper_in_what_it_names_and_nothing_else(comparison):
+    of = untested.runs(comparison, "study")
+    base = of[comparison.base]
+    for label, experiments in of.items():
+        assert [e.fold for e in experiments] == [0, 1]
+        for experiment, its_base in zip(experiments, base, strict=True):
+            changes = comparison.variants[label]
+            expected = {"options" if name in ("activation", "norm", "down") else name for name in changes}
+            assert differing(its_base, experiment) == expected
+
+
+def test_all_comparisons_share_the_network_that_the_sweep_has_at_3_mm():
+    bases = {untested.runs(comparison, "study")[comparison.base][0].id for comparison in COMPARISONS}
+    assert bases == {untested.anisotropy("study")["3D", 3][0].id}
+
+
+def test_each_transform_is_left_out_by_itself_and_all_together():
+    comparison = next(of for of in COMPARISONS if of.name == "augmentation")
+    without = [dict(changes).get("without", ()) for changes in comparison.variants.values()]
+    assert {names[0] for names in without if len(names) == 1} == set(TRANSFORMS)
+    assert TRANSFORMS in without
+
+
+def test_a_network_that_saw_no_mirrored_case_is_asked_about_none():
+    comparison = next(of for of in COMPARISONS if of.name == "augmentation")
+    for experiments in untested.runs(comparison, "study").values():
+        for of in experiments:
+            if "mirror" in of.without:
+                assert not of.mirrored_inference
+
+
+def test_the_study_is_as_long_as_its_text_says():
+    of = untested.runs(COMPARISONS[0], "study")[COMPARISONS[0].base][0]
+    assert of.epochs * of.batches == 250
+    assert (of.batch_size, of.patch_size, of.options["filters"]) == (2, (48, 64, 48), 16)
+
+
+def test_what_is_asked_for_goes_over_the_screening_and_none_keeps_it():
+    of = untested.runs(COMPARISONS[0], "study", folds=[2], epochs=7, learning_rate=None)[COMPARISONS[0].base]
+    assert [(e.fold, e.epochs, e.learning_rate) for e in of] == [(2, 7, 1e-3)]
+
+
+def test_the_sweep_plans_both_networks_anew_at_every_thickness():
+    sweep = untested.anisotropy("study")
+    thickness = untested.THICKNESS["study"]
+    assert list(sweep) == [(name, at) for at in thickness for name in ("2D", "3D")]
+    assert thickness[0] / untested.IN_PLANE["study"] == 0.5
+    assert thickness[-1] / untested.IN_PLANE["study"] == 4
+    for (name, at), (of, *_) in sweep.items():
+        assert of.spacing == (at, 3, 3)
+        plan = paper_b.plan_of("brats2018-19", of.spacing)
+        network = plan.two_d if name == "2D" else plan.three_d
+        assert (of.patch_size, of.batch_size, of.axes) == (network.training_patch, network.batch_size, network.axes)
+    # Thick slices are pooled less; where slices are the finer axis, 2D is cut across another.
+    assert [sweep["3D", at][0].options["pools"][0] for at in thickness] == [4, 3, 2, 2, 1]
+    assert sweep["2D", 1.5][0].axes == (1, 0, 2)
+    assert sweep["2D", 3][0].axes == (0, 1, 2)
+    assert len({of.epochs * of.batches for runs in sweep.values() for of in runs}) == 1
+
+
+def test_the_papers_sweep_is_of_1_to_6_mm():
+    assert {of[0].spacing for of in untested.anisotropy("paper").values()} == {(at, 1, 1) for at in (1, 2, 3, 4, 6)}
+
+
+def test_a_name_that_is_neither_published_nor_open_is_refused():
+    with pytest.raises(ValueError, match=r"fingerprint-nowhere\.json is missing; open the cohort first"):
+        paper_b.plan_of("nowhere")
+
+
+def test_a_cohort_is_measured_once(monkeypatch):
+    measured = []
+    true = paper_b.fingerprint
+
+    def counted(*given, **named):
+        measured.append(given)
+        return true(*given, **named)
+
+    monkeypatch.setattr(paper_b, "fingerprint", counted)
+    monkeypatch.setattr(paper_b, "_known", {})
+    untested.anisotropy("test")
+    assert len(measured) == 1

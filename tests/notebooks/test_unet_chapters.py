@@ -1,0 +1,65 @@
+"""The chapters on nnU-Net's U-Nets as a reader reruns them."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from gbmlib.cohorts import phantom
+from gbmlib.experiments import untested
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def execute(name, folder, **parameters):
+    """Run a notebook as papermill does, from the repository's root; what it shows."""
+    out = folder / f"{name}.ipynb"
+    source = ROOT / "notebooks" / f"{name}.ipynb"
+    papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
+
+
+def runs_in(folder):
+    return len(list(folder.glob("unet-*/provenance.json")))
+
+
+def test_slices_and_volumes_on_a_readers_own_folder(tmp_path):
+    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
+    parameters = {"profile": "test", "cohort": f"brats:{folder}", "modalities": "flair", "epochs": 1}
+    shown = execute("07_unet_2d_vs_3d", tmp_path, **parameters, store=str(tmp_path / "runs"))
+    assert "Isensee et al. 2018, five folds" in shown  # stands without a record of ours
+    assert "2D: patch 56 x 40, batch 366, pools 3, 3" in shown  # the hippocampus in words
+    assert "3D minus 2D" in shown
+    assert "faces z (mm²)" in shown
+    assert runs_in(tmp_path / "runs") == 2
+
+
+def test_a_size_of_the_patch_is_the_plans_to_choose(tmp_path):
+    with pytest.raises(PapermillExecutionError, match="patch_size: this chapter has no such parameter"):
+        execute("07_unet_2d_vs_3d", tmp_path, profile="test", patch_size=32)
+
+
+def test_every_comparison_has_a_section():
+    source = (ROOT / "notebooks" / "07b_untested_choices.ipynb").read_text()
+    shown = re.findall(r'unet_pages\.choice\(\\"(\w+)\\"', source)
+    assert shown == [comparison.name for comparison in untested.COMPARISONS]
+
+
+def test_a_comparison_that_does_not_exist_stops_before_training(tmp_path):
+    with pytest.raises(PapermillExecutionError, match="only: there is no 'anisotropi'; did you mean 'anisotropy'"):
+        execute("07b_untested_choices", tmp_path, profile="test", only="anisotropi", store=str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_the_sweep_runs_live(tmp_path):
+    parameters = {"profile": "test", "only": "anisotropy,norm", "epochs": 1, "store": str(tmp_path / "runs")}
+    shown = execute("07b_untested_choices", tmp_path, **parameters)
+    assert "6 mm within slices, 6 to 12 mm between them; 4 runs of 1 epochs" in shown
+    assert "batch norm" in shown
+    assert "overtakes" not in shown  # phantoms give no verdict
+    assert runs_in(tmp_path / "runs") == 5  # the base of the comparison is the sweep's
