@@ -35,7 +35,8 @@ def thicknesses(groups: Sweep) -> list[Any]:
     first, ends = records[0], [end([at for _, at in groups]) for end in (min, max)]
     said = (
         f"**{first.experiment.cohort}**, {first.provenance['cases']} cases, {first.experiment.spacing[-1]:g} mm within "
-        f"slices, {ends[0]:g} to {ends[1]:g} mm between them; {len(records)} runs of {first.experiment.epochs} epochs; "
+        f"slices, {ends[0]:g} to {ends[1]:g} mm between them; {len(records)} runs of "
+        f"{first.experiment.epochs * first.experiment.batches} steps; "
         f"{sum(record.provenance['seconds'] for record in records) / 60:.0f} minutes in all on "
         f"{', '.join(sorted({record.provenance['device'] for record in records}))}."
     )

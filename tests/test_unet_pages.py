@@ -214,7 +214,7 @@ def test_records_of_the_study_are_found_and_shown(tmp_path, sweep):
     assert list(table.index) == ["batch norm"]
     assert table.difference["batch norm"].mean == pytest.approx(0.3 - 0.57)
     text = "".join(part for part in thickness_pages.swept(store) if isinstance(part, unet_pages.Prose))
-    assert "1.5 to 12 mm between them; 10 runs" in text
+    assert "1.5 to 12 mm between them; 10 runs of 250 steps; 10 minutes" in text
     assert "overtakes" in text
 
 

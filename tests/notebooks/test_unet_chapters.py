@@ -59,7 +59,7 @@ def test_a_comparison_that_does_not_exist_stops_before_training(tmp_path):
 def test_the_sweep_runs_live(tmp_path):
     parameters = {"profile": "test", "only": "anisotropy,norm", "epochs": 1, "store": str(tmp_path / "runs")}
     shown = execute("07b_untested_choices", tmp_path, **parameters)
-    assert "6 mm within slices, 6 to 12 mm between them; 4 runs of 1 epochs" in shown
+    assert "6 mm within slices, 6 to 12 mm between them; 4 runs of 2 steps" in shown
     assert "batch norm" in shown
     assert "overtakes" not in shown  # phantoms give no verdict
     assert runs_in(tmp_path / "runs") == 5  # the base of the comparison is the sweep's
