@@ -52,7 +52,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "batches": 30,
         "validation_batches": 6,
         "schedule": "polynomial",
-        "learning_rate": 1e-3,
+        "learning_rate": 1e-2,
         "precision": study.fast_precision(),
         "filters": 8,
     },
