@@ -101,7 +101,7 @@ class Block(nn.Module):
         inner, last = self.norms
         convolved = first(x)
         normed = inner(convolved)
-        with computed_again(normed, inner, lambda: torch.relu_(inner(convolved))):
+        with computed_again(normed, inner, lambda: torch.relu_(inner(convolved)), uses=2):
             out = second(torch.relu_(normed))
         finish = (lambda: torch.relu_(last(out))) if self.last_relu == "before" else (lambda: last(out))
         residual = finish()

@@ -86,7 +86,9 @@ class SlabNorm(nn.Module):
         return normalised.view(as_stored.shape).permute(0, 4, 3, 2, 1).contiguous()
 
 
-def computed_again(tensor: Tensor, normalisation: nn.Module, compute: Callable[[], Tensor]) -> AbstractContextManager:
+def computed_again(
+    tensor: Tensor, normalisation: nn.Module, compute: Callable[[], Tensor], uses: int = 1
+) -> AbstractContextManager:
     """Operations within do not keep this tensor for the backward pass, which computes it again from what is kept.
 
     What a normalisation gives follows in one cheap pass from what it took, which it keeps anyway: of every two tensors
@@ -96,14 +98,21 @@ def computed_again(tensor: Tensor, normalisation: nn.Module, compute: Callable[[
     Args:
         tensor: what not to keep; operations in place may have changed it by the time it would be.
         compute: gives what it then holds.
+        uses: how many operations within would keep it; it is computed once for every so many.
     """
     if isinstance(normalisation, nn.BatchNorm3d) or not torch.is_grad_enabled():
         return nullcontext()
     place = tensor.data_ptr()  # not the tensor itself, which would live on with the function that asks for it
 
+    waiting: list[Tensor] = []
+
     @torch.no_grad()
     def restored(kept: Tensor | Callable[[], Tensor]) -> Tensor:
-        return kept if isinstance(kept, Tensor) else kept()
+        if isinstance(kept, Tensor):
+            return kept
+        if not waiting:
+            waiting.extend([kept()] * uses)
+        return waiting.pop()
 
     return torch.autograd.graph.saved_tensors_hooks(
         lambda kept: compute if kept.data_ptr() == place else kept, restored
