@@ -28,8 +28,13 @@ def choose(experiment: Experiment, cases: int, generator: torch.Generator) -> It
         for numbers in order.split(experiment.batch_size):
             yield [divmod(int(number), cases) for number in numbers]
         return
-    for _ in range(experiment.batches):
-        yield [(0, case) for case in torch.randint(cases, (experiment.batch_size,), generator=generator).tolist()]
+    yield from at_random(experiment.batches, experiment.batch_size, cases, generator)
+
+
+def at_random(number: int, batch_size: int, cases: int, generator: torch.Generator) -> Iterator[Chosen]:
+    """So many batches, each of cases drawn with replacement."""
+    for _ in range(number):
+        yield [(0, case) for case in torch.randint(cases, (batch_size,), generator=generator).tolist()]
 
 
 def draw(

@@ -28,7 +28,7 @@ from gbmlib.regions import SCHEMES
 from gbmlib.schedules import PLATEAUS, SCHEDULES
 
 
-def _three(value: Any) -> Any:
+def three(value: Any) -> Any:
     """One number stands for all three axes."""
     return (value,) * 3 if isinstance(value, int | float) else value
 
@@ -38,8 +38,8 @@ def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-Spacing = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], BeforeValidator(_three)]
-Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_three)]
+Spacing = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], BeforeValidator(three)]
+Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(three)]
 
 
 @lru_cache(maxsize=1024)
@@ -52,7 +52,7 @@ def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], optio
     # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
     with torch.device("meta"):
         network = models.build(model, channels, 1, patch_size, **json.loads(options))
-    return [_three(getattr(network, "training_divisor", network.divisor)), _three(network.divisor)]
+    return [three(getattr(network, "training_divisor", network.divisor)), three(network.divisor)]
 
 
 class Experiment(BaseModel):
@@ -171,6 +171,12 @@ class Experiment(BaseModel):
             faults.append("batches draws cases at random, so crops and fixed_crops have no meaning; leave them out")
         if self.without and self.augmentation == "simple":
             faults.append(f"without {self.without} leaves out transforms of augmentation 'nnunet'; choose that")
+        simple = {"flips": self.flips, "mirroring": self.mirroring, "intensity": self.intensity}
+        unread = [name for name, value in simple.items() if value != type(self).model_fields[name].default]
+        if unread and self.augmentation != "simple":
+            faults.append(f"augmentation {self.augmentation!r} does not read {', '.join(unread)}; leave it out")
+        if self.foreground != "none" and self.fixed_crops:
+            faults.append("foreground chooses where patches lie, and fixed_crops keeps them; give one of the two")
         if self.schedule in PLATEAUS and self.warmup:
             faults.append(f"schedule {self.schedule!r} has no warmup; set it to 0")
         try:

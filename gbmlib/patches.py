@@ -51,8 +51,8 @@ FOREGROUND = ("none", "paper", "code")
 def forced(rule: str, batch_size: int) -> int:
     """How many patches of a batch must hold foreground (Isensee et al. 2018, section 2.3).
 
-    "More than a third" of the samples: 1 of 2, 4 of 9. The public code forces sample j from round(0.67 batch) on: 1 of
-    2, 3 of 9, which is a third and not more.
+    "More than a third" of the samples: 1 of 2, 4 of 9. The public code forces sample j from
+    round((1 - 0.33) batch) on: 1 of 2, 3 of 9, which is a third and not more.
     """
     if rule == "none":
         return 0

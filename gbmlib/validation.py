@@ -54,12 +54,10 @@ def validate_patches(
     """
     network.eval()
     generator = torch.Generator().manual_seed(experiment.seed * 1_000_003 + epoch)
-    chosen = torch.randint(
-        len(validation), (experiment.validation_batches, experiment.batch_size), generator=generator
-    ).tolist()
     found, of_loss = [], []
-    for cases in chosen:
-        images, target = batches.draw(experiment, validation, [(0, c) for c in cases], generator, augmented=False)
+    number, size = experiment.validation_batches, experiment.batch_size
+    for chosen in batches.at_random(number, size, len(validation), generator):
+        images, target = batches.draw(experiment, validation, chosen, generator, augmented=False)
         with autocast(experiment, images.device):
             logits = network(images).float()
         of_loss.append(LOSSES[experiment.loss](logits, target))

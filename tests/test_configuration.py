@@ -168,3 +168,12 @@ def test_what_follows_from_a_configuration():
     flat = plain.changed(options={"pools": (0, 3, 3), "dimensions": 2}, patch_size=(1, 16, 24), tile_size=(4, 16, 24))
     assert (flat.flat, flat.tile) == (True, (4, 16, 24))
     assert not Experiment(**FIELDS).softmax
+
+
+def test_what_an_augmentation_does_not_read_is_refused():
+    planned = {"model": "unet", "options": {"pools": (1, 1, 1)}, "cohort": "c", "patch_size": 8, "epochs": 1}
+    planned |= {"learning_rate": 1e-3, "augmentation": "nnunet"}
+    with pytest.raises(ValueError, match="does not read flips, intensity"):
+        Experiment(**planned, flips=0.5, intensity=0.1)
+    with pytest.raises(ValueError, match="foreground chooses where patches lie"):
+        Experiment(**planned, foreground="paper", fixed_crops=True)

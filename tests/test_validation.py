@@ -150,8 +150,10 @@ def test_on_random_patches_each_region_is_pooled_and_regions_averaged(labelled):
     experiment = softmaxed()
     row = validation.validate_patches(Scores(), experiment, labelled, NAMES, epoch=5)
     generator = torch.Generator().manual_seed(3 * 1_000_003 + 5)
-    cases = torch.randint(2, (4, 3), generator=generator).tolist()
-    drawn = [batches.draw(experiment, labelled, [(0, c) for c in of], generator, augmented=False) for of in cases]
+    drawn = []
+    for _ in range(4):
+        chosen = [(0, case) for case in torch.randint(2, (3,), generator=generator).tolist()]
+        drawn.append(batches.draw(experiment, labelled, chosen, generator, augmented=False))
     logits = [Scores()(images) for images, _ in drawn]
     targets = [target for _, target in drawn]
     expected = [float(losses.dice_ce_batch_loss(*pair)) for pair in zip(logits, targets, strict=True)]

@@ -257,7 +257,7 @@ def runs(
         changes: hold for all variants, and a variant's own go before them; None keeps the scale's own.
     """
     if comparison not in (VAE, SE):
-        folds, seeds, changes = _screening(profile, folds, seeds, changes)
+        folds, changes = screened(profile, folds, changes, SCREENING)
     folds, seeds = _kept(folds), _kept(seeds)
     return {
         label: study.paper_a(profile, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()
@@ -268,7 +268,8 @@ def ladder(
     profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
 ) -> dict[str, list[Experiment]]:
     """From the paper's text to its code, one difference more at each rung; screened as in :func:`runs`."""
-    folds, seeds, changes = _screening(profile, folds, seeds, changes)
+    folds, changes = screened(profile, folds, changes, SCREENING)
+    seeds = _kept(seeds)
     rungs, so_far = {"paper's text": study.paper_a(profile, folds, seeds, **changes)}, dict(changes)
     for quirk in CODE:
         so_far |= quirk.changes
@@ -276,12 +277,12 @@ def ladder(
     return rungs
 
 
-def _screening(
-    profile: str, folds: Iterable[int] | None, seeds: Iterable[int] | None, changes: Mapping[str, Any]
-) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+def screened(
+    profile: str, folds: Iterable[int] | None, changes: Mapping[str, Any], screening: Mapping[str, Mapping[str, Any]]
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The folds and changes of a screening at a scale, but for what somebody asks otherwise (None: nobody did)."""
     asked = {name: value for name, value in changes.items() if value is not None}
-    folds = SCREENED_FOLDS[profile] if folds is None else tuple(folds)
-    return folds, study.SEEDS[profile] if seeds is None else tuple(seeds), SCREENING.get(profile, {}) | asked
+    return SCREENED_FOLDS[profile] if folds is None else tuple(folds), {**screening.get(profile, {}), **asked}
 
 
 def _kept(values: Iterable[int] | None) -> tuple[int, ...] | None:

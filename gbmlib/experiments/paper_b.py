@@ -14,10 +14,10 @@ from typing import Any
 
 from gbmlib import models, planner, preprocess
 from gbmlib.cohorts import CaseError, Cohort, open_cohort
-from gbmlib.configuration import Experiment
+from gbmlib.configuration import Experiment, three
 from gbmlib.experiments import study
 from gbmlib.fingerprint import Fingerprint, fingerprint, path_of
-from gbmlib.planner import Network, Plan
+from gbmlib.planner import Network, Plan, memory
 
 RECORDS = "book/records"
 
@@ -140,7 +140,6 @@ def unet(
             None keeps the scale's own.
     """
     scale = SCALES[profile] | {name: value for name, value in changes.items() if value is not None}
-    dimensions = network.dimensions
     fields: dict[str, Any] = PAPER | {
         "model": "unet",
         "cohort": cohort,
@@ -153,7 +152,7 @@ def unet(
         "batch_size": network.batch_size,
         "loss": "dice_ce" if network.dice == "sample" else "dice_ce_batch",
     }
-    options = {"dimensions": dimensions, "pools": (0,) * (3 - dimensions) + network.pools}
+    options = memory.options(network)
     known = models.options_of("unet")
     options |= {name: value for name, value in scale.items() if name in known}
     fields |= {name: value for name, value in scale.items() if name not in known}
@@ -175,7 +174,7 @@ def glioma(
     """
     own = {name: study.SCALES[profile][name] for name in ("cohort", "spacing", "folds")} | changes
     spacing = own.pop("spacing")
-    plan = plan_of(own["cohort"], _three(spacing))
+    plan = plan_of(own["cohort"], three(spacing))
     network = plan.two_d if dimensions == 2 else plan.three_d
     if spacing is not None:
         own = {"resampling": "average"} | own
@@ -201,7 +200,3 @@ def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
     less what this paper decides itself (exclusive labels, its own augmentation) and what was left open."""
     fields = study.asked(settings, cohort)
     return {name: of for name, of in fields.items() if of is not None and name not in ("regions", "flips")}
-
-
-def _three(spacing: float | Sequence[float] | None) -> tuple[float, ...] | None:
-    return (spacing,) * 3 if isinstance(spacing, int | float) else spacing

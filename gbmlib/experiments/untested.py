@@ -7,17 +7,16 @@ of 50 batches, of two patches of 48 x 64 x 48 at 3 mm: 250 steps, about a minute
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from gbmlib.augment_batch import TRANSFORMS
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import paper_b
-from gbmlib.experiments.ablations import Comparison
+from gbmlib.experiments.ablations import Comparison, screened
 
-#: What the screening changes at a scale, and the folds that it runs.
+#: What the screening changes at a scale.
 SCREENING: dict[str, dict[str, Any]] = {"study": {"filters": 16, "epochs": 5}}
-FOLDS = {"test": (0,), "demo": (0,), "study": (0, 1), "paper": (0, 1)}
 
 #: Spacing within a slice and the slices' thicknesses, in mm. The paper's own data would be cut at 1 mm into slices of 1
 #: to 6 mm; at 3 mm, where a processor can train, these have the same proportions, and one where slices are finer.
@@ -98,7 +97,8 @@ def runs(
         changes: hold for all variants (:func:`gbmlib.experiments.paper_b.glioma`), and a variant's own go before them;
             None keeps the scale's own.
     """
-    folds, seeds, changes = _screening(profile, folds, seeds, changes)
+    folds, changes = screened(profile, folds, changes, SCREENING)
+    seeds = None if seeds is None else tuple(seeds)
     return {
         label: paper_b.glioma(profile, 3, folds, seeds, **changes | dict(of))
         for label, of in comparison.variants.items()
@@ -113,7 +113,8 @@ def anisotropy(
     Both are planned anew at every spacing, with the patch, poolings, batch and augmentation that follow. All take the
     same number of steps. ``folds``, ``seeds`` and ``changes`` as in :func:`runs`.
     """
-    folds, seeds, changes = _screening(profile, folds, seeds, changes)
+    folds, changes = screened(profile, folds, changes, SCREENING)
+    seeds = None if seeds is None else tuple(seeds)
     plane = IN_PLANE[profile]
     return {
         (f"{dimensions}D", thickness): paper_b.glioma(
@@ -122,11 +123,3 @@ def anisotropy(
         for thickness in THICKNESS[profile]
         for dimensions in (2, 3)
     }
-
-
-def _screening(
-    profile: str, folds: Iterable[int] | None, seeds: Iterable[int] | None, changes: Mapping[str, Any]
-) -> tuple[tuple[int, ...], tuple[int, ...] | None, dict[str, Any]]:
-    asked = {name: value for name, value in changes.items() if value is not None}
-    folds = FOLDS[profile] if folds is None else tuple(folds)
-    return folds, None if seeds is None else tuple(seeds), SCREENING.get(profile, {}) | asked

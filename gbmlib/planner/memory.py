@@ -19,7 +19,7 @@ import torch
 from gbmlib import models, provenance
 from gbmlib.models.summary import explain
 from gbmlib.planner import LEAST_VOXELS, PATCH_VOXELS, Fingerprint, Network, Plan, plan
-from gbmlib.planner.rule import FEATURES, MOST_FEATURES
+from gbmlib.planner.rule import FEATURES
 
 #: Between two budgets that are tried, a quarter of a doubling.
 _SHRINK = 2**-0.25
@@ -30,7 +30,6 @@ def options(of: Network) -> dict[str, Any]:
     return {
         "dimensions": of.dimensions,
         "filters": FEATURES,
-        "max_filters": MOST_FEATURES[of.dimensions],
         "pools": (0,) * (3 - of.dimensions) + of.pools,
     }
 

@@ -13,9 +13,9 @@ HIPPOCAMPUS = Fingerprint([(36, 50, 35)], [(1, 1, 1)], cases=260, labels=2)
 
 def test_a_plan_names_the_options_of_its_network():
     of = plan(Fingerprint([(20, 320, 319)], [(3.6, 0.625, 0.625)], cases=32))
-    wanted = {"dimensions": 3, "filters": 30, "max_filters": 320, "pools": (2, 5, 5)}
+    wanted = {"dimensions": 3, "filters": 30, "pools": (2, 5, 5)}
     assert memory.options(of.three_d) == wanted
-    wanted = {"dimensions": 2, "filters": 30, "max_filters": 480, "pools": (0, 6, 6)}
+    wanted = {"dimensions": 2, "filters": 30, "pools": (0, 6, 6)}
     assert memory.options(of.two_d) == wanted
 
 
