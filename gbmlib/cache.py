@@ -52,7 +52,8 @@ def prepared(case: Case, folder: str | Path, **how: Any) -> Prepared:
         folder: of the cache; made where it is missing. Any number of cohorts and parameters share one.
 
     Returns:
-        The same, bit for bit; its arrays are read-only and mapped to the files (copy them to change them).
+        The same, bit for bit; its arrays are mapped to the files, copy-on-write: what is written into them stays in
+        this process and never reaches the disk.
 
     Raises:
         CaseError, ValueError: as ``prepare``.
@@ -177,7 +178,7 @@ def _open(entry: Path, key: str) -> Prepared | None:
         said = json.loads((entry / ENTRY).read_bytes())
         if said.pop("checksum") != _sum_of(said) or said["key"] != key:
             return None
-        arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r") for name in said["checksums"]}
+        arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="c") for name in said["checksums"]}
         if any(_checksum(array) != said["checksums"][name] for name, array in arrays.items()):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):

@@ -47,6 +47,7 @@ __all__ = [
     "BY_STATISTICS",
     "NORMALISATION",
     "RESAMPLING",
+    "Grid",
     "Prepared",
     "Rule",
     "Statistics",
@@ -70,6 +71,23 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Where a prepared grid lies in its native volume: all that the way back needs (:func:`restore`).
+
+    Attributes:
+        id: the case's id.
+        shape: of the prepared volumes, their axes in the order of ``axes``.
+        box, native_shape, axes: as of :class:`Prepared`.
+    """
+
+    id: str
+    shape: tuple[int, int, int]
+    box: tuple[slice, slice, slice]
+    native_shape: tuple[int, int, int]
+    axes: tuple[int, int, int] = (0, 1, 2)
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A case as a network sees it, with what the way back needs.
 
@@ -88,6 +106,16 @@ class Prepared:
     box: tuple[slice, slice, slice]
     native_shape: tuple[int, int, int]
     axes: tuple[int, int, int] = (0, 1, 2)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the grid, in voxels."""
+        return self.images.shape[1:]
+
+    @property
+    def grid(self) -> Grid:
+        """Where it lies in the native volume, without its voxels."""
+        return Grid(self.id, self.shape, self.box, self.native_shape, self.axes)
 
 
 def prepare(
@@ -160,7 +188,7 @@ def prepare(
     return Prepared(case.id, images, label, box, case.shape, axes)
 
 
-def restore(volume: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndarray:
+def restore(volume: np.ndarray, grid: Grid | Prepared, order: int = 1) -> np.ndarray:
     """Bring channels (channel, z, y, x) on the prepared grid back to the native one: linear, zero outside the crop.
 
     Exact where the grid was only cropped; float32. ``order`` 3 is the cubic spline, which may overshoot. All channels
@@ -169,22 +197,22 @@ def restore(volume: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndarra
     Raises:
         ValueError: the volume is not on the prepared grid.
     """
-    native = _to_native_axes(np.asarray(volume, np.float32), prepared)
-    out = np.zeros((len(volume), *prepared.native_shape), np.float32)
-    out[(slice(None), *prepared.box)] = resample_to(native, _box_shape(prepared), order)
+    native = _to_native_axes(np.asarray(volume, np.float32), grid)
+    out = np.zeros((len(volume), *grid.native_shape), np.float32)
+    out[(slice(None), *grid.box)] = resample_to(native, _box_shape(grid), order)
     return out
 
 
 def restore_labels(
     probabilities: np.ndarray | torch.Tensor,
-    prepared: Prepared,
+    grid: Grid | Prepared,
     to_labels: Callable[[np.ndarray], np.ndarray],
     order: int = 1,
     memory_mb: float = 128,
 ) -> np.ndarray:
     """The label map (z, y, x) in native space, uint8, of probabilities (channel, z, y, x) on the prepared grid.
 
-    What ``to_labels(restore(probabilities, prepared))`` gives, to rounding, slab by slab: probabilities of many classes
+    What ``to_labels(restore(probabilities, grid))`` gives, to rounding, slab by slab: probabilities of many classes
     in native size are what memory runs out of. Outside the crop the label is 0.
 
     Args:
@@ -199,10 +227,10 @@ def restore_labels(
     """
     if order not in (1, 3):
         raise ValueError(f"order {order!r}: probabilities come back by 1, linear, or 3, the cubic spline")
-    native = _to_native_axes(torch.as_tensor(probabilities).detach(), prepared)
-    out = np.zeros(prepared.native_shape, np.uint8)
-    inside, start = out[prepared.box], 0
-    for slab in _slabs(native, _box_shape(prepared), order, memory_mb):
+    native = _to_native_axes(torch.as_tensor(probabilities).detach(), grid)
+    out = np.zeros(grid.native_shape, np.uint8)
+    inside, start = out[grid.box], 0
+    for slab in _slabs(native, _box_shape(grid), order, memory_mb):
         inside[start : start + slab.shape[1]] = to_labels(slab.cpu().numpy())
         start += slab.shape[1]
     return out
@@ -224,19 +252,19 @@ def _slabs(volume: torch.Tensor, shape: tuple[int, ...], order: int, memory_mb: 
         yield slab
 
 
-def _to_native_axes(volume: np.ndarray | torch.Tensor, prepared: Prepared) -> np.ndarray | torch.Tensor:
+def _to_native_axes(volume: np.ndarray | torch.Tensor, grid: Grid | Prepared) -> np.ndarray | torch.Tensor:
     """Channels with their axes in the order (z, y, x) again; a view."""
-    if volume.ndim != 4 or tuple(volume.shape[1:]) != prepared.images.shape[1:]:
+    if volume.ndim != 4 or tuple(volume.shape[1:]) != tuple(grid.shape):
         raise ValueError(
-            f"case {prepared.id}: the volume to restore has shape {tuple(volume.shape)}, the prepared images "
-            f"{prepared.images.shape} (channel, z, y, x); all but the number of channels must be the same"
+            f"case {grid.id}: the volume to restore has shape {tuple(volume.shape)} (channel, z, y, x), the prepared "
+            f"grid {tuple(grid.shape)}; all but the number of channels must be the same"
         )
-    back = (0, *(prepared.axes.index(axis) + 1 for axis in range(3)))
+    back = (0, *(grid.axes.index(axis) + 1 for axis in range(3)))
     return volume.transpose(back) if isinstance(volume, np.ndarray) else volume.permute(back)
 
 
-def _box_shape(prepared: Prepared) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in prepared.box)
+def _box_shape(grid: Grid | Prepared) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in grid.box)
 
 
 def nonzero_box(images: np.ndarray) -> tuple[slice, slice, slice]:

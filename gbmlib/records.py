@@ -32,6 +32,7 @@ from gbmlib.configuration import Experiment
 #: cohort go by that cohort's name.
 TRAIN, HELD_OUT = "train", "held out"
 WEIGHTS = "weights.safetensors"
+PREDICTIONS, PROBABILITIES = "predictions", "probabilities"
 FILES = ("config.json", "history.csv", "cases.csv", "provenance.json")
 
 
@@ -85,7 +86,12 @@ class Record:
 
     def prediction(self, case_id: str) -> Path | None:
         """The predicted label map of a held-out case, where this machine has it."""
-        path = self.path / "predictions" / f"{case_id}.nii.gz"
+        path = self.path / PREDICTIONS / f"{case_id}.nii.gz"
+        return path if path.exists() else None
+
+    def probabilities(self, case_id: str) -> Path | None:
+        """The predicted probabilities of a held-out case (:mod:`gbmlib.probabilities`), where this machine has them."""
+        path = self.path / PROBABILITIES / f"{case_id}.npz"
         return path if path.exists() else None
 
     def stale(self, fingerprint: str | None = None) -> list[str]:
@@ -113,6 +119,11 @@ class Store:
     def __init__(self, path: str | Path = "runs", published: str | Path | Iterable[str | Path] = ()):
         self.path = Path(path)
         self.published = [Path(published)] if isinstance(published, str | Path) else [Path(p) for p in published]
+
+    @property
+    def prepared(self) -> Path:
+        """Where runs share the cases that they have prepared (:mod:`gbmlib.cache`)."""
+        return self.path / "prepared"
 
     def get(self, experiment: Experiment) -> Record | None:
         """The record of a configuration, or None.

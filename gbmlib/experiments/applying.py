@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gbmlib import metrics, models, preprocess, regions, tensors, validation
+from gbmlib import cache, metrics, models, preprocess, regions, tensors, validation
 from gbmlib.cohorts import Case, CaseError, Cohort
 from gbmlib.configuration import Experiment
 from gbmlib.normalise import BY_STATISTICS
@@ -19,11 +19,16 @@ from gbmlib.records import TRAIN, Record
 STATISTICS = "normalisation.safetensors"
 
 
-def prepare(experiment: Experiment, case: Case, statistics: preprocess.Statistics | None = None) -> preprocess.Prepared:
+def prepare(
+    experiment: Experiment,
+    case: Case,
+    statistics: preprocess.Statistics | None = None,
+    folder: str | Path | None = None,
+) -> preprocess.Prepared:
     """A case on the grid that the network of a configuration works on.
 
     ``statistics`` of the training cases are needed where the configuration does not normalise image by image; a run
-    keeps its own (:func:`statistics_of`).
+    keeps its own (:func:`statistics_of`). ``folder``: of a cache (:mod:`gbmlib.cache`); None to compute it.
 
     Raises:
         CaseError: the case has other channels than the configuration, or has them in another order.
@@ -43,9 +48,9 @@ def prepare(experiment: Experiment, case: Case, statistics: preprocess.Statistic
             f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
             "cohort with these modalities"
         )
-    return preprocess.prepare(
-        case, experiment.spacing, experiment.resampling, statistics, experiment.normalisation, experiment.axes
-    )
+    how = {name: getattr(experiment, name) for name in ("spacing", "resampling", "normalisation", "axes")}
+    how["statistics"] = statistics
+    return preprocess.prepare(case, **how) if folder is None else cache.prepared(case, folder, **how)
 
 
 def statistics_of(record: Record) -> preprocess.Statistics | None:
@@ -89,21 +94,39 @@ def segment(
 
     ``prepared`` spares preparing the case again where that was done.
     """
-    device = next(network.parameters()).device
     prepared = prepared or prepare(experiment, case)
-    mirror_axes = (0, 1, 2) if experiment.mirrored_inference else ()
-    probabilities = validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment, mirror_axes)
+    label_map = decide(predict(network, experiment, prepared), experiment, cohort, prepared)
+    if path is not None:
+        case.write(path, label_map)
+    return label_map
+
+
+def predict(
+    network: torch.nn.Module, experiment: Experiment, prepared: preprocess.Prepared, mirrored: bool | None = None
+) -> torch.Tensor:
+    """Probabilities (channel, z, y, x) of a prepared case on its grid, on the network's device.
+
+    ``mirrored`` says whether they are averaged over mirrorings; None for as the configuration says.
+    """
+    device = next(network.parameters()).device
+    mirror_axes = (0, 1, 2) if (experiment.mirrored_inference if mirrored is None else mirrored) else ()
+    return validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment, mirror_axes)
+
+
+def decide(
+    probabilities: torch.Tensor | np.ndarray,
+    experiment: Experiment,
+    cohort: Cohort,
+    grid: preprocess.Grid | preprocess.Prepared,
+) -> np.ndarray:
+    """The label map (z, y, x) in native space of probabilities (channel, z, y, x) on a prepared grid."""
 
     def to_labels(native: np.ndarray) -> np.ndarray:
         return regions.to_labels(native, experiment.regions, cohort.labels)
 
     if experiment.softmax:  # of any number of classes, so slab by slab
-        label_map = preprocess.restore_labels(probabilities, prepared, to_labels)
-    else:
-        label_map = to_labels(preprocess.restore(probabilities.cpu().numpy(), prepared))
-    if path is not None:
-        case.write(path, label_map)
-    return label_map
+        return preprocess.restore_labels(probabilities, grid, to_labels)
+    return to_labels(preprocess.restore(torch.as_tensor(probabilities).cpu().numpy(), grid))
 
 
 def measure(label_map: np.ndarray, case: Case, scheme: str, cohort: Cohort, part: str) -> list[dict[str, Any]]:

@@ -14,14 +14,14 @@ from filelock import Timeout
 from tqdm import tqdm
 
 import gbmlib
-from gbmlib import models, preprocess, provenance, regions, tensors, training
+from gbmlib import models, preprocess, probabilities, provenance, regions, tensors, training
 from gbmlib.cohorts import CaseError, Cohort, open_cohort, place_of
 from gbmlib.configuration import Experiment
-from gbmlib.experiments.applying import STATISTICS, device_of, measure, prepare, schemes, segment
+from gbmlib.experiments.applying import STATISTICS, decide, device_of, measure, predict, prepare, schemes
 from gbmlib.folds import split
 from gbmlib.memory import keep_freed_memory
 from gbmlib.normalise import BY_STATISTICS
-from gbmlib.records import HELD_OUT, TRAIN, WEIGHTS, Record, Store
+from gbmlib.records import HELD_OUT, PREDICTIONS, PROBABILITIES, TRAIN, WEIGHTS, Record, Store
 from gbmlib.samples import Sample
 
 #: Seeds and the number of threads belong to the whole process, so a process computes one run at a time.
@@ -143,7 +143,7 @@ def _run(
     with training.cpu_threads(experiment.threads):
         shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
         statistics = _statistics(experiment, cohort, held_in)
-        prepared = {case_id: prepare(experiment, cohort[case_id], statistics) for case_id in shown}
+        prepared = {case_id: prepare(experiment, cohort[case_id], statistics, store.prepared) for case_id in shown}
         samples = {case_id: _sample(experiment, cohort, of, device) for case_id, of in prepared.items()}
         made["preparing_seconds"] = clock.lap()
         state = training.train(
@@ -163,11 +163,15 @@ def _run(
         parts += [(other, case.id, other.name) for other in others for case in other if case.has_label]
         rows = []
         for of, case_id, part in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
-            path = folder / "predictions" / f"{case_id}.nii.gz" if part == HELD_OUT else None
-            known = prepared[case_id] if of is cohort else prepare(experiment, of[case_id], statistics)
-            label_map = segment(state.network, experiment, of, of[case_id], path, known)
+            case = of[case_id]
+            known = prepared[case_id] if of is cohort else prepare(experiment, case, statistics, store.prepared)
+            of_case = predict(state.network, experiment, known)
+            label_map = decide(of_case, experiment, of, known)
+            if part == HELD_OUT:
+                case.write(folder / PREDICTIONS / f"{case_id}.nii.gz", label_map)
+                probabilities.save(folder / PROBABILITIES / f"{case_id}.npz", of_case, known)
             for scheme in schemes(experiment, of):
-                rows += measure(label_map, of[case_id], scheme, of, part)
+                rows += measure(label_map, case, scheme, of, part)
     made["measuring_seconds"] = clock.lap()
     tensors.save(folder / WEIGHTS, state.network.state_dict())
     if statistics is not None:
