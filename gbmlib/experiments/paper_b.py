@@ -44,7 +44,8 @@ CODE = PAPER | {
 }
 
 #: What each scale changes. Where the schedule is short, the rate decays along a polynomial: the paper's waits for 30
-#: epochs without progress before its first step. With a tenth of its steps the rate is higher, too.
+#: epochs without progress before its first step. Adam moves a weight by no more than the rate in a step, and an output
+#: without bias has far to go, so few steps want a higher rate: 3e-3 was the best of 1e-3, 3e-3 and 1e-2 on fold 2.
 SCALES: dict[str, dict[str, Any]] = {
     "test": {"epochs": 2, "batches": 2, "validation_batches": 1, "schedule": "polynomial", "threads": 1, "filters": 4},
     "demo": {
@@ -61,15 +62,15 @@ SCALES: dict[str, dict[str, Any]] = {
         "batches": 50,
         "validation_batches": 10,
         "schedule": "polynomial",
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "precision": "bfloat16",
         "threads": 1,
     },
     "paper": {"precision": "bfloat16"},
 }
 
-#: Hippocampus on a processor: 1,000 steps of the paper's own plan, batch and all.
-HIPPOCAMPUS = {"epochs": 4, "batches": 250, "validation_batches": 10, "threads": 2, "learning_rate": 1e-3}
+#: Hippocampus on a processor: 600 steps of the paper's own plan, batch and all, in less than half an hour.
+HIPPOCAMPUS = {"epochs": 6, "batches": 100, "validation_batches": 5, "threads": 2}
 HIPPOCAMPUS_COHORT = "msd-task04-hippocampus-260"
 
 

@@ -53,7 +53,7 @@ def test_the_study_is_as_long_as_its_text_says():
 
 def test_what_is_asked_for_goes_over_the_screening_and_none_keeps_it():
     of = untested.runs(COMPARISONS[0], "study", folds=[2], epochs=7, learning_rate=None)[COMPARISONS[0].base]
-    assert [(e.fold, e.epochs, e.learning_rate) for e in of] == [(2, 7, 1e-3)]
+    assert [(e.fold, e.epochs, e.learning_rate) for e in of] == [(2, 7, 3e-3)]
 
 
 def test_the_sweep_plans_both_networks_anew_at_every_thickness():
