@@ -1,0 +1,116 @@
+"""The factorial on which the two papers disagree: three networks, each under the pipelines of both.
+
+Adeniji and Liu (2019, "Paper A") change an architecture; Isensee et al. (2018, "Paper B") keep a plain U-Net and change
+all that is around it. Here every network is trained under both pipelines, on the same cases, folds and seeds. A
+*pipeline* is the grid and its resampling, normalisation, patch, augmentation, loss with its regions, schedule and
+inference. A *network* is the architecture with its own options; of the encoder-decoder with a VAE branch the branch and
+the two terms of its loss are part, at the paper's weights whatever segmentation loss they are added to.
+
+Three of the six cells are published elsewhere in the study and are the very same runs: the V-Net and Paper A's network
+under pipeline A (:mod:`gbmlib.experiments.study`), the planned 3D U-Net under pipeline B
+(:mod:`gbmlib.experiments.paper_b`). The three others follow from two rules:
+
+- *Everything that is not the network's comes from the pipeline's own run*, with two exceptions, below. Pipeline A is
+  that of Paper A's network, its penalty on the kernels included. (The V-Net under it keeps the baseline's chapter's
+  schedule, which is longer, and has no penalty.)
+- *The patch* is the nearest one that the network can take, rounded axis by axis; of two that are as near the larger. At
+  3 mm both pipelines' patches fit every network as they are.
+- *The learning rate* is the pipeline's, but for networks that do not learn with it (:data:`OWN_RATE`): these keep their
+  own, and for warm-up the same share of the epochs.
+
+The pipelines differ in their numbers of steps and of voxels by design: how long to train, on how much at a time, is
+part of what the papers prescribe. Two networks under one pipeline see equally many patches (but for the V-Net's
+schedule under pipeline A).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from gbmlib import models
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import paper_b, study
+from gbmlib.schedules import PLATEAUS
+
+#: The V-Net, Paper A's encoder-decoder with its VAE branch, and the planned 3D U-Net.
+NETWORKS = ("V-Net", "SegVAE", "U-Net")
+PIPELINES = ("A", "B")
+
+#: Whose run a pipeline is taken from.
+AT_HOME = {"A": "SegVAE", "B": "U-Net"}
+
+#: The cells that other chapters publish.
+PUBLISHED_ELSEWHERE = (("V-Net", "A"), ("SegVAE", "A"), ("U-Net", "B"))
+
+#: Fields of a configuration that go with the network, wherever it is trained.
+OF_NETWORK = ("model", "options", "reconstruction_weight", "kl_weight", "kl_voxels")
+
+#: Changes that only pipeline A reads: the other decides them itself.
+OF_A = ("regions", "flips")
+
+#: Networks that do not learn at a foreign pipeline's rate.
+OWN_RATE = ("V-Net",)
+
+Cells = dict[tuple[str, str], list[Experiment]]
+
+
+def cells(
+    profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
+) -> Cells:
+    """The runs of every cell, by (network, pipeline): a run for each fold and seed.
+
+    Args:
+        folds, seeds: None for the folds of the profile, and seed 0.
+        changes: fields of :class:`gbmlib.configuration.Experiment` for all cells, such as ``cohort`` or ``spacing``;
+            ``regions`` and ``flips`` reach pipeline A alone. None keeps the scale's own.
+    """
+    folds = study.FOLDS[profile] if folds is None else tuple(folds)
+    seeds = (0,) if seeds is None else tuple(seeds)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    of_b = {name: value for name, value in changes.items() if name not in OF_A}
+    at_home = {
+        "V-Net": [e for seed in seeds for e in study.vnet(profile, folds, seed=seed, **changes)],
+        "SegVAE": study.paper_a(profile, folds, seeds, **changes),
+        "U-Net": paper_b.glioma(profile, 3, folds, seeds, **of_b),
+    }
+    return {
+        (network, pipeline): at_home[network]
+        if (network, pipeline) in PUBLISHED_ELSEWHERE
+        else [
+            under(of, pipeline_of, network in OWN_RATE)
+            for of, pipeline_of in zip(at_home[network], at_home[AT_HOME[pipeline]], strict=True)
+        ]
+        for network in NETWORKS
+        for pipeline in PIPELINES
+    }
+
+
+def under(network: Experiment, pipeline: Experiment, own_rate: bool = False) -> Experiment:
+    """The network of one configuration, trained and applied as another one is.
+
+    ``own_rate``: at its own learning rate, with the share of warm-up that its own schedule has, as far as the
+    pipeline's schedule knows any.
+    """
+    fields: dict[str, Any] = {name: getattr(network, name) for name in OF_NETWORK}
+    fields["patch_size"] = nearest(pipeline.patch_size, divisor(network))
+    if own_rate:
+        fields["learning_rate"] = network.learning_rate
+        if pipeline.schedule not in PLATEAUS:
+            fields["warmup"] = round(network.warmup * pipeline.epochs / network.epochs)
+    return pipeline.changed(**fields)
+
+
+def divisor(of: Experiment) -> tuple[int, int, int]:
+    """What training patches (z, y, x) of a configuration's network must be divisible by."""
+    with torch.device("meta"):  # shapes without memory
+        network = models.build(of.model, 1, 1, of.patch_size, **of.options)
+    found = getattr(network, "training_divisor", network.divisor)
+    return (found,) * 3 if isinstance(found, int) else tuple(found)
+
+
+def nearest(patch_size: Sequence[int], by: Sequence[int]) -> tuple[int, int, int]:
+    """The patch (z, y, x) nearest to one that divides: each size rounded to a multiple, halves up, at least one."""
+    return tuple(max(1, (2 * size + part) // (2 * part)) * part for size, part in zip(patch_size, by, strict=True))
