@@ -1,0 +1,225 @@
+"""Two crossed factors measured on the same cases: what each changes by itself, and what they change together.
+
+*Cells* are (network, pipeline) -> records. A case counts with its Dice in every cell, mean over regions and seeds, so
+that all comparisons are paired: an effect is computed within each case, and its interval is a bootstrap over cases. It
+knows the luck of the cases and, with one seed, nothing of the luck of the seed.
+
+For cell means m with row means r, column means c and grand mean g, the mean of (m - g)^2 over cells is exactly the sum
+of three parts: the mean of (r - g)^2, the mean of (c - g)^2, and what is left, the interaction. Their square roots are
+the *spreads* of :func:`spreads`, in Dice.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from gbmlib.compare import UnpairedError, cases_of
+from gbmlib.intervals import Difference, Interval, difference_interval
+from gbmlib.records import HELD_OUT, Record
+
+Cells = Mapping[tuple[str, str], Sequence[Record]]
+
+FACTORS = ("network", "pipeline")
+
+
+def shared_folds(cells: Cells) -> list[tuple[int, int]]:
+    """The folds that every cell has run, as (fold, folds), in order."""
+    each = [{(of.experiment.fold, of.experiment.folds) for of in records} for records in cells.values()]
+    return sorted(set.intersection(*each)) if each else []
+
+
+def by_case(cells: Cells, region: str | None = None) -> pd.DataFrame:
+    """Dice of every held-out case (rows) in every cell (columns: network, pipeline), mean over seeds.
+
+    Args:
+        region: None for the mean over the regions that all cells measured.
+
+    Returns:
+        The cases of the folds that every cell has run (:func:`shared_folds`).
+
+    Raises:
+        UnpairedError: no fold or no region is shared, or the cells hold out other cases in the same fold.
+    """
+    folds, tables = shared_folds(cells), {}
+    if not folds:
+        raise UnpairedError("there is no fold that every cell has run")
+    for cell, records in cells.items():
+        kept = [of for of in records if (of.experiment.fold, of.experiment.folds) in folds]
+        cases = cases_of(kept)
+        cases = cases[(cases.split == HELD_OUT) & (cases.metric == "dice")]
+        tables[cell] = cases.groupby(["case", "region"], sort=False).value.mean().unstack("region")
+    shared = [name for name in next(iter(tables.values())) if all(name in table for table in tables.values())]
+    if not shared or region not in (None, *shared):
+        raise UnpairedError(f"region {region!r} is not among those that all cells measured: {shared}")
+    chosen = shared if region is None else [region]
+    means = {cell: table[chosen].mean(axis=1, skipna=False) for cell, table in tables.items()}
+    together = pd.concat(means, axis=1, names=FACTORS).sort_index()
+    if lacking := [f"{' under pipeline '.join(cell)}: {_listed(of)}" for cell, of in together.items() if of.hasnans]:
+        raise UnpairedError(
+            "the cells hold out other cases in the same folds; without a value are " + "; ".join(lacking)
+        )
+    return together
+
+
+def regions_of(cells: Cells) -> list[str]:
+    """The regions that all cells measured, in the order of the first."""
+    every = [dict.fromkeys(record.cases.region) for records in cells.values() for record in records]
+    return [name for name in every[0] if all(name in other for other in every)] if every else []
+
+
+def effects(table: pd.DataFrame) -> pd.DataFrame:
+    """What each factor changes by itself, averaged over the other, and together; a row a comparison of two levels.
+
+    *Architecture*: one network minus another, averaged over the pipelines that both were trained under. *Pipeline*: one
+    minus another, averaged over the networks that both trained. *Interaction*: by how much more one network gains from
+    a pipeline than another does.
+
+    Args:
+        table: :func:`by_case`. Where a cell is missing, what can be said without it is said.
+
+    Returns:
+        Index: labels; columns ``effect``, ``against`` (the label of what is subtracted), ``over`` (what is averaged
+        over), ``difference`` (:class:`gbmlib.intervals.Difference`) and ``cases``.
+    """
+    networks, pipelines = (list(table.columns.unique(level)) for level in FACTORS)
+    rows = {}
+
+    def add(label: str, effect: str, against: str, over: Sequence[str], values: pd.Series) -> None:
+        change = difference_interval(values)
+        rows[label] = (effect, against, ", ".join(over), change, change.cases)
+
+    for a, b in combinations(networks, 2):
+        if over := [p for p in pipelines if {(a, p), (b, p)} <= set(table)]:
+            values = sum(table[b, p] - table[a, p] for p in over) / len(over)
+            add(f"{b} − {a}", "architecture", a, [f"pipeline {p}" for p in over], values)
+    for p, q in combinations(pipelines, 2):
+        both = [n for n in networks if {(n, p), (n, q)} <= set(table)]
+        if both:
+            values = sum(table[n, q] - table[n, p] for n in both) / len(both)
+            add(f"pipeline {q} − {p}", "pipeline", f"pipeline {p}", both, values)
+        for a, b in combinations(both, 2):
+            values = (table[b, q] - table[b, p]) - (table[a, q] - table[a, p])
+            add(f"{q} − {p} of {b} − of {a}", "interaction", f"{q} − {p} of {a}", [], values)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "against", "over", "difference", "cases"])
+
+
+def within(table: pd.DataFrame) -> pd.DataFrame:
+    """The same differences one by one: of each network's pipelines, then of each pipeline's networks.
+
+    Returns:
+        Index: labels; columns ``difference``, ``against`` and ``cases``.
+    """
+    rows = {}
+    for same, changed in ((0, 1), (1, 0)):
+        for one, other in combinations(table, 2):
+            if one[same] == other[same]:
+                change = difference_interval(table[other] - table[one])
+                where = one[0] if same == 0 else f"pipeline {one[1]}"
+                label = f"{where}: {other[changed]} − {one[changed]}"
+                rows[label] = (change, f"{one[0]} under pipeline {one[1]}", change.cases)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "against", "cases"])
+
+
+def spreads(table: pd.DataFrame) -> pd.DataFrame:
+    """How far the means of the networks, of the pipelines, and of both together lie apart: the module's text says how.
+
+    A spread is never negative: chance alone makes some, and a little more of it the more levels a factor has.
+
+    Args:
+        table: :func:`by_case` of all cells.
+
+    Returns:
+        Index: ``network``, ``pipeline``, ``interaction``; columns ``spread`` (root mean square in Dice), ``share`` (of
+        the mean square between cells), both with intervals.
+
+    Raises:
+        ValueError: a cell is missing.
+    """
+    values, names = _cube(table), (*FACTORS, "interaction")
+    rows = {}
+    for number, name in enumerate(names):
+        spread = _bootstrapped(values, lambda means, n=number: np.sqrt(_parts(means)[n]))
+        share = _bootstrapped(values, lambda means, n=number: _share(_parts(means), n))
+        rows[name] = {"spread": spread, "share": share}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def networks_minus_pipelines(table: pd.DataFrame) -> Difference:
+    """The spread of the networks minus that of the pipelines: which of the two matters more.
+
+    Raises:
+        ValueError: a cell is missing.
+    """
+    found = _bootstrapped(_cube(table), lambda means: np.sqrt(_parts(means)[0]) - np.sqrt(_parts(means)[1]))
+    return Difference(**vars(found))
+
+
+def _parts(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean squares of cell means (…, network, pipeline) between networks, between pipelines, and of the rest."""
+    grand = means.mean((-1, -2), keepdims=True)
+    rows, columns = means.mean(-1, keepdims=True), means.mean(-2, keepdims=True)
+    rest = means - rows - columns + grand
+    return tuple(np.square(part).mean((-1, -2)) for part in (rows - grand, columns - grand, rest))
+
+
+def _share(parts: Sequence[np.ndarray], number: int) -> np.ndarray:
+    """A part's share of them all; 0 of nothing."""
+    total = sum(parts)
+    return np.divide(parts[number], total, out=np.zeros_like(total), where=total > 0)
+
+
+def _cube(table: pd.DataFrame) -> np.ndarray:
+    """(case, network, pipeline)."""
+    levels = [list(table.columns.unique(level)) for level in FACTORS]
+    lacking = [f"{n} under pipeline {p}" for n in levels[0] for p in levels[1] if (n, p) not in table]
+    if lacking:
+        raise ValueError(f"all cells are needed; missing: {', '.join(lacking)}")
+    each = [[table[n, p].to_numpy() for p in levels[1]] for n in levels[0]]
+    return np.moveaxis(np.asarray(each, float), -1, 0)
+
+
+def _bootstrapped(
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """A statistic of the cell means, and its bootstrap interval over cases, as in :mod:`gbmlib.intervals`.
+
+    A drawn case brings all its cells, so what is paired stays paired.
+    """
+    cases = len(values)
+    found = float(statistic(values.mean(0)))
+    if cases < 3:
+        return Interval(found, np.nan, np.nan, cases)
+
+    def of_drawn(numbers: np.ndarray, axis: int = -1) -> np.ndarray:
+        return statistic(values[numbers].mean(-3))
+
+    def ends(method: str) -> tuple[float, float]:
+        drawn = stats.bootstrap(
+            (np.arange(cases),),
+            of_drawn,
+            vectorized=True,
+            batch=1000,
+            confidence_level=confidence,
+            method=method,
+            rng=np.random.default_rng(seed),
+        )
+        return tuple(map(float, drawn.confidence_interval))
+
+    if np.ptp(values, axis=0).max() == 0:  # equal cases tell nothing of chance
+        return Interval(found, found, found, cases)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        low, high = ends("BCa")
+    if np.isnan(low):  # at the edge of what a share can be, no drawn value lies beyond the one found
+        low, high = ends("percentile")
+    return Interval(found, low, high, cases)
+
+
+def _listed(column: pd.Series) -> str:
+    return ", ".join(sorted(column.index[column.isna()]))
