@@ -132,6 +132,8 @@ def draw(
 def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """What a draw makes of blocks: images (sample, channel, z, y, x) and label (sample, z, y, x) of the patch's size.
 
+    Several label maps (sample, map, z, y, x) go the same way as one.
+
     Raises:
         ValueError: shapes do not fit; says how.
     """

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gbmlib import augment, augment_batch, patches, spatial
+from gbmlib import augment, augment_batch, morphology, patches, spatial
 from gbmlib.configuration import Experiment
 from gbmlib.normalise import ZERO_IS_BACKGROUND
-from gbmlib.samples import Sample, decode
+from gbmlib.samples import Sample, decode, one_hot
 
 #: Of a batch: which crop of which case, by their numbers.
 Chosen = list[tuple[int, int]]
@@ -63,9 +63,19 @@ def draw(
         tuple(at - (block - own) // 2 for at, block, own in zip(corner, size, patch, strict=True)) for corner in corners
     ]
     images = torch.stack([patches.crop(s.images, corner, size) for s, corner in zip(of, corners, strict=True)])
-    code = torch.stack([patches.crop(s.code[None], corner, size)[0] for s, corner in zip(of, corners, strict=True)])
-    images, code = augment_batch.apply(images, code, parameters, patch)
-    return images, decode(code, len(of[0].target))
+    maps = [[s.code] if s.previous is None else [s.code, s.previous] for s in of]
+    maps = torch.stack([patches.crop(torch.stack(m), corner, size) for m, corner in zip(maps, corners, strict=True)])
+    images, maps = augment_batch.apply(images, maps, parameters, patch)
+    regions = len(of[0].target)
+    if experiment.previous is not None:
+        images = torch.cat([images, _disturbed(maps[:, 1], regions, generator).to(images)], 1)
+    return images, decode(maps[:, 0], regions)
+
+
+def _disturbed(previous: Tensor, regions: int, generator: torch.Generator) -> Tensor:
+    """What the first network of a cascade predicted, one-hot, less sure than it is (:mod:`gbmlib.morphology`)."""
+    channels = torch.stack([one_hot(each, regions) for each in previous])
+    return morphology.apply(channels, morphology.draw(len(channels), regions, generator))
 
 
 def settings(experiment: Experiment) -> augment_batch.Settings:
@@ -97,7 +107,7 @@ def _cut(
     experiment: Experiment, sample: Sample, corner: Sequence[int], generator: torch.Generator, augmented: bool
 ) -> tuple[Tensor, Tensor]:
     """A patch, by default mirrored, and its intensities shifted and scaled, as the first paper has it."""
-    images, target = (patches.crop(volume, corner, experiment.patch_size) for volume in (sample.images, sample.target))
+    images, target = (patches.crop(volume, corner, experiment.patch_size) for volume in (sample.inputs, sample.target))
     if not augmented:
         return images, target
     if experiment.mirroring == "copy":

@@ -55,6 +55,22 @@ def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], optio
     return [three(getattr(network, "training_divisor", network.divisor)), three(network.divisor)]
 
 
+def canonical(configuration: BaseModel) -> str:
+    """A configuration as JSON, keys sorted, fields at their default left out.
+
+    Leaving them out lets the library grow: a new field, at a default that does what was done before, changes no run's
+    name. (The full configuration is in the record, and is compared when a record is looked up.)
+    """
+    return json.dumps(
+        configuration.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":")
+    )
+
+
+def digest(configuration: BaseModel) -> str:
+    """The first twelve digits of the SHA-256 of a configuration's :func:`canonical`."""
+    return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:12]
+
+
 class Experiment(BaseModel):
     """The configuration of one run: whatever changes a result is here, and nothing else.
 
@@ -94,6 +110,8 @@ class Experiment(BaseModel):
         patience: stop after so many epochs without a lower validation loss; None trains to the end. The weights are
             those of the last epoch in either case: choosing the best epoch on the held-out cases would flatter it.
         mirrored_inference: average the predictions of whole cases over all mirrorings.
+        previous: the first network of a cascade, in fold 0; this one is given what that predicted of each case, in the
+            fold that holds it out, as a channel for each class beside its images (Isensee et al. 2018, section 2.2).
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision.
         threads: of the CPU; sums are taken in another order with another number, so it is part of a run.
     """
@@ -139,6 +157,7 @@ class Experiment(BaseModel):
     intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
     mirrored_inference: bool = False
+    previous: Experiment | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 2
 
@@ -179,6 +198,7 @@ class Experiment(BaseModel):
             faults.append("foreground chooses where patches lie, and fixed_crops keeps them; give one of the two")
         if self.schedule in PLATEAUS and self.warmup:
             faults.append(f"schedule {self.schedule!r} has no warmup; set it to 0")
+        faults += self._cascade_faults()
         try:
             options = json.dumps(self.options, sort_keys=True)
             training, inference = _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
@@ -193,6 +213,36 @@ class Experiment(BaseModel):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _cascade_faults(self) -> list[str]:
+        if self.previous is None:
+            return []
+        faults = []
+        for name in ("cohort", "modalities", "folds", "regions"):
+            theirs, ours = getattr(self.previous, name), getattr(self, name)
+            if theirs != ours:
+                faults.append(f"previous has {name} {theirs}, this {ours}; a cascade's networks share them")
+        if self.previous.fold:
+            faults.append(f"previous is of fold {self.previous.fold}; give fold 0, which stands for all of them")
+        if self.previous.previous is not None:
+            faults.append("previous has a previous itself; a cascade has two networks")
+        if not (self.softmax and self.previous.softmax):
+            faults.append(
+                "a cascade's networks have classes that exclude each other: loss 'dice_ce' or 'dice_ce_batch'"
+            )
+        if self.augmentation == "simple":
+            faults.append("previous needs augmentation 'nnunet' or 'nnunet_code', which disturbs what it predicted")
+        if self.elsewhere:
+            faults.append(f"elsewhere {self.elsewhere}: a cascade is measured on its own cohort alone; leave it out")
+        return faults
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        """The runs that must be there first: a cascade's second network learns from what the first, in every fold,
+        predicted of the cases that it was not trained on."""
+        if self.previous is None:
+            return ()
+        return tuple(self.previous.changed(fold=fold) for fold in range(self.folds))
 
     @property
     def softmax(self) -> bool:
@@ -211,17 +261,13 @@ class Experiment(BaseModel):
 
     @property
     def canonical(self) -> str:
-        """The configuration as JSON, keys sorted, fields at their default left out.
-
-        Leaving them out lets the library grow: a new field, at a default that does what was done before, changes no
-        run's name. (The full configuration is in the record, and is compared when a record is looked up.)
-        """
-        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
+        """What decides the run's name: :func:`canonical`."""
+        return canonical(self)
 
     @property
     def id(self) -> str:
         """The run's name: the network and the first twelve digits of the SHA-256 of :attr:`canonical`."""
-        return f"{self.model}-{hashlib.sha256(self.canonical.encode()).hexdigest()[:12]}"
+        return f"{self.model}-{digest(self)}"
 
     def changed(self, **changes: Any) -> Experiment:
         """This configuration with some fields changed, validated anew."""

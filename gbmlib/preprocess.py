@@ -57,6 +57,7 @@ __all__ = [
     "new_shape",
     "nonzero_box",
     "nonzero_mask",
+    "onto",
     "prepare",
     "resample",
     "resample_labels",
@@ -186,6 +187,33 @@ def prepare(
     images = np.ascontiguousarray(images.transpose(0, *(axis + 1 for axis in axes)))
     label = label if label is None else np.ascontiguousarray(label.transpose(axes))
     return Prepared(case.id, images, label, box, case.shape, axes)
+
+
+def onto(
+    label_map: np.ndarray,
+    grid: Grid | Prepared,
+    native_spacing: Sequence[float],
+    spacing: Sequence[float] | None,
+    resampling: str,
+) -> np.ndarray:
+    """A label map (z, y, x) of a case in native space on a prepared grid of it, as :func:`prepare` brings its label.
+
+    Args:
+        native_spacing: (z, y, x) in mm of the case.
+        spacing, resampling: what the grid was prepared with.
+
+    Raises:
+        ValueError: the label map is not of the case's native shape, or an unknown resampling.
+    """
+    if resampling not in RESAMPLING:
+        raise ValueError(f"resampling {resampling!r}: unknown; use one of {RESAMPLING}")
+    if label_map.shape != tuple(grid.native_shape):
+        raise ValueError(f"case {grid.id}: a label map of shape {label_map.shape} for a case of {grid.native_shape}")
+    label, rule = label_map[grid.box], RULES[resampling]
+    size = tuple(grid.shape[grid.axes.index(axis)] for axis in range(3))
+    if spacing is not None and size != label.shape:
+        label = resample_labels(label, size, rule.labels, coarse_axis(native_spacing, spacing, rule.anisotropy))
+    return np.ascontiguousarray(label.transpose(grid.axes))
 
 
 def restore(volume: np.ndarray, grid: Grid | Prepared, order: int = 1) -> np.ndarray:

@@ -27,6 +27,7 @@ from filelock import FileLock
 
 import gbmlib
 from gbmlib.configuration import Experiment
+from gbmlib.ensemble import Ensemble
 
 #: What ``cases.csv`` calls the cases of the cohort that a run trained on and those it did not; the cases of another
 #: cohort go by that cohort's name.
@@ -57,9 +58,10 @@ class Record:
         return self.path.name
 
     @cached_property
-    def experiment(self) -> Experiment:
+    def experiment(self) -> Experiment | Ensemble:
         """The configuration, validated; fields that came later have their defaults."""
-        return Experiment(**_read_json(self.path / "config.json"))
+        said = _read_json(self.path / "config.json")
+        return Ensemble(**said) if "members" in said else Experiment(**said)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -125,7 +127,7 @@ class Store:
         """Where runs share the cases that they have prepared (:mod:`gbmlib.cache`)."""
         return self.path / "prepared"
 
-    def get(self, experiment: Experiment) -> Record | None:
+    def get(self, experiment: Experiment | Ensemble) -> Record | None:
         """The record of a configuration, or None.
 
         Raises:
@@ -139,6 +141,11 @@ class Store:
                 return record
         return None
 
+    def own(self, experiment: Experiment | Ensemble) -> Record | None:
+        """The record of a configuration that was run here, with what it predicted; a published one does not count."""
+        record = self.get(experiment)
+        return None if record is None or record.published else record
+
     def all(self) -> list[Record]:
         """Every record, one's own first; a published one that is also one's own counts once."""
         found: dict[str, Record] = {}
@@ -148,20 +155,20 @@ class Store:
                     found.setdefault(path.parent.name, Record(path.parent, published=folder != self.path))
         return list(found.values())
 
-    def unfinished(self, experiment: Experiment) -> Path:
+    def unfinished(self, experiment: Experiment | Ensemble) -> Path:
         """The folder in which a run works until its record is complete."""
         path = self.path / f"{experiment.id}.unfinished"
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def lock(self, experiment: Experiment) -> FileLock:
+    def lock(self, experiment: Experiment | Ensemble) -> FileLock:
         """Held while a run works, so that no two processes do the same one; the system frees it if they die."""
         self.path.mkdir(parents=True, exist_ok=True)
         return FileLock(self.path / f".{experiment.id}.lock")
 
     def finish(
         self,
-        experiment: Experiment,
+        experiment: Experiment | Ensemble,
         history: pd.DataFrame,
         cases: pd.DataFrame,
         provenance: dict[str, Any],
@@ -193,7 +200,7 @@ class Store:
         return Record(final, published=True)
 
 
-def _verify(record: Record, experiment: Experiment) -> None:
+def _verify(record: Record, experiment: Experiment | Ensemble) -> None:
     missing = [name for name in FILES if not (record.path / name).exists()]
     if missing:
         raise RecordError(f"record {record.path} lacks {missing}; move the folder away to run it again")

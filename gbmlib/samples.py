@@ -11,11 +11,24 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sample:
-    """A prepared case on the training device: images (channel, z, y, x) float32, target (region, z, y, x) bool."""
+    """A prepared case on the training device.
+
+    Attributes:
+        images: float32 (channel, z, y, x).
+        target: bool (region, z, y, x).
+        previous: of a cascade's second network: the label map (z, y, x), uint8, that the first one predicted, in which
+            region k is k + 1.
+    """
 
     id: str
     images: Tensor
     target: Tensor
+    previous: Tensor | None = None
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """What the network is given (channel, z, y, x): the images, and what the first network predicted one-hot."""
+        return self.images if self.previous is None else with_previous(self.images, self.previous, len(self.target))
 
     @cached_property
     def code(self) -> Tensor:
@@ -27,6 +40,16 @@ class Sample:
         """For each region that the case has, the positions of its voxels (number, 3) as (z, y, x), on the CPU."""
         found = (torch.nonzero(region).int().cpu() for region in self.target)
         return [positions for positions in found if len(positions)]
+
+
+def with_previous(images: Tensor, previous: Tensor, regions: int) -> Tensor:
+    """Images (channel, z, y, x) with a channel more for each region of a label map (z, y, x): 1 inside, 0 outside."""
+    return torch.cat([images, one_hot(previous, regions).to(images)])
+
+
+def one_hot(previous: Tensor, regions: int) -> Tensor:
+    """The regions (region, z, y, x), bool, of a label map (z, y, x) in which region k is k + 1."""
+    return torch.stack([previous == number + 1 for number in range(regions)])
 
 
 def encode(target: Tensor) -> Tensor:

@@ -199,11 +199,11 @@ def apply(
 
     Args:
         images: float (sample, channel, z, y, x), on any device.
-        label: label map (sample, z, y, x) of integers on the same device.
+        label: label map (sample, z, y, x) of integers on the same device, or several (sample, map, z, y, x).
         patch_size: (z, y, x), at most that of the block; its corner in the block is (block - patch) // 2.
 
     Returns:
-        Images (sample, channel, z, y, x) in float32 and label (sample, z, y, x), new and of the patch's size.
+        Images (sample, channel, z, y, x) in float32 and label as given, new and of the patch's size.
 
     Raises:
         ValueError: shapes do not fit; says how.
@@ -211,18 +211,21 @@ def apply(
     _check(images, label, parameters, patch_size)
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False), warp.one_thread():
         images, slices = images.float(), parameters.slices
+        maps = label if label.ndim == 5 else label[:, None]
+        volumes = [images, maps]
         if slices is None:
-            images, label = _warp(images, label[:, None], parameters, patch_size)
-            return images, label[:, 0]
-        # Slices that move alike are channels of one plane.
-        start = (images.shape[2 + slices] - patch_size[slices]) // 2
-        images = images.narrow(2 + slices, start, patch_size[slices]).movedim(2 + slices, 2)
-        label = label.narrow(1 + slices, start, patch_size[slices]).movedim(1 + slices, 1)
-        plane = [patch_size[axis] for axis in moving_axes(slices)]
-        channels = images.shape[1]
-        images, label = _warp(images.flatten(1, 2), label, parameters, plane)
-        images = images.unflatten(1, (channels, patch_size[slices])).movedim(2, 2 + slices)
-        return images.contiguous(), label.movedim(1, 1 + slices).contiguous()
+            volumes = _warp(*volumes, parameters, patch_size)
+        else:  # slices that move alike are channels of one plane
+            start = (images.shape[2 + slices] - patch_size[slices]) // 2
+            thick = [of.narrow(2 + slices, start, patch_size[slices]).movedim(2 + slices, 2) for of in volumes]
+            plane = [patch_size[axis] for axis in moving_axes(slices)]
+            moved = _warp(*(of.flatten(1, 2) for of in thick), parameters, plane)
+            volumes = [
+                of.unflatten(1, (whole.shape[1], patch_size[slices])).movedim(2, 2 + slices).contiguous()
+                for of, whole in zip(moved, volumes, strict=True)
+            ]
+        images, maps = volumes
+        return images, maps if label.ndim == 5 else maps[:, 0]
 
 
 def _warp(images: Tensor, label: Tensor, parameters: SpatialParameters, patch: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -291,7 +294,8 @@ def _between(part: Tensor, bounds: tuple[float, float]) -> Tensor:
 
 def _check(images: Tensor, label: Tensor, parameters: SpatialParameters, patch_size: Sequence[int]) -> None:
     wrong = []
-    if images.ndim != 5 or label.shape != (images.shape[0], *images.shape[2:]):
+    of_one = label[:, 0] if label.ndim == 5 and label.shape[1] else label
+    if images.ndim != 5 or of_one.shape != (images.shape[0], *images.shape[2:]):
         wrong.append(
             "images are (sample, channel, z, y, x) and the label (sample, z, y, x) of the same extents, not "
             f"{tuple(images.shape)} and {tuple(label.shape)}"

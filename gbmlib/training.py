@@ -127,7 +127,7 @@ def cpu_threads(number: int) -> Iterator[None]:
 
 def _start(experiment: Experiment, channels: int, device: torch.device) -> State:
     torch.manual_seed(experiment.seed)
-    channels_in = len(experiment.modalities)
+    channels_in = len(experiment.modalities) + (channels - 1 if experiment.previous is not None else 0)
     network = models.build(experiment.model, channels_in, channels, experiment.patch_size, **experiment.options)
     network = network.to(device)
     optimiser = torch.optim.Adam(

@@ -28,7 +28,7 @@ def validate(
     """
     found, scores = [], {region: [] for region in regions}
     for sample in validation:
-        probabilities = predict(network, sample.images, experiment)[None]
+        probabilities = predict(network, sample.inputs, experiment)[None]
         # The loss takes logits; blending is over probabilities, so go back.
         logits = losses.logits_of(experiment.loss, probabilities)
         found.append(float(LOSSES[experiment.loss](logits, sample.target[None])))
@@ -95,7 +95,7 @@ def autocast(experiment: Experiment, device: torch.device) -> torch.autocast:
 def fixed_crops(experiment: Experiment, samples: Sequence[Sample]) -> list[tuple[Tensor, Tensor]]:
     """The crops of some cases that stay the same in every epoch and every run of a seed: (images, target) each."""
     return [
-        tuple(patches.crop(volume, corner, experiment.patch_size) for volume in (sample.images, sample.target))
+        tuple(patches.crop(volume, corner, experiment.patch_size) for volume in (sample.inputs, sample.target))
         for sample in samples
         for corner in corners(experiment, sample)
     ]

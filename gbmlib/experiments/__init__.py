@@ -5,6 +5,7 @@
 """
 
 from gbmlib.configuration import Experiment
+from gbmlib.ensemble import Ensemble
 from gbmlib.experiments.runner import run
 
-__all__ = ["Experiment", "run"]
+__all__ = ["Ensemble", "Experiment", "run"]

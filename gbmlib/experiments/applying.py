@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from gbmlib import cache, metrics, models, preprocess, regions, tensors, validation
+from gbmlib import cache, metrics, models, preprocess, regions, samples, tensors, validation
 from gbmlib.cohorts import Case, CaseError, Cohort
 from gbmlib.configuration import Experiment
+from gbmlib.ensemble import Ensemble
 from gbmlib.normalise import BY_STATISTICS
 from gbmlib.records import TRAIN, Record
 
@@ -76,8 +77,9 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
     if record.weights is None:
         raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
     of = record.experiment
-    channels = len(regions.members(of.regions, cohort.labels)) + of.softmax
-    network = models.build(of.model, len(of.modalities), channels, of.patch_size, **of.options)
+    classes = len(regions.members(of.regions, cohort.labels))
+    channels = len(of.modalities) + (classes if of.previous else 0)
+    network = models.build(of.model, channels, classes + of.softmax, of.patch_size, **of.options)
     network.load_state_dict(tensors.load(record.weights))
     return network.to(device_of(device)).eval()
 
@@ -89,28 +91,66 @@ def segment(
     case: Case,
     path: str | Path | None = None,
     prepared: preprocess.Prepared | None = None,
+    previous: np.ndarray | None = None,
 ) -> np.ndarray:
     """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``.
 
-    ``prepared`` spares preparing the case again where that was done.
+    Args:
+        prepared: spares preparing the case again where that was done.
+        previous: of a cascade's second network, what the first one made of the case: a label map in native space.
+
+    Raises:
+        ValueError: ``previous`` is missing, or there is one where the network has no use for it.
     """
     prepared = prepared or prepare(experiment, case)
-    label_map = decide(predict(network, experiment, prepared), experiment, cohort, prepared)
+    given = inputs(experiment, cohort, case, prepared, previous)
+    label_map = decide(predict(network, experiment, given), experiment, cohort, prepared)
     if path is not None:
         case.write(path, label_map)
     return label_map
 
 
-def predict(
-    network: torch.nn.Module, experiment: Experiment, prepared: preprocess.Prepared, mirrored: bool | None = None
+def inputs(
+    experiment: Experiment,
+    cohort: Cohort,
+    case: Case,
+    prepared: preprocess.Prepared,
+    previous: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """Probabilities (channel, z, y, x) of a prepared case on its grid, on the network's device.
+    """What a network is given of a prepared case (channel, z, y, x); ``previous`` as in :func:`segment`.
+
+    Raises:
+        ValueError: as :func:`segment`.
+    """
+    images = torch.from_numpy(prepared.images)
+    if (previous is None) != (experiment.previous is None):
+        what = "the second network of a cascade: give what the first one predicted"
+        other = "no second network of a cascade: it takes no prediction of another"
+        raise ValueError(f"{experiment.id} is {what if experiment.previous else other}, as previous")
+    if previous is None:
+        return images
+    return samples.with_previous(images, on_grid(experiment, cohort, case, prepared, previous), len(cohort.labels))
+
+
+def on_grid(
+    experiment: Experiment, cohort: Cohort, case: Case, prepared: preprocess.Prepared, label_map: np.ndarray
+) -> torch.Tensor:
+    """A label map in native space as :attr:`gbmlib.samples.Sample.previous` has it, on the grid of the network."""
+    found = preprocess.onto(label_map, prepared, case.spacing, experiment.spacing, experiment.resampling)
+    numbered = sum((found == value) * np.uint8(number) for number, value in enumerate(sorted(cohort.labels), 1))
+    return torch.from_numpy(numbered.astype(np.uint8))
+
+
+def predict(
+    network: torch.nn.Module, experiment: Experiment, given: torch.Tensor, mirrored: bool | None = None
+) -> torch.Tensor:
+    """Probabilities (channel, z, y, x) of a whole case, from what :func:`inputs` gives; on the network's device.
 
     ``mirrored`` says whether they are averaged over mirrorings; None for as the configuration says.
     """
-    device = next(network.parameters()).device
     mirror_axes = (0, 1, 2) if (experiment.mirrored_inference if mirrored is None else mirrored) else ()
-    return validation.predict(network, torch.from_numpy(prepared.images).to(device), experiment, mirror_axes)
+    device = next(network.parameters()).device
+    return validation.predict(network, given.to(device), experiment, mirror_axes)
 
 
 def decide(
@@ -147,7 +187,7 @@ def measure(label_map: np.ndarray, case: Case, scheme: str, cohort: Cohort, part
     return rows
 
 
-def schemes(experiment: Experiment, cohort: Cohort) -> tuple[str, ...]:
+def schemes(experiment: Experiment | Ensemble, cohort: Cohort) -> tuple[str, ...]:
     """The schemes a run is measured in: its own, and for exclusive labels of a glioma the nested regions too.
 
     The label map has them all, and only what is measured alike can be compared.

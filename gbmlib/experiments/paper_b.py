@@ -21,6 +21,10 @@ from gbmlib.planner import Network, Plan, memory
 
 RECORDS = "book/records"
 
+#: The U-Nets of section 2.1: of slices, of volumes, and the cascade: of volumes at low resolution, and of volumes and
+#: what that one predicted.
+KINDS = (2, 3, "low", "cascade")
+
 #: Sections 2.3 and 2.4 of the paper.
 PAPER: dict[str, Any] = {
     "batches": 250,
@@ -81,11 +85,14 @@ def published_fingerprint(cohort_name: str, folder: str = RECORDS) -> Fingerprin
     return Fingerprint.read(path) if path.exists() else None
 
 
-def plan_of(cohort: Cohort | str, spacing: Sequence[float] | None = None, folder: str = RECORDS) -> Plan:
+def plan_of(
+    cohort: Cohort | str, spacing: Sequence[float] | None = None, folder: str = RECORDS, cascade: bool = False
+) -> Plan:
     """The plan of a cohort, by its name where its fingerprint is published or the cohort is open; else it is measured.
 
     Args:
         spacing: (z, y, x) in mm to plan for in place of the median: the study's coarser grids.
+        cascade: plan one even where the rule has none.
 
     Raises:
         ValueError: a name without a published fingerprint, of a cohort that is not open.
@@ -99,7 +106,7 @@ def plan_of(cohort: Cohort | str, spacing: Sequence[float] | None = None, folder
             if not isinstance(cohort, str):
                 raise
             raise ValueError(f"{path_of(name, folder)} is missing; open the cohort first ({error})") from error
-    return planner.plan(at_spacing(found, spacing))
+    return planner.plan(at_spacing(found, spacing), cascade=cascade)
 
 
 #: What was measured in this process, by what identifies a cohort's data.
@@ -163,37 +170,58 @@ def unet(
 
 def glioma(
     profile: str,
-    dimensions: int,
+    kind: int | str,
     folds: Iterable[int] | None = None,
     seeds: Iterable[int] | None = None,
     **changes: Any,
 ) -> list[Experiment]:
-    """The planned network of two or three dimensions for the glioma cohort of a scale, on that scale's grid.
+    """A planned network for the glioma cohort of a scale, on that scale's grid.
 
     At a coarser grid images are averaged over the new voxels, as for the first paper's networks, where point samples of
     a spline would alias. ``changes`` as in :func:`unet`; ``spacing`` and ``cohort`` also change what is planned for.
+
+    Args:
+        kind: one of :data:`KINDS`. A glioma has too few voxels for a cascade, so the planner is made to plan one.
     """
     own = {name: study.SCALES[profile][name] for name in ("cohort", "spacing", "folds")} | changes
-    spacing = own.pop("spacing")
-    plan = plan_of(own["cohort"], three(spacing))
-    network = plan.two_d if dimensions == 2 else plan.three_d
+    spacing = three(own.pop("spacing"))
     if spacing is not None:
         own = {"resampling": "average"} | own
-    return unet(profile, plan, network, own["cohort"], own, folds, seeds)
+    return _planned(profile, kind, plan_of(own["cohort"], spacing, cascade=True), own, folds, seeds)
 
 
 def hippocampus(
     profile: str,
-    dimensions: int,
+    kind: int | str,
     folds: Iterable[int] | None = None,
     seeds: Iterable[int] | None = None,
     **changes: Any,
 ) -> list[Experiment]:
-    """The planned network for the Decathlon's hippocampus, all 260 cases, five folds."""
-    plan = plan_of(HIPPOCAMPUS_COHORT)
-    network = plan.two_d if dimensions == 2 else plan.three_d
-    own = (HIPPOCAMPUS if profile == "study" else {}) | {"modalities": ("mri",)} | changes
-    return unet(profile, plan, network, HIPPOCAMPUS_COHORT, own, folds, seeds)
+    """The planned network for the Decathlon's hippocampus, all 260 cases, five folds; ``kind`` of :data:`KINDS`."""
+    own = (HIPPOCAMPUS if profile == "study" else {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
+    return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, cascade=True), own, folds, seeds)
+
+
+def _planned(
+    profile: str,
+    kind: int | str,
+    plan: Plan,
+    own: Mapping[str, Any],
+    folds: Iterable[int] | None,
+    seeds: Iterable[int] | None,
+) -> list[Experiment]:
+    """The networks of a kind, a run for each fold and seed."""
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r}: unknown; use one of {KINDS}")
+    network = {2: plan.two_d, "low": plan.low_res}.get(kind, plan.three_d)
+    folds, seeds = (0,) if folds is None else tuple(folds), (0,) if seeds is None else tuple(seeds)
+    if kind != "cascade":
+        return unet(profile, plan, network, own["cohort"], own, folds, seeds)
+    firsts = {seed: _planned(profile, "low", plan, own, (0,), (seed,))[0] for seed in seeds}
+    return [
+        experiment.changed(previous=firsts[experiment.seed])
+        for experiment in unet(profile, plan, network, own["cohort"], own, folds, seeds)
+    ]
 
 
 def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:

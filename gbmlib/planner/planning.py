@@ -138,7 +138,7 @@ class Plan:
         return "\n\n".join("\n".join([title, *(f"- {line}" for line in why)]) for title, why in parts)
 
 
-def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm") -> Plan:
+def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm", cascade: bool = False) -> Plan:
     """Plan the networks for a data set (:class:`Fingerprint`).
 
     For a budget in GB instead of voxels see :func:`gbmlib.planner.memory.plan_within`.
@@ -148,6 +148,7 @@ def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm") -> Pla
         voxels: the budget of a patch in 3D; a step takes two such patches, and in 2D pixels in the same proportion.
         aspect: ``"mm"`` gives the patch the proportions that the median case has in millimetres, which is the paper's
             table; ``"voxels"`` those of its voxel counts, which is the paper's text.
+        cascade: plan its first stage even where the rule has no cascade; the plan says so.
 
     Raises:
         ValueError: a budget that leaves nothing to pool, or is no number of voxels; an unknown aspect; a median case
@@ -169,7 +170,8 @@ def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm") -> Pla
     pixels = rule.STEP_PIXELS * voxels // PATCH_VOXELS
     planar = (in_plane, pixels // rule.BATCH, pixels, aspect)
     spatial = ((0, 1, 2), voxels, rule.BATCH * voxels, aspect)
-    grids = rule.coarser(shape, spacing, voxels)
+    needed = rule.coarser(shape, spacing, voxels)
+    grids = needed or (rule.coarser(shape, spacing, voxels, least=1) if cascade else ())
     low = grids[-1] if grids else None
     masked = of.kept is not None and of.kept <= MASKED
     return Plan(
@@ -183,10 +185,14 @@ def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm") -> Pla
         masked=masked,
         voxels=voxels,
         two_d=_network("2D", of.cases, shape, spacing, *planar, "batch", (why,)),
-        three_d=_network("3D", of.cases, shape, spacing, *spatial, "batch" if low else "sample"),
+        three_d=_network("3D", of.cases, shape, spacing, *spatial, "batch" if needed else "sample"),
         low_res=low
         and _network("3D low resolution", of.cases, low.shape, low.spacing, *spatial, "sample", words.coarser(grids)),
-        why=(*words.data(of), words.cascade(shape, rule.CASCADE, voxels), *words.normalisation(of, masked)),
+        why=(
+            *words.data(of),
+            words.cascade(shape, rule.CASCADE, voxels, bool(grids)),
+            *words.normalisation(of, masked),
+        ),
     )
 
 

@@ -101,15 +101,17 @@ def part_of(cases: int, voxels: int, patch: int) -> int:
     return round(cases * voxels / (PART * patch))
 
 
-def coarser(shape: Sequence[int], spacing: Sequence[float], voxels: int) -> tuple[Grid, ...]:
+def coarser(shape: Sequence[int], spacing: Sequence[float], voxels: int, least: int = 0) -> tuple[Grid, ...]:
     """The grids on the way down to the cascade's first stage; none where the data set needs no cascade.
+
+    ``least`` grids there are in any case, where somebody asks for a cascade that is not needed.
 
     While one spacing is at least twice another, only those finer ones are doubled; then all. The sizes are the median
     shape's over the factor, a half rounded up: Heart's 115 / 2 gives 58 and Liver's 482 / 4 gives 121, as in table 1.
     """
     grids: list[Grid] = []
     factors, now = [1, 1, 1], tuple(shape)
-    while math.prod(now) > CASCADE * voxels:
+    while math.prod(now) > CASCADE * voxels or len(grids) < least:
         mm = [step * factor for step, factor in zip(spacing, factors, strict=True)]
         doubled = tuple(axis for axis in range(3) if mm[axis] * 2 <= max(mm) * (1 + SLACK)) or (0, 1, 2)
         factors = [factor * (2 if axis in doubled else 1) for axis, factor in enumerate(factors)]

@@ -75,11 +75,12 @@ def normalisation(of: Fingerprint, masked: bool) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def cascade(shape: Sequence[int], patches: int, voxels: int) -> str:
+def cascade(shape: Sequence[int], patches: int, voxels: int, there: bool) -> str:
     has, limit = math.prod(shape), f"{patches} patches of {voxels:,}"
     if has > patches * voxels:
         return f"Its {has:,} voxels are more than {limit}: there is a cascade."
-    return f"Its {has:,} voxels are not more than {limit}: there is no cascade."
+    none = f"Its {has:,} voxels are not more than {limit}: there is no cascade"
+    return none + (", but one was asked for." if there else ".")
 
 
 def coarser(grids: Sequence[Grid]) -> tuple[str, ...]:

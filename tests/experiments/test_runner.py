@@ -18,7 +18,7 @@ import torch
 
 from gbmlib import preprocess, regions, training
 from gbmlib.cohorts import CaseError, open_cohort, phantom
-from gbmlib.experiments import Experiment, applying, run, runner, study
+from gbmlib.experiments import Experiment, applying, run, runner, study, trained
 from gbmlib.metrics import DISTANCES, NAMES
 from gbmlib.records import RecordError, Store
 
@@ -184,7 +184,7 @@ def test_exclusive_labels_of_another_cohort(hippocampus_folder, tmp_path):
     fields = {"cohort": cohort.name, "modalities": cohort.modalities, "regions": "labels", "spacing": 4}
     experiment = tiny(**fields, patch_size=16, epochs=1)
     prepared = applying.prepare(experiment, cohort.cases[0])
-    sample = runner._sample(experiment, cohort, prepared, torch.device("cpu"))
+    sample = trained._sample(experiment, cohort, cohort.cases[0], prepared, None, torch.device("cpu"))
     assert sample.target.shape == (2, *prepared.images.shape[1:])
 
 
