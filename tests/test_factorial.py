@@ -150,7 +150,7 @@ def test_the_parts_are_those_of_a_linear_model_and_add_up(thousandths):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_interval_of_a_difference_is_that_of_the_differences(seed):
     """Drawing whole cases and taking the difference of means is the same as drawing differences."""
-    cube = np.random.default_rng(seed).uniform(size=(6, 3, 2))
+    cube = np.random.default_rng(seed).uniform(size=(19, 3, 2))
     found = factorial._bootstrapped(cube, lambda means: means[..., 2, 1] - means[..., 0, 1])
     plain = difference_interval(cube[:, 2, 1] - cube[:, 0, 1])
     assert vars(found) == pytest.approx(vars(plain), abs=1e-9)
