@@ -14,11 +14,11 @@ paper gives no numbers. They are those of its public code (MIC-DKFZ/nnUNet, ``de
 What lies outside the patch is unknown and never decides: it counts as empty where a mask grows and as full where it
 shrinks, as in scikit-image, which the code calls.
 
-Two things about the code. Its radius is a real number, but scikit-image's ``ball`` then has ``int(2 * radius + 1)``
-voxels across, so that half of the balls are an even number of voxels wide and move a mask's faces apart by one voxel
-less on one side than on the other: so it is here, see :func:`dilation`. And a later revision (02527d37) interchanges
-two arguments, the largest share and a probability of 0, after which no component is ever removed; nnU-Net v2 puts that
-right, and disturbs each class with probability 0.5 only.
+Two things about the code. It draws a real number as radius, which scikit-image's ``ball`` makes a ball on a grid of
+``int(2 * radius + 1)`` points an axis. So half of all balls have their middle between voxels, and shift what they
+change by half a voxel: so it is here, see :func:`dilation`. And a later revision (02527d37) interchanges two arguments,
+the largest share and a probability of 0, after which no component is ever removed. nnU-Net v2 puts that right; it
+disturbs each class of a sample with probability 0.5 only.
 
     drawn = draw(batch, classes, generator)
     disturbed = apply(one_hot, drawn)
@@ -150,10 +150,12 @@ def apply(one_hot: Tensor, parameters: Parameters) -> Tensor:
 def dilation(mask: Tensor, radius: float) -> Tensor:
     """A mask, bool (z, y, x), grown by a ball; beyond the volume it is empty.
 
-    The ball has ``int(2 * radius + 1)`` voxels across, as that of scikit-image: whole voxels around the middle one
-    where that is odd. Where it is even, its middle lies between voxels, and a mask grows by half of it towards the
-    first voxel of each axis and by one less towards the last. Along an axis with one voxel the ball has none to reach:
-    a volume of one slice is treated in its plane, with a disc.
+    The ball is scikit-image's: of ``int(2 * radius + 1)`` voxels an axis, those no farther from their common middle
+    than the outermost along an axis. Where that number is even, the middle lies between voxels, the outermost of an
+    axis are beside it and too far, and a mask grows by one voxel more towards the start of each axis than towards the
+    end: a radius of 1 makes a cross of 7 voxels, one of 1.5 a cube of 2 x 2 x 2, one of 2 a ball of 33.
+
+    An axis with a single voxel does not count: a volume of one slice is treated in its plane, with a disc.
     """
     return _spread(mask, radius, -1)
 
@@ -203,8 +205,8 @@ def _spread(mask: Tensor, radius: float, sign: int) -> Tensor:
     """Whether a mask (z, y, x) holds any voxel of the ball around each voxel; sign -1 turns the ball around.
 
     The ball is put together from rows: the mask is spread along x once for each length of row, these along y to discs,
-    and these along z. That is exact, needs some ten operations for each voxel of the radius, and nothing is read back.
-    (The distance transform, which does it for any radius at once, takes a hundred times longer at these sizes.)
+    and these along z. That is exact, at most 150 operations on whole masks, and nothing is read back. (SciPy's distance
+    transform, which would do as well for balls around a voxel, takes many times longer.)
     """
     width = int(2 * radius + 1)
     # Empty voxels at the ends of rows and slices: so a step along any axis is a step in the flat volume.
