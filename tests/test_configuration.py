@@ -177,3 +177,32 @@ def test_what_an_augmentation_does_not_read_is_refused():
         Experiment(**planned, flips=0.5, intensity=0.1)
     with pytest.raises(ValueError, match="foreground chooses where patches lie"):
         Experiment(**planned, foreground="paper", fixed_crops=True)
+
+
+CASCADE = UNET | {"augmentation": "nnunet", "previous": UNET | {"spacing": 6}}
+
+
+def test_a_cascades_second_network_names_its_first():
+    experiment = Experiment(**CASCADE)
+    assert experiment.previous == Experiment(**UNET | {"spacing": 6})
+    assert experiment.id != experiment.changed(previous=None).id
+    assert experiment.id != experiment.changed(previous=experiment.previous.changed(seed=1)).id
+    assert [need.fold for need in experiment.needs] == list(range(experiment.folds))
+    assert Experiment(**json.loads(experiment.canonical)) == experiment
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"previous": UNET | {"fold": 1}}, "previous is of fold 1; give fold 0"),
+        ({"previous": UNET | {"cohort": "other"}}, "previous has cohort other, this"),
+        ({"previous": UNET | {"folds": 3}}, "previous has folds 3, this 5"),
+        ({"previous": CASCADE}, "a cascade has two networks"),
+        ({"augmentation": "simple"}, "previous needs augmentation 'nnunet'"),
+        ({"elsewhere": ("other",)}, "a cascade is measured on its own cohort alone"),
+        ({"regions": "brats", "loss": "dice"}, "classes that exclude each other"),
+    ],
+)
+def test_what_is_no_cascade_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        Experiment(**CASCADE | changes)

@@ -310,3 +310,19 @@ def test_a_glioma_at_full_resolution_there_and_back(brats_folder):
     centres = [np.argwhere(volume > 0).mean(0) for volume in (back, label)]
     np.testing.assert_allclose(*centres, atol=0.1)
     assert provenance.peak_memory_mb(CPU) - before < 1500
+
+
+@pytest.mark.parametrize("resampling", preprocess.RESAMPLING)
+@pytest.mark.parametrize(("spacing", "new"), [((1, 1, 1), (2, 1.5, 1.2)), ((5, 1, 1), (1, 2, 2)), ((1, 1, 1), None)])
+def test_a_label_map_comes_onto_the_grid_as_the_cases_own_label_does(resampling, spacing, new):
+    rng = np.random.default_rng(0)
+    images, label = np.zeros((1, 12, 14, 10), np.float32), rng.integers(0, 3, (12, 14, 10)).astype(np.uint8)
+    images[:, 1:11, 2:13, 1:9] = rng.random((10, 11, 8)) + 1
+    case = case_of(images, label, spacing)
+    prepared = preprocess.prepare(case, new, resampling, axes=(1, 0, 2))
+    for grid in (prepared, prepared.grid):
+        np.testing.assert_array_equal(preprocess.onto(label, grid, spacing, new, resampling), prepared.label)
+    with pytest.raises(ValueError, match="for a case of"):
+        preprocess.onto(label[1:], prepared, spacing, new, resampling)
+    with pytest.raises(ValueError, match="unknown"):
+        preprocess.onto(label, prepared, spacing, new, "none")

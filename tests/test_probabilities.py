@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from cases_in_memory import case_of
 
 from gbmlib import preprocess, probabilities
 from gbmlib.preprocess import Grid
-from tests.cases_in_memory import case_of
 
 WHOLE = (slice(0, 2), slice(0, 2), slice(0, 2))
 

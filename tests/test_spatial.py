@@ -328,3 +328,19 @@ def test_a_graphics_card_gives_the_same_and_is_not_waited_for(slices):
         torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close(there[0].cpu(), here[0], atol=1e-4, rtol=0)
     assert float((there[1].cpu() != here[1]).float().mean()) < 1e-3
+
+
+@pytest.mark.parametrize("slices", [None, 0, 2])
+def test_several_label_maps_go_the_same_way_as_one(slices):
+    patch, moves = (10, 12, 8), Settings(p_rotation=1, p_scaling=1, p_elastic=1, slices=slices, alpha=(0, 100))
+    generator = torch.Generator().manual_seed(4)
+    drawn = spatial.draw(3, patch, moves, generator)
+    size = spatial.reach(drawn, patch)
+    images, maps = torch.randn(3, 2, *size), torch.randint(0, 4, (3, 2, *size), dtype=torch.uint8)
+    moved, both = spatial.apply(images, maps, drawn, patch)
+    for number in range(2):
+        same, one = spatial.apply(images, maps[:, number], drawn, patch)
+        torch.testing.assert_close(same, moved, rtol=0, atol=0)
+        torch.testing.assert_close(one, both[:, number], rtol=0, atol=0)
+    with pytest.raises(ValueError, match="same extents"):
+        spatial.apply(images, maps[:, :, 1:], drawn, patch)

@@ -249,3 +249,17 @@ def test_slices_across_another_axis_come_back_where_they_were(tmp_path):
     np.testing.assert_array_equal(
         preprocess.restore(prepared.images, prepared), preprocess.restore(plain.images, plain)
     )
+
+
+def test_the_cascade_is_the_3d_network_and_the_one_before_it():
+    (three,), (low,), (cascade,) = (paper_b.glioma("study", kind) for kind in (3, "low", "cascade"))
+    assert low.spacing == (6, 6, 6)
+    assert cascade.changed(previous=None) == three
+    assert cascade.previous == low
+    of = paper_b.glioma("study", "cascade", (0, 3), (0, 1))
+    assert [(e.fold, e.seed, e.previous.fold, e.previous.seed) for e in of] == [
+        (0, 0, 0, 0), (3, 0, 0, 0), (0, 1, 0, 1), (3, 1, 0, 1)
+    ]  # fmt: skip
+    assert paper_b.hippocampus("study", "low")[0].spacing == (2, 2, 2)
+    with pytest.raises(ValueError, match="kind 4"):
+        paper_b.glioma("study", 4)

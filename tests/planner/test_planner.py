@@ -285,3 +285,15 @@ def test_what_a_fingerprint_does_not_hold_is_said():
     ).explain()
     assert "does not hold" not in measured
     assert "takes away 10 % of the voxels, less than a quarter" in measured
+
+
+def test_a_cascade_that_is_not_needed_can_be_asked_for():
+    of = Fingerprint([(36, 50, 35)], [(1, 1, 1)], cases=260)
+    without, asked = plan(of), plan(of, cascade=True)
+    assert without.low_res is None
+    assert (asked.low_res.spacing, asked.low_res.median_shape) == ((2, 2, 2), (18, 25, 18))
+    assert (asked.two_d, asked.three_d) == (without.two_d, without.three_d)
+    assert "there is no cascade, but one was asked for." in asked.explain()
+    assert "there is no cascade." in without.explain()
+    large = Fingerprint([(482, 512, 512)], [(1, 1, 1)], cases=131)
+    assert plan(large, cascade=True) == plan(large)
