@@ -180,7 +180,7 @@ def beside_paper(groups: Groups, task: str, folder: str | Path = "book/facts") -
             rows[f"{label}, ours"] = levels | {"mean": mean_interval(row.merit), "cases": len(ours)}
         if label in theirs.index:
             printed = theirs.loc[label]
-            rows[f"{label}, {PAPER}"] = _four(printed) | {"mean": f"{printed.mean():.4f}", "cases": cases}
+            rows[f"{label}, {PAPER}"] = _four(printed) | {"mean": f"{printed.mean():.5f}", "cases": cases}
         if f"{label}, ours" in rows and label in theirs.index:
             gaps = 100 * (ours.mean() - printed)
             said = ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
@@ -196,8 +196,8 @@ def _their_choice(theirs: pd.DataFrame) -> str:
     """What the rule of section 2.6 makes of printed means."""
     allowed = [label for label in theirs.index if selection.LOW_RESOLUTION not in label]
     means = theirs.loc[allowed].mean(axis=1).sort_values(ascending=False, kind="stable")
-    against = "".join(f", against {mean:.4f} of {label}" for label, mean in means.iloc[1:].items())
-    return f"Of the paper's own rows its rule takes **{means.index[0]}**: {means.iloc[0]:.4f}{against}."
+    against = "".join(f", against {mean:.5f} of {label}" for label, mean in means.iloc[1:].items())
+    return f"Of the paper's own rows its rule takes **{means.index[0]}**: {means.iloc[0]:.5f}{against}."
 
 
 # ------------------------------------------------------------------------------------------------ nnU-Net v2, by case
