@@ -1,6 +1,6 @@
-"""Disturbing a cascade's one-hot classes, the same operations on both sides: the study's against batchgeneratorsv2's.
+"""Disturbing a cascade's one-hot classes: the study's against batchgeneratorsv2's.
 
-Both numbers of components come from the same label map; the order of random choices is each side's own.
+The operations are the same on both sides, and so is what comes out. Which component goes is each side's own choice.
 """
 
 from __future__ import annotations

@@ -155,13 +155,18 @@ def dilation(mask: Tensor, radius: float) -> Tensor:
     axis are beside it and too far, and a mask grows by one voxel more towards the start of each axis than towards the
     end: a radius of 1 makes a cross of 7 voxels, one of 1.5 a cube of 2 x 2 x 2, one of 2 a ball of 33.
 
-    An axis with a single voxel does not count: a volume of one slice is treated in its plane, with a disc.
+    A volume of one slice is treated in its plane, with the disc of that radius.
+
+    Raises:
+        ValueError: the mask is not as above, or the radius is below 0; so all four operations.
     """
+    _check_mask(mask, radius)
     return _spread(mask, radius, -1)
 
 
 def erosion(mask: Tensor, radius: float) -> Tensor:
     """A mask, bool (z, y, x), shrunk by the ball of :func:`dilation`; beyond the volume it is full."""
+    _check_mask(mask, radius)
     return ~_spread(~mask, radius, 1)
 
 
@@ -212,6 +217,7 @@ def _spread(mask: Tensor, radius: float, sign: int) -> Tensor:
     # Empty voxels at the ends of rows and slices: so a step along any axis is a step in the flat volume.
     padded = functional.pad(mask, (0, width // 2, 0, width // 2))
     flat = padded.flatten()
+    # Of a ball's slices and rows, only the middle ones matter where there is a single voxel; they are the disc's.
     z, y, x = (
         _steps(width if extent > 1 else 1, sign * stride)
         for extent, stride in zip(mask.shape, padded.stride(), strict=True)
@@ -247,6 +253,17 @@ def _add(out: Tensor, source: Tensor, steps: Sequence[int]) -> None:
         length = len(out) - abs(step)
         if length > 0:
             out.narrow(0, max(-step, 0), length).logical_or_(source.narrow(0, max(step, 0), length))
+
+
+def _check_mask(mask: Tensor, radius: float) -> None:
+    """That a mask and a radius are what the operations take."""
+    wrong = []
+    if mask.dtype != torch.bool or mask.ndim != 3:
+        wrong.append(f"the mask is {mask.dtype} of shape {tuple(mask.shape)}; it needs to be bool (z, y, x)")
+    if not radius >= 0:
+        wrong.append(f"a radius is in voxels, 0 or more, not {radius}")
+    if wrong:
+        raise ValueError("operation on a mask: " + "; ".join(wrong))
 
 
 def _check(one_hot: Tensor, parameters: Parameters) -> None:

@@ -108,7 +108,7 @@ def test_one_slice_in_its_plane(name, axis):
 
 
 def test_one_slice_with_an_even_disc():
-    """Of six voxels an axis the outermost are too far: the four between make a square, and 3^2 + 3^2 is within 5^2."""
+    """Of six voxels an axis the outermost are too far: the four between make a square, as 3^2 + 3^2 is within 5^2."""
     point = torch.zeros((1, 15, 15), dtype=torch.bool)
     point[0, 7, 7] = True
     grown = morphology.dilation(point, 2.5)[0]
@@ -381,3 +381,10 @@ def test_bad_batches_are_refused():
 def test_bad_numbers_are_refused(number):
     with pytest.raises(ValueError, match="from 0 to below 1"):
         morphology.remove_component(row(1, 0, 0), number)
+
+
+@pytest.mark.parametrize("name", morphology.OPERATIONS)
+def test_bad_masks_are_refused(name):
+    for mask in (torch.zeros(2, 3), torch.zeros((2, 3, 4), dtype=torch.uint8)):
+        with pytest.raises(ValueError, match=r"needs to be bool \(z, y, x\).*0 or more, not -1"):
+            morphology.OPERATIONS[name](mask, -1)
