@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks import augmentation, inference, resampling, steps, surfaces, unet
+from benchmarks import augmentation, inference, morphology, resampling, steps, surfaces, unet
 from benchmarks.pair import Pair
 
 
@@ -25,6 +25,7 @@ def pairs(
         *unet.pairs(planned),
         *resampling.pairs(volume),
         *augmentation.pairs(edge),
+        *morphology.pairs(edge),
         *inference.pairs(volume),
         *surfaces.pairs(volume),
     ]

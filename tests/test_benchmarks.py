@@ -22,6 +22,8 @@ KINDS = {
     "labels of": "nnunetv2",
     "probabilities of": "nnunetv2",
     "every transform on": "batchgeneratorsv2",
+    "four operations": "batchgeneratorsv2",
+    "removals": "batchgeneratorsv2",
     "copies, against MONAI": "monai",
     "copies, against nnU-Net v2": "nnunetv2",
     "tiles without brain skipped": "monai",
