@@ -105,7 +105,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
             add(f"pipeline {q} − {p}", "pipeline", f"pipeline {p}", both, values)
         for a, b in combinations(both, 2):
             values = (table[b, q] - table[b, p]) - (table[a, q] - table[a, p])
-            add(f"{q} − {p} of {b} − of {a}", "interaction", f"{q} − {p} of {a}", [], values)
+            add(f"gain by {q}: {b} − {a}", "interaction", f"the gain of {a}", [], values)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "against", "over", "difference", "cases"])
 
 
@@ -178,6 +178,7 @@ def _cube(table: pd.DataFrame) -> np.ndarray:
     """(case, network, pipeline)."""
     levels = [list(table.columns.unique(level)) for level in FACTORS]
     lacking = [f"{n} under pipeline {p}" for n in levels[0] for p in levels[1] if (n, p) not in table]
+    lacking += [f"a second {name}" for name, of in zip(FACTORS, levels, strict=True) if len(of) < 2]
     if lacking:
         raise ValueError(f"all cells are needed; missing: {', '.join(lacking)}")
     each = [[table[n, p].to_numpy() for p in levels[1]] for n in levels[0]]

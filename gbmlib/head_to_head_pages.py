@@ -7,20 +7,19 @@ A notebook displays it: ``display(*results(groups, wanted))``. Groups are (netwo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import torch
 
-from gbmlib import ablation_figures, ablation_pages, batches, colours, factorial, models, regions
+from gbmlib import ablation_figures, ablation_pages, batches, factorial, factorial_figures, models, regions
 from gbmlib.ablation_pages import Prose
 from gbmlib.augment_batch import TRANSFORMS
 from gbmlib.cohorts import GLIOMA
 from gbmlib.compare import UnpairedError
 from gbmlib.configuration import Experiment
-from gbmlib.display import show
 from gbmlib.experiments import head_to_head, paper_b
 from gbmlib.factorial import Cells
 from gbmlib.intervals import MARGIN, mean_interval
@@ -31,8 +30,6 @@ from gbmlib.records import Record, Store
 CHAPTER = "headtohead"
 
 Wanted = Mapping[tuple[str, str], Sequence[Experiment]]
-
-COLOURS = dict(zip(head_to_head.NETWORKS, colours.SERIES, strict=False))
 
 #: What each loss adds up, and over what its Dice is taken.
 LOSSES = {
@@ -65,7 +62,7 @@ def results(groups: Cells, wanted: Wanted, decides: bool = True) -> list[Any]:
         table = factorial.by_case(groups)
     except UnpairedError as error:
         return [*shown, Prose(f"*Nothing can be compared yet: {error}.*")]
-    shown += [interaction(table), dice(table)]
+    shown += [factorial_figures.interaction(table), dice(table)]
     return shown + ablation_pages.collapsed({named(cell): of for cell, of in groups.items()}) if decides else shown
 
 
@@ -74,16 +71,19 @@ def missing(groups: Cells, wanted: Wanted) -> list[Prose]:
     lines = []
     for cell, of in wanted.items():
         there = {record.id for record in groups.get(cell, ())}
-        if lacking := [e for e in of if e.id not in there]:
-            folds = listed([str(fold) for fold in dict.fromkeys(e.fold for e in lacking)])
-            runs = "all folds" if len(lacking) == len(of) else f"fold {folds}"
-            lines.append(f"- {named(cell)}: {runs}")
+        lacking = dict.fromkeys(str(e.fold) for e in of if e.id not in there)
+        if lacking:
+            lines.append(f"- {named(cell)}: {'fold' if len(lacking) == 1 else 'folds'} {listed(list(lacking))}")
     if not lines:
         return []
-    kept = listed([str(fold) for fold, _ in factorial.shared_folds(groups)]) or "none"
-    said = f"Without a record; cells are compared on the folds that all of the others have ({kept}), and "
-    command = f"`python -m gbmlib.experiments brats:PATH --only {CHAPTER}` makes them:"
-    return [Prose(f"*{said}{command}*\n\n" + "\n".join(lines))]
+    kept = ", ".join(str(fold) for fold, _ in factorial.shared_folds(groups)) or "none"
+    return [
+        Prose(
+            f"*Some runs have no record yet; `python -m gbmlib.experiments brats:PATH --only {CHAPTER}` makes them. "
+            f"Cells are compared on the folds that all of those with a record share: {kept}. Missing:*\n\n"
+            + "\n".join(lines)
+        )
+    ]
 
 
 def dice(table: pd.DataFrame) -> pd.DataFrame:
@@ -104,46 +104,6 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
         f"pipeline {p}": mean_interval(sum(of) / len(of)) for p, of in each.items() if len(of) == len(networks)
     }
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
-
-
-def interaction(table: pd.DataFrame, description: str = "") -> Any:
-    """Mean Dice of every cell over the pipelines, a line a network: lines that run in parallel do not interact.
-
-    Bars are intervals over cases. Cases differ by more than cells do, so bars that overlap say nothing of a difference:
-    that is what the paired ones are for.
-    """
-    figure = go.Figure()
-    networks, pipelines = (list(table.columns.unique(level)) for level in factorial.FACTORS)
-    for number, network in enumerate(networks):
-        known = {p: mean_interval(table[network, p]) for p in pipelines if (network, p) in table}
-        bars = {
-            "type": "data",
-            "symmetric": False,
-            "array": [of.high - of.mean for of in known.values()],
-            "arrayminus": [of.mean - of.low for of in known.values()],
-            "thickness": 1.5,
-        }
-        figure.add_scatter(
-            x=[pipelines.index(p) + (number - (len(networks) - 1) / 2) * 0.04 for p in known],
-            y=[of.mean for of in known.values()],
-            error_y=bars,
-            name=network,
-            mode="lines+markers",
-            line={"color": COLOURS.get(network, colours.GREY), "width": 2.5},
-            marker={"size": 9},
-            text=[str(of) for of in known.values()],
-            hovertemplate="%{text}<extra>" + network + "</extra>",
-            showlegend=True,
-        )
-    figure.update_xaxes(
-        tickvals=list(range(len(pipelines))), ticktext=[f"pipeline {p}" for p in pipelines], range=[-0.4, 1.4]
-    )
-    figure.update_yaxes(title_text="mean Dice of held-out cases")
-    figure.update_layout(
-        height=420, margin={"l": 50, "r": 10, "t": 20, "b": 40}, legend={"orientation": "h", "y": -0.15}
-    )
-    said = "; ".join(f"{named(cell)}: {table[cell].mean():.3f}" for cell in table)
-    return show(figure, description or f"Mean Dice of every cell. {said}")
 
 
 def answers(groups: Cells, decides: bool = True) -> list[Any]:
@@ -177,10 +137,9 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
         each = [f"{label}: {words.get(d.decided(), 'undecided')}, {d}" for label, d in of.difference.items()]
         if each:
             lines.append(f"- What {said} change{'' if effect == 'interaction' else 's'}. {'; '.join(each)}.")
-    try:
-        change = factorial.networks_minus_pipelines(table)
-    except ValueError:
-        return "\n".join([*lines, "- Which of them matters more cannot be said before all six cells have a record."])
+    if not complete(table):
+        return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
+    change = factorial.networks_minus_pipelines(table)
     more = {"higher": "the architecture", "lower": "the pipeline", "no difference": f"neither by more than {MARGIN:g}"}
     spreads = factorial.spreads(table).spread
     return "\n".join(
@@ -194,11 +153,17 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
 
 
 def spreads(groups: Cells) -> pd.DataFrame | Prose:
-    """:func:`gbmlib.factorial.spreads`, or why there are none."""
+    """:func:`gbmlib.factorial.spreads`, once all cells have a record."""
     try:
-        return factorial.spreads(factorial.by_case(groups))
-    except ValueError as error:
+        table = factorial.by_case(groups)
+    except UnpairedError as error:
         return Prose(f"*Not yet: {error}.*")
+    return factorial.spreads(table) if complete(table) else Prose("*Not before all cells have a record.*")
+
+
+def complete(table: pd.DataFrame) -> bool:
+    """Whether no cell is missing from :func:`gbmlib.factorial.by_case`: a smaller factorial asks something else."""
+    return set(table) == set(product(head_to_head.NETWORKS, head_to_head.PIPELINES))
 
 
 def within(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
@@ -249,14 +214,14 @@ def cost(wanted: Wanted, groups: Cells | None = None) -> pd.DataFrame:
             "epochs": of.epochs,
             "steps": f"{steps:,}",
             "patches": f"{patches:,}",
-            "voxels (million)": f"{patches * np.prod(of.patch_size) / 1e6:,.0f}",
+            "voxels (million)": f"{patches * np.prod(of.patch_size) / 1e6:.3g}",
             "peak rate": f"{of.learning_rate:g}",
             "warm-up (epochs)": of.warmup,
             "parameters (million)": f"{parameters(of) / 1e6:.2f}",
         }
         if groups and groups.get(cell):
             seconds = [record.provenance["seconds"] for record in groups[cell]]
-            rows[named(cell)] |= {"minutes a run": f"{np.mean(seconds) / 60:.1f}", "threads": of.threads}
+            rows[named(cell)] |= {"minutes a run": f"{np.mean(seconds) / 60:.1f}", "threads": str(of.threads)}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 

@@ -87,9 +87,9 @@ def test_effects_worked_out_by_hand(cells):
         "three − one": (0.08 + 0.14) / 2,
         "three − two": (0.06 + 0.12) / 2,
         "pipeline B − A": (0.1 + 0.1 + 0.16) / 3,
-        "B − A of two − of one": 0.0,
-        "B − A of three − of one": 0.06,
-        "B − A of three − of two": 0.06,
+        "gain by B: two − one": 0.0,
+        "gain by B: three − one": 0.06,
+        "gain by B: three − two": 0.06,
     }
     assert {label: of.mean for label, of in found.difference.items()} == pytest.approx(expected)
     assert list(found.effect) == ["architecture"] * 3 + ["pipeline"] + ["interaction"] * 3
@@ -104,9 +104,11 @@ def test_what_can_be_said_without_a_cell_is_said(cells):
     assert found.difference["pipeline B − A"].mean == pytest.approx((0.1 + 0.16) / 2)
     assert found.over["pipeline B − A"] == "two, three"
     assert found.over["three − one"] == "pipeline A"
-    assert [label for label in found.index if "of" in label] == ["B − A of three − of two"]
+    assert [label for label in found.index if "gain" in label] == ["gain by B: three − two"]
     with pytest.raises(ValueError, match="missing: one under pipeline B"):
         factorial.spreads(factorial.by_case(cells))
+    with pytest.raises(ValueError, match="missing: a second pipeline"):
+        factorial.networks_minus_pipelines(factorial.by_case({cell: of for cell, of in cells.items() if "A" in cell}))
 
 
 def test_each_difference_by_itself(cells):
