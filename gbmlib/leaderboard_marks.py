@@ -59,23 +59,25 @@ def beside_paper(
     theirs = theirs.set_axis(classes, axis=1)
     cases, rows, lines = facts(folder)[task].cases, {}, []
     for label in [*board, *(label for label in theirs.index if label not in board)]:
-        row = board.get(label)
-        if row is not None and not row.problems:
-            ours = row.dices[classes]
-            levels = {name: mean_interval(values) for name, values in ours.items()}
-            rows[f"{label}, ours"] = levels | {"mean": mean_interval(row.merit), "cases": len(ours)}
-        if label in theirs.index:
-            printed = theirs.loc[label]
-            rows[f"{label}, {PAPER}"] = _four(printed) | {"mean": f"{printed.mean():.5f}", "cases": cases}
-        if f"{label}, ours" in rows and label in theirs.index:
-            gaps = 100 * (ours.mean() - printed)
-            said = ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
-            near = "within" if gaps.abs().max() <= POINTS else "not within"
-            lines.append(f"- **{label}**: {said}; {near} {POINTS:g} in every class.")
+        ours = board[label].dices[classes] if label in board and not board[label].problems else None
+        printed = theirs.loc[label] if label in theirs.index else None
+        if ours is not None:
+            rows[f"{label}, ours"] = _levels(ours)
+        if printed is not None:
+            levels = {name: f"{value:.4f}" for name, value in printed.items()}
+            rows[f"{label}, {PAPER}"] = levels | {"mean": f"{printed.mean():.5f}", "cases": cases}
+        if ours is not None and printed is not None:
+            lines.append(f"- **{label}**: {_apart(100 * (ours.mean() - printed))}.")
     shown = [pd.DataFrame.from_dict(rows, orient="index")]
     if lines:
         shown.append(Prose("Ours minus the paper's, in hundredths of Dice:\n\n" + "\n".join(lines)))
     return [*shown, Prose(_their_choice(theirs))]
+
+
+def _apart(gaps: pd.Series) -> str:
+    """Differences in hundredths of Dice, and whether all are small."""
+    said = ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
+    return f"{said}; {'within' if gaps.abs().max() <= POINTS else 'not within'} {POINTS:g} in every class"
 
 
 def _their_choice(theirs: pd.DataFrame) -> str:
@@ -182,7 +184,3 @@ def _in_their_order(task: str, classes: list[str]) -> list[str]:
 def _levels(dices: pd.DataFrame) -> dict[str, Any]:
     row = {name: mean_interval(values) for name, values in dices.items()}
     return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
-
-
-def _four(values: pd.Series) -> dict[str, str]:
-    return {name: f"{value:.4f}" for name, value in values.items()}

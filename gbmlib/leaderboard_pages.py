@@ -50,14 +50,20 @@ def compared(
     return [*shown, Prose(in_words(choice)), *([table] if len(table) else []), *figure]
 
 
-def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str, data: str = "brats:PATH") -> list[Any]:
+def all_published(
+    wanted: Callable[[str], Wanted],
+    store: Store,
+    chapter: str,
+    data: str = "brats:PATH",
+    candidates: Iterable[str] | None = None,
+) -> list[Any]:
     """:func:`compared` at every scale that has records, the largest first, or how to make them.
 
     What a scale asks for and has no record yet keeps its row.
     """
     shown = []
     for profile, groups in ablation_pages.published(wanted, store).items():
-        shown += compared({label: groups.get(label, []) for label in wanted(profile)})
+        shown += compared({label: groups.get(label, []) for label in wanted(profile)}, candidates)
     return shown or [unet_pages.absent(chapter, data)]
 
 
