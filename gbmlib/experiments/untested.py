@@ -1,8 +1,8 @@
 """What nnU-Net's first paper (Isensee et al. 2018) did not validate, as comparisons, and a sweep over slice thickness.
 
 Single choices are changes to the planned 3D U-Net; the sweep over slice thickness plans both networks anew at each. At
-the study's scale both are a screening on a processor: 16 filters in place of 30, two folds, one seed, and five epochs
-of 50 batches, of two patches of 48 x 64 x 48 at 3 mm: 250 steps, about four minutes on one core.
+the study's scale both are a screening on a processor: two folds, one seed, and five epochs of 50 batches, of two
+patches of 48 x 64 x 48 at 3 mm: 250 steps, about four minutes on one core.
 
 Nothing here is averaged over mirrorings at the end: a network that never saw a mirrored case would take them for other
 cases, and all variants are to be measured alike.
@@ -19,7 +19,7 @@ from gbmlib.experiments import paper_b
 from gbmlib.experiments.ablations import Comparison, screened
 
 #: What the screening changes at a scale.
-SCREENING: dict[str, dict[str, Any]] = {"study": {"filters": 16, "epochs": 5}}
+SCREENING: dict[str, dict[str, Any]] = {"study": {"epochs": 5}}
 PLAIN = {"mirrored_inference": False}
 
 #: Spacing within a slice and the slices' thicknesses, in mm. The paper's own data would be cut at 1 mm into slices of 1

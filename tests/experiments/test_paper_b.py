@@ -67,7 +67,11 @@ def test_at_a_spacing_the_shapes_are_those_that_preprocessing_gives(spacing, exp
 
 def test_a_coarser_grid_is_planned_for_and_averaged():
     deep = paper_b.glioma("study", 3)[0]
-    assert (deep.spacing, deep.patch_size, deep.options) == ((3, 3, 3), (48, 64, 48), {"pools": [3, 4, 3]})
+    assert (deep.spacing, deep.patch_size, deep.options) == (
+        (3, 3, 3),
+        (48, 64, 48),
+        {"filters": 16, "pools": [3, 4, 3]},
+    )
     assert deep.resampling == "average"
     thick = paper_b.glioma("study", 3, spacing=(9, 3, 3))[0]
     plan = paper_b.plan_of("brats2018-19", (9, 3, 3))
