@@ -3,7 +3,8 @@
 Isensee et al. (2018, section 2.6) train three models (2D, 3D, cascade), average all pairs of them, and submit the one
 of the highest mean foreground Dice over the held-out cases of a five-fold cross-validation; their table 2 lists them.
 The first network of the cascade has a row of its own there, but is not one of the three, so it is no candidate here
-unless it is named as one. (The public code, first version and second, takes it and its pairs for candidates.)
+unless it is named as one. (The public code, first version and second, takes it and its pairs for candidates. Table 2
+does not tell the two readings apart: that row is the best of no task.)
 
 A leaderboard is made from groups of records, label -> records. What cannot be compared (folds that are missing, other
 cases, other classes) keeps its row, with all that is wrong with it, and is never chosen.
