@@ -117,11 +117,10 @@ def within(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = {}
     for same, changed in ((0, 1), (1, 0)):
-        for one, other in combinations(table, 2):
-            if one[same] == other[same]:
+        for level in table.columns.unique(same):
+            for one, other in combinations([cell for cell in table if cell[same] == level], 2):
                 change = difference_interval(table[other] - table[one])
-                where = one[0] if same == 0 else f"pipeline {one[1]}"
-                label = f"{where}: {other[changed]} − {one[changed]}"
+                label = f"{level if same == 0 else f'pipeline {level}'}: {other[changed]} − {one[changed]}"
                 rows[label] = (change, f"{one[0]} under pipeline {one[1]}", change.cases)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "against", "cases"])
 

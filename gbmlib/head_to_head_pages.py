@@ -38,7 +38,7 @@ LOSSES = {
     "dice_ce": "Dice of each sample and cross entropy",
     "dice_ce_batch": "Dice of the batch and cross entropy",
 }
-COLUMNS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
+EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
 
 
 def published(store: Store) -> dict[str, dict[tuple[str, str], list[Record]]]:
@@ -130,9 +130,10 @@ def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
 
 def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
     """What :func:`gbmlib.factorial.effects` decide, as Markdown. For published runs on real cases alone."""
-    words = {"higher": "a higher Dice", "lower": "a lower Dice", "no difference": f"no difference above {MARGIN:g}"}
     lines = []
-    for effect, said in COLUMNS.items():
+    for effect, said in EFFECTS.items():
+        more, less = ("a larger gain", "a smaller gain") if effect == "interaction" else ("higher Dice", "lower Dice")
+        words = {"higher": more, "lower": less, "no difference": f"no difference above {MARGIN:g}"}
         of = effects[effects.effect == effect]
         each = [f"{label}: {words.get(d.decided(), 'undecided')}, {d}" for label, d in of.difference.items()]
         if each:
@@ -140,12 +141,12 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
     if not complete(table):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     change = factorial.networks_minus_pipelines(table)
-    more = {"higher": "the architecture", "lower": "the pipeline", "no difference": f"neither by more than {MARGIN:g}"}
+    words = {"higher": "the architecture", "lower": "the pipeline", "no difference": f"neither by more than {MARGIN:g}"}
     spreads = factorial.spreads(table).spread
     return "\n".join(
         [
             *lines,
-            f"- **Which matters more: {more.get(change.decided(), 'undecided')}.** The means of the networks lie "
+            f"- **Which matters more: {words.get(change.decided(), 'undecided')}.** The means of the networks lie "
             f"{spreads['network']} from their own mean (root mean square, Dice), those of the pipelines "
             f"{spreads['pipeline']}; the difference is {change}, on {change.cases} cases.",
         ]
