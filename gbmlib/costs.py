@@ -1,0 +1,82 @@
+"""What runs cost: minutes and memory, as their records have them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from statistics import median
+
+from gbmlib.configuration import Experiment
+from gbmlib.records import Record
+
+COLUMNS = ("network", "cases", "grid", "computed on", "runs", "epochs", "minutes a run", "memory")
+NETWORKS = {"vnet": "V-Net", "segvae": "Paper A's network", "unet": "U-Net"}
+
+
+def table(records: Iterable[Record]) -> list[dict[str, str]]:
+    """A row for each network, cohort, grid and device among the records of trained runs; keys are :data:`COLUMNS`.
+
+    Minutes are those of a whole run (preparing, training, predicting and measuring every case): the median, and the
+    least and the most where there are several runs. Memory is the most that any of the runs took at its peak: the whole
+    process on a processor, tensors alone on a graphics card.
+    """
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in trained(records):
+        groups[_kind(record)].append(record)
+    return [
+        dict(zip(COLUMNS, (*kind, str(len(of)), *_measured(of)), strict=True)) for kind, of in sorted(groups.items())
+    ]
+
+
+def trained(records: Iterable[Record]) -> list[Record]:
+    """The records of runs that trained a network; what was made of such networks alone costs little."""
+    return [record for record in records if isinstance(record.experiment, Experiment)]
+
+
+def markdown(records: Iterable[Record]) -> str:
+    """:func:`table` as a Markdown table, and below it what all runs took together and what was not measured."""
+    records = trained(records)
+    if not records:
+        return "No run has been published yet, so there is nothing to go by."
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.values() for row in table(records))]
+    hours = sum(record.provenance["seconds"] for record in records) / 3600
+    devices = sorted({record.provenance["device"] for record in records})
+    said = f"All {len(records)} together: {hours:.3g} hours on {' and '.join(devices)}."
+    if not any(on_graphics_card(record) for record in records):
+        said += " None was computed on a graphics card: what a run takes there has not been measured yet."
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{said}\n"
+
+
+def on_graphics_card(record: Record) -> bool:
+    """Whether a record was computed on a graphics card: only a processor is named with its cores."""
+    return not record.provenance["device"].endswith(" cores")
+
+
+def _kind(record: Record) -> tuple[str, ...]:
+    of = record.experiment
+    name = NETWORKS.get(of.model, of.model)
+    if of.model == "unet":
+        name = f"{'2D' if of.flat else '3D'} {name}" + (", second of a cascade" if of.previous else "")
+    grid = "each case's own" if of.spacing is None else _grid(of.spacing)
+    threads = "" if on_graphics_card(record) else f", {of.threads} thread{'s' * (of.threads > 1)}"
+    return name, of.cohort, grid, record.provenance["device"] + threads
+
+
+def _grid(spacing: tuple[float, float, float]) -> str:
+    """Spacing (z, y, x) in words; one number where all axes share it."""
+    sizes = [f"{size:.3g}" for size in spacing]
+    return f"{sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)} mm"
+
+
+def _measured(records: list[Record]) -> tuple[str, str, str]:
+    """Epochs, minutes and memory of runs of one kind, in words."""
+    epochs = sorted({len(record.provenance["epoch_seconds"]) for record in records})
+    minutes = [record.provenance["seconds"] / 60 for record in records]
+    most = max(record.provenance["peak_memory_mb"] for record in records)
+    few, many = (f"{end:.2g}" if end < 10 else f"{end:.0f}" for end in (min(minutes), max(minutes)))
+    middle = f"{median(minutes):.2g}" if median(minutes) < 10 else f"{median(minutes):.0f}"
+    return (
+        f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}",
+        middle if few == many else f"{middle} ({few} to {many})",
+        f"{most / 1024:.1f} GiB",
+    )
