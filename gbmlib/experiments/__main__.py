@@ -12,17 +12,24 @@ from concurrent.futures import ProcessPoolExecutor
 
 from gbmlib import cohorts
 from gbmlib.configuration import Experiment
-from gbmlib.experiments import ablations, paper_b, run, study, untested
+from gbmlib.ensemble import Ensemble
+from gbmlib.experiments import ablations, cross_validation, head_to_head, paper_b, run, study, untested
+from gbmlib.experiments.runner import to_do
 from gbmlib.records import Store
 
 #: On gliomas, and on the hippocampus.
-GLIOMAS = ("vnet", "vae", "se", "choices", "code", "unet", "untested", "anisotropy")
-HIPPOCAMPUS = ("hippocampus",)
-CHAPTERS = (*GLIOMAS, *HIPPOCAMPUS)
+FOLDS = "crossvalidation"
+GLIOMAS = ("vnet", "vae", "se", "choices", "code", "unet", "untested", "anisotropy", FOLDS, "headtohead")
+HIPPOCAMPUS = ("hippocampus", FOLDS)
+CHAPTERS = tuple(dict.fromkeys((*GLIOMAS, *HIPPOCAMPUS)))
 
 
-def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment]:
+def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment | Ensemble]:
     """The runs that a chapter shows at a scale."""
+    if chapter == FOLDS and cohort == paper_b.HIPPOCAMPUS_COHORT:
+        return cross_validation.everything(cross_validation.of_hippocampus(profile))
+    if chapter == FOLDS:
+        return cross_validation.everything(cross_validation.networks(profile, cohort=cohort))
     if chapter == "vnet":
         folds, seeds = study.FOLDS[profile], study.SEEDS[profile]
         return [e for seed in seeds for e in study.vnet(profile, folds, cohort=cohort, seed=seed)]
@@ -36,6 +43,8 @@ def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment]:
         groups = [untested.anisotropy(profile, cohort=cohort)]
     elif chapter == "code":
         groups = [ablations.ladder(profile, cohort=cohort)]
+    elif chapter == "headtohead":
+        groups = [head_to_head.cells(profile, cohort=cohort)]
     else:
         comparisons = {"vae": (ablations.VAE,), "se": (ablations.SE,), "choices": ablations.choices(profile)}
         groups = [ablations.runs(comparison, profile, cohort=cohort) for comparison in comparisons[chapter]]
@@ -61,11 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--only {' '.join(strange)}: not for {data.name}, which has {', '.join(fitting)}")
     runs = {e.id: e for chapter in asked.only or fitting for e in wanted(chapter, asked.profile, data.name)}
     store = Store(asked.store)
-    missing = [e for e in runs.values() if store.get(e) is None]
+    missing = to_do(runs.values(), store)
     print(f"{len(runs)} runs on {data.name}, {len(missing)} of them to do")
     if asked.list:
         for e in missing:
-            print(f"{e.id}  fold {e.fold}  seed {e.seed}  {e.epochs} epochs  {e.options}")
+            what = f"of {len(e.members)}" if isinstance(e, Ensemble) else f"{e.epochs} epochs  {e.options}"
+            print(f"{e.id}  fold {e.fold}  seed {e.seed}  {what}")
         return
     # Spawned, not forked: a copy of a process whose torch has computed hangs.
     with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:

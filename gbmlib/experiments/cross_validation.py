@@ -25,8 +25,10 @@ NETWORKS: dict[str, int | str] = {"2D": 2, "3D": 3, LOW_RESOLUTION: "low", "casc
 #: What is averaged in pairs: the first network of the cascade is no candidate.
 CANDIDATES = ("2D", "3D", "cascade")
 
-#: The demonstration trains eight networks in the time in which other chapters train two.
-SCALES: dict[str, dict[str, Any]] = {"demo": {"spacing": 4, "folds": 2, "epochs": 5, "batches": 20}}
+#: The demonstration trains eight small networks in the time in which other chapters train two: coarser, and in two
+#: folds.
+SCALES: dict[str, dict[str, Any]] = {"demo": {"spacing": 4, "epochs": 5, "batches": 20}}
+PARTS = {"demo": 2}
 
 
 def networks(
@@ -47,8 +49,21 @@ def networks(
     """
     changes = SCALES.get(profile, {}) | {name: value for name, value in changes.items() if value is not None}
     seeds = None if seeds is None else tuple(seeds)
-    every = range(make(profile, 3, **changes)[0].folds) if folds is None else tuple(folds)
-    return {label: make(profile, NETWORKS[label], every, seeds, **changes) for label in NETWORKS if label in set(only)}
+    parts = PARTS.get(profile) or make(profile, 3, **changes)[0].folds
+    every = range(parts) if folds is None else tuple(folds)
+    of = {label: make(profile, NETWORKS[label], every, seeds, **changes) for label in NETWORKS if label in set(only)}
+    return {label: [_in_parts(run, parts) for run in runs] for label, runs in of.items()}
+
+
+def _in_parts(run: Experiment, parts: int) -> Experiment:
+    """The same run of a cross-validation with so many folds."""
+    previous = run.previous and run.previous.changed(folds=parts)
+    return run if run.folds == parts else run.changed(folds=parts, previous=previous)
+
+
+def of_hippocampus(profile: str, folds: Iterable[int] | None = None) -> dict[str, list[Experiment]]:
+    """2D and 3D for the hippocampus, all 260 cases: the planner has no cascade for it, nor has table 2."""
+    return networks(profile, folds, make=paper_b.hippocampus, only=("2D", "3D"))
 
 
 def averages(of: Networks) -> dict[str, list[Ensemble]]:

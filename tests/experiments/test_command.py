@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gbmlib.experiments import __main__ as command
-from gbmlib.experiments import run, runner, study
+from gbmlib.experiments import paper_b, run, runner, study
 from gbmlib.records import Store
 from gbmlib.training import TrainingError
 
@@ -21,8 +21,15 @@ def test_every_chapter_has_its_runs():
     assert counts["unet"] == counts["hippocampus"] == 2
     assert counts["anisotropy"] == 20
     # Comparisons share their base, and the sweep has it at 3 mm.
-    assert len({of.id for of in wanted["untested"]}) == 26
-    assert len({of.id for of in wanted["untested"] + wanted["anisotropy"]}) == 44
+    assert len({of.id for of in wanted["untested"]}) == 24
+    assert len({of.id for of in wanted["untested"] + wanted["anisotropy"]}) == 42
+    # Four networks in five folds, their three averages, and the two switches of each.
+    assert len({of.id for of in wanted["crossvalidation"]}) == 5 * (4 + 3 + 4 + 7)
+    assert len({of.id for of in wanted["headtohead"]}) == 6 * 5
+    assert {of.id for of in wanted["unet"]} <= {of.id for of in wanted["crossvalidation"]}
+    of_hippocampus = command.wanted("crossvalidation", "study", paper_b.HIPPOCAMPUS_COHORT)
+    assert len({of.id for of in of_hippocampus}) == 5 * (2 + 1 + 2 + 3)
+    assert {of.id for of in wanted["hippocampus"]} <= {of.id for of in of_hippocampus}
 
 
 def test_it_says_what_there_is_to_do_and_then_does_it(tmp_path, capsys):
@@ -52,7 +59,7 @@ def test_what_follows_from_the_data_and_what_does_not_fit_it(tmp_path, capsys):
 def test_the_hippocampus_has_its_own_runs(hippocampus_folder, tmp_path, capsys):
     asked = [f"msd:{hippocampus_folder}", "--list", "--store", str(tmp_path)]
     command.main(asked)
-    assert "2 runs on msd-task04-hippocampus-260, 2 of them to do" in capsys.readouterr().out
+    assert "40 runs on msd-task04-hippocampus-260, 40 of them to do" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         command.main([*asked, "--only", "vnet"])
     assert "which has hippocampus" in capsys.readouterr().err
