@@ -9,7 +9,7 @@ from statistics import median
 from gbmlib.configuration import Experiment
 from gbmlib.records import Record
 
-COLUMNS = ("network", "cases", "grid", "computed on", "runs", "epochs", "minutes a run", "memory")
+COLUMNS = ("network", "minutes a run", "memory", "runs", "cases", "computed on")
 NETWORKS = {"vnet": "V-Net", "segvae": "Paper A's network", "unet": "U-Net"}
 
 
@@ -23,9 +23,8 @@ def table(records: Iterable[Record]) -> list[dict[str, str]]:
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in trained(records):
         groups[_kind(record)].append(record)
-    return [
-        dict(zip(COLUMNS, (*kind, str(len(of)), *_measured(of)), strict=True)) for kind, of in sorted(groups.items())
-    ]
+    rows = ((network, *_measured(of), *rest) for (network, *rest), of in sorted(groups.items()))
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
 def trained(records: Iterable[Record]) -> list[Record]:
@@ -57,9 +56,11 @@ def _kind(record: Record) -> tuple[str, ...]:
     name = NETWORKS.get(of.model, of.model)
     if of.model == "unet":
         name = f"{'2D' if of.flat else '3D'} {name}" + (", second of a cascade" if of.previous else "")
-    grid = "each case's own" if of.spacing is None else _grid(of.spacing)
+    grid = "their own spacing" if of.spacing is None else _grid(of.spacing)
     threads = "" if on_graphics_card(record) else f", {of.threads} thread{'s' * (of.threads > 1)}"
-    return name, of.cohort, grid, record.provenance["device"] + threads
+    phantoms = of.cohort.startswith("phantom:")
+    cases = f"{record.provenance['cases']} phantoms" if phantoms else of.cohort
+    return name, f"{cases} at {grid}", record.provenance["device"] + threads
 
 
 def _grid(spacing: tuple[float, float, float]) -> str:
@@ -69,14 +70,17 @@ def _grid(spacing: tuple[float, float, float]) -> str:
 
 
 def _measured(records: list[Record]) -> tuple[str, str, str]:
-    """Epochs, minutes and memory of runs of one kind, in words."""
+    """The minutes and memory of runs of one kind, how many there are and of how many epochs, in words."""
     epochs = sorted({len(record.provenance["epoch_seconds"]) for record in records})
     minutes = [record.provenance["seconds"] / 60 for record in records]
-    most = max(record.provenance["peak_memory_mb"] for record in records)
-    few, many = (f"{end:.2g}" if end < 10 else f"{end:.0f}" for end in (min(minutes), max(minutes)))
-    middle = f"{median(minutes):.2g}" if median(minutes) < 10 else f"{median(minutes):.0f}"
+    least, middle, most = (_minutes(value) for value in (min(minutes), median(minutes), max(minutes)))
+    memory = max(record.provenance["peak_memory_mb"] for record in records)
     return (
-        f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}",
-        middle if few == many else f"{middle} ({few} to {many})",
-        f"{most / 1024:.1f} GiB",
+        middle if least == most else f"{middle} ({least} to {most})",
+        f"{memory / 1024:.1f} GiB",
+        f"{len(records)}, of {' to '.join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))} epochs",
     )
+
+
+def _minutes(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
