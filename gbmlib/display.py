@@ -74,7 +74,8 @@ _LINES = "rgba(128, 128, 128, 0.35)"
 
 _STYLE = """
 .gbm-figure { max-width: 100%; overflow: hidden; }
-.gbm-figure :is(.xtick, .ytick, .g-xtitle, .g-ytitle, .g-gtitle, .legend) text { fill: currentColor !important; }
+.gbm-figure :is([class$="tick"], [class^="g-x"], [class^="g-y"], .g-gtitle, .legend) text {
+  fill: currentColor !important; }
 html[data-theme=dark] .text_html:has(> .gbm-figure) {
   background: none !important; color: var(--pst-color-text-base) !important; }
 """

@@ -11,6 +11,9 @@ from scipy import stats
 #: Differences of mean Dice below this one do not matter: "makes no difference" means an interval within it.
 MARGIN = 0.01
 
+#: Values that differ by less are the same number, computed in another order.
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -53,7 +56,7 @@ NOTHING = Difference(np.nan, np.nan, np.nan, 0)
 def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
     """Mean and bias-corrected, accelerated bootstrap interval over cases (SciPy; 9,999 resamples, seeded).
 
-    Fewer than three values give no interval; equal values give one of no width.
+    Fewer than three values give no interval; values that are equal but for rounding give one of no width.
 
     Raises:
         ValueError: no values, or values that are not finite: a missing case must not drop out of a mean unseen.
@@ -64,7 +67,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int =
     mean, cases = float(values.mean()), len(values)
     if cases < 3:
         return Interval(mean, np.nan, np.nan, cases)
-    if np.ptp(values) == 0:
+    if np.ptp(values) < ROUNDING:
         return Interval(mean, mean, mean, cases)
     ends = stats.bootstrap((values,), np.mean, confidence_level=confidence, rng=np.random.default_rng(seed))
     return Interval(mean, float(ends.confidence_interval.low), float(ends.confidence_interval.high), cases)

@@ -59,3 +59,11 @@ def test_turned_round_it_decides_the_opposite(mean, below, above):
         Difference(-mean, -mean - above, -mean + below, 9),
     )
     assert other.decided() == opposite[one.decided()]
+
+
+def test_values_that_are_equal_but_for_rounding_have_an_interval_of_no_width():
+    values = [0.1 + 0.2 - 0.3 + 0.02, 0.02, 0.02 + 1e-16, 0.05 - 0.03]
+    assert len(set(values)) > 1
+    of = difference_interval(values)
+    assert of.low == of.high == of.mean
+    assert of.decided() == "higher"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
@@ -61,7 +62,7 @@ def run(
     if executor is None:
         for number, task in enumerate(tasks.values(), 1):
             if progress:
-                tqdm.write(f"run {number} of {len(tasks)}: {task[0].id} (fold {task[0].fold})")
+                tqdm.write(f"run {number} of {len(tasks)}: {task[0].id} (fold {task[0].fold})", file=sys.stderr)
             run_one(*task, progress, checkpoint_seconds)
     elif tasks:
         context = getattr(executor, "_mp_context", None)
@@ -145,7 +146,7 @@ def run_one(
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tqdm.write(f"{experiment.id} is being run by another process; waiting for it")
+        tqdm.write(f"{experiment.id} is being run by another process; waiting for it", file=sys.stderr)
         lock.acquire()
     with _one_at_a_time:
         try:
