@@ -87,22 +87,21 @@ def missing(groups: Cells, wanted: Wanted) -> list[Prose]:
 
 
 def dice(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice of every cell with its interval over cases; a row a network, a column a pipeline, and their means.
+    """Mean Dice of every cell with its interval over cases; a row a network, a column a pipeline; of all cells means too.
 
     Args:
         table: :func:`gbmlib.factorial.by_case`.
     """
     networks, pipelines = (list(table.columns.unique(level)) for level in factorial.FACTORS)
-    rows = {}
-    for network in networks:
-        of = {f"pipeline {p}": table[network, p] for p in pipelines if (network, p) in table}
-        rows[network] = {name: mean_interval(values) for name, values in of.items()}
-        if len(of) == len(pipelines):
-            rows[network]["mean"] = mean_interval(sum(of.values()) / len(of))
-    each = {p: [table[n, p] for n in networks if (n, p) in table] for p in pipelines}
-    rows["mean"] = {
-        f"pipeline {p}": mean_interval(sum(of) / len(of)) for p, of in each.items() if len(of) == len(networks)
+    rows = {
+        network: {f"pipeline {p}": mean_interval(table[network, p]) for p in pipelines if (network, p) in table}
+        for network in networks
     }
+    if complete(table):
+        for network in networks:
+            rows[network]["mean"] = mean_interval(table[network].mean(axis=1))
+        of = {p: table.xs(p, axis=1, level="pipeline").mean(axis=1) for p in pipelines}
+        rows["mean"] = {f"pipeline {p}": mean_interval(values) for p, values in of.items()}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
