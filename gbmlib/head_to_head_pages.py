@@ -87,7 +87,9 @@ def missing(groups: Cells, wanted: Wanted) -> list[Prose]:
 
 
 def dice(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice of every cell with its interval over cases; a row a network, a column a pipeline; of all cells means too.
+    """Mean Dice of every cell with its interval over cases; a row a network, a column a pipeline.
+
+    Where no cell is missing there are means of rows and columns too.
 
     Args:
         table: :func:`gbmlib.factorial.by_case`.
