@@ -1,18 +1,16 @@
 """A small copy of the book, made by the command that makes the real one: every notebook at the scale of the tests."""
 
 import importlib.util
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from making import SMALL, make
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("Makefile", "_config.yml", "_toc.yml", "pyproject.toml", "constraints.txt", "book", "gbmlib", "notebooks")
-SMALL = "PARAMETERS=-p profile test"
 
 _spec = importlib.util.spec_from_file_location("browser_fixtures", ROOT / "tests" / "browser" / "conftest.py")
 _browser = importlib.util.module_from_spec(_spec)
@@ -31,13 +29,6 @@ def browser() -> Iterator:
         started = playwright.chromium.launch(executable_path=program, args=_browser.ARGUMENTS)
         yield started
         started.close()
-
-
-def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run make in a copy of the repository, with this interpreter's environment in place of one of its own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GBM_"))}
-    command = ["make", "SETUP=", f"BIN={Path(sys.executable).parent}", *arguments]
-    return subprocess.run(command, cwd=folder, env=inherited, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
-from conftest import SMALL, make
+from making import SMALL, make
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
