@@ -13,16 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from gbmlib import statistics
 from gbmlib.cohorts import Cohort
 from gbmlib.intervals import MARGIN, NOTHING, Difference, difference_interval, mean_interval
 from gbmlib.metrics import NAMES
 from gbmlib.records import HELD_OUT, TRAIN, Record
+from gbmlib.statistics import Paired, UnpairedError
 
 Groups = Mapping[str, Sequence[Record]]
 
-
-class UnpairedError(ValueError):
-    """Two sets of runs hold out other cases, or measure other regions, so no case can be compared with itself."""
+#: In place of a split: how much better a case does where it was trained on than where it was held out.
+GAP = "gap"
 
 
 def cases_of(records: Iterable[Record]) -> pd.DataFrame:
@@ -136,6 +137,65 @@ def differences(
     change["mean"] = change.mean(axis=1)
     rows = {region: difference_interval(values) for region, values in change.items()}
     return pd.DataFrame({"difference": rows, "cases": {region: of.cases for region, of in rows.items()}})
+
+
+def paired(
+    base: Sequence[Record],
+    other: Sequence[Record],
+    metric: str = "dice",
+    regions: Sequence[str] | None = None,
+    split: str = HELD_OUT,
+    margin: float = MARGIN,
+) -> Paired:
+    """Other minus base, paired by case: interval over cases and seeds, tests and effect size, mean over regions.
+
+    Unlike :func:`differences` the interval knows the luck of the seeds, where there are several.
+
+    Args:
+        regions: None for all that both measured.
+        split: as in :func:`scores`.
+
+    Raises:
+        UnpairedError: the two are not of one cohort, do not hold out the same cases in the same folds, or share no
+            region; says what is missing where.
+    """
+    cohorts = [sorted({record.experiment.cohort for record in records}) for records in (base, other)]
+    if cohorts[0] != cohorts[1] or len(cohorts[0]) > 1:
+        raise UnpairedError(f"the base is of {', '.join(cohorts[0])}, the other of {', '.join(cohorts[1])}")
+    for part in (HELD_OUT, TRAIN) if split == GAP else (split,):
+        _require_pairs(base, other, part)
+    ours, theirs = (dict.fromkeys(region for of in records for region in of.cases.region) for records in (base, other))
+    shared = [region for region in ours if region in theirs and region in (regions or ours)]
+    if not shared:
+        raise UnpairedError(f"the base measured regions {list(ours)}, the other {list(theirs)}; none is shared")
+    return statistics.paired(*(scores(records, metric, shared, split) for records in (base, other)), margin)
+
+
+def scores(
+    records: Sequence[Record], metric: str = "dice", regions: Sequence[str] | None = None, split: str = HELD_OUT
+) -> pd.DataFrame:
+    """A metric of every case (rows) under every seed (columns), mean over regions and folds; NaN where there is none.
+
+    Args:
+        regions: None for all that were measured.
+        split: ``"held out"``, ``"train"``, the name of another cohort, or :data:`GAP`, of cases that have both.
+
+    Raises:
+        UnpairedError: a fold was run twice with the same seed, so that it would count twice.
+    """
+    if split == GAP:
+        parts = [scores(records, metric, regions, part) for part in (TRAIN, HELD_OUT)]
+        return (parts[0] - parts[1]).dropna(how="all")
+    runs = [(*_fold(record), record.experiment.seed) for record in records]
+    if twice := sorted(
+        {f"fold {fold} with seed {seed}" for fold, folds, seed in runs if runs.count((fold, folds, seed)) > 1}
+    ):
+        raise UnpairedError(f"there are several runs of {', '.join(twice)}; give one of each")
+    tables = {
+        seed: _by_case([of for of in records if of.experiment.seed == seed], split, metric, regions)
+        for seed in sorted({run[-1] for run in runs})
+    }
+    return pd.DataFrame({seed: table.mean(axis=1, skipna=False) for seed, table in tables.items()})
 
 
 def on_shared_folds(base: Sequence[Record], other: Sequence[Record]) -> tuple[list[Record], list[Record]]:
