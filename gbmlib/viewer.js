@@ -1,4 +1,5 @@
-// The slice viewer: three linked planes of one case, with its label maps drawn over them (slices.js does the drawing).
+// The slice viewer: three linked planes of one case, with its label maps drawn over them, a probability that the reader
+// puts a threshold on, and maps in colours (slices.js does the drawing, layers.js the counting and the colours).
 //
 // One script for two places: Python ends it with a guard that mounts it in a static page, or with the export that
 // anywidget wants in JupyterLab (viewer.py).
@@ -19,6 +20,9 @@ const DIFFERENCES = [
 const HINT =
   "Click or tap a picture to take hold of it; then drag, turn the wheel or press the arrow keys. Page Up and Page " +
   "Down change the slice, Escape lets go. With Alt the wheel needs no click.";
+const NONE = "none"; // of the maps
+const AT_THRESHOLD = "at the threshold";
+const middle = (byte) => (byte + 0.5) / LEVELS; // of the probabilities that share a byte
 const CONVENTION = "Radiological convention: the patient’s left (L) is on the right of the picture.";
 
 function element(tag, attributes = {}, ...children) {
@@ -63,14 +67,21 @@ function valueOf({ low, high, minimum, maximum }, byte) {
   return beyond + (low + (byte - 1) * size).toFixed(digits);
 }
 
-// Build a viewer in `root`. `start` holds the position and the modality to begin with and `changed(name, value)`, which
-// is called when the reader changes one of them. Returns what a page or a kernel may use.
+// A name over its value, for the lines of figures.
+const part = (label, ...value) => element("span", {}, element("small", {}, label), element("b", {}, ...value));
+
+// Build a viewer in `root`. `start` holds the position and the modality to begin with, where there are probabilities the
+// region and the threshold, and `changed(name, value)`, which is called when the reader changes one of them. Returns
+// what a page or a kernel may use.
 function mount(root, spec, start) {
-  const { sprites, images, overlays, classes } = spec;
+  const { sprites, images, overlays, classes, probabilities, maps } = spec;
   const colourOf = Object.fromEntries(classes.map(({ value, colour }) => [value, colour]));
   const nameOf = Object.fromEntries(classes.map(({ value, name }) => [value, name]));
   const fills = { classes: fillings(classes), differences: fillings(DIFFERENCES) };
-  const volumes = { images: {}, overlays: [], ready: false };
+  const reaching = { 1: spec.colour }; // the class of what reaches the threshold
+  const fillReaching = fillings([{ value: 1, colour: spec.colour }]);
+  const volumes = { images: {}, overlays: [], probabilities: {}, maps: {}, ready: false };
+  const tallies = {};
   const state = {
     position: [...start.position],
     modality: start.modality,
@@ -79,8 +90,15 @@ function mount(root, spec, start) {
     brightness: 0,
     contrast: 0,
     differ: false,
+    region: start.region,
+    threshold: start.threshold,
+    decided: maps.length ? "outline" : "fill", // how what reaches the threshold is drawn
+    map: maps.length ? maps[0].name : NONE,
+    mapOpacity: 0.6,
+    mapTop: 1,
   };
   let grey = greys(state);
+  let mapColours = null;
   let frame = 0;
 
   // ---- changing the state
@@ -88,6 +106,7 @@ function mount(root, spec, start) {
   function set(changes) {
     Object.assign(state, changes);
     grey = greys(state);
+    if (maps.length) mapColours = shades(spec.palette, state.mapTop);
     redraw();
   }
 
@@ -115,6 +134,20 @@ function mount(root, spec, start) {
     if (byReader) start.changed("modality", name);
   }
 
+  // Which probability is looked at, and what it has to reach.
+  function decide({ region = state.region, threshold = state.threshold }, byReader = false) {
+    if (region === state.region && threshold === state.threshold) return;
+    const before = { region: state.region, threshold: state.threshold };
+    set({ region, threshold });
+    thresholdSlider.value = threshold;
+    for (const input of regionChoice.querySelectorAll("input")) input.checked = input.value === region;
+    key();
+    if (byReader) for (const name in before) if (state[name] !== before[name]) start.changed(name, state[name]);
+  }
+
+  const level = () => Math.round(state.threshold * LEVELS);
+  const inRegion = () => among(probabilities.find(({ name }) => name === state.region).values);
+
   // ---- drawing
 
   function draw() {
@@ -124,6 +157,7 @@ function mount(root, spec, start) {
     if (volumes.ready) {
       planes.forEach(paint);
       tell();
+      if (probabilities.length) judge();
     }
     root.dataset.milliseconds = (performance.now() - began).toFixed(2);
   }
@@ -139,22 +173,37 @@ function mount(root, spec, start) {
 
     context.globalAlpha = 1;
     stretch(context, small, slice(volumes.images[state.modality], slices.image), grey, true);
+    if (state.map !== NONE) {
+      context.globalAlpha = state.mapOpacity;
+      stretch(context, small, slice(volumes.maps[state.map], slices.image), mapColours, true);
+    }
     volumes.overlays.forEach((volume, i) => slice(volume, slices.overlays[i]));
+    if (probabilities.length) {
+      masked(slice(volumes.probabilities[state.region], slices.image), from(level()), slices.decided);
+    }
     context.globalAlpha = state.opacity;
     if (state.differ) {
-      const differing = compare(slices.overlays[spec.truth], slices.overlays[spec.prediction], slices.image);
+      const differing = compare(...compared(slices), slices.image);
       context.globalAlpha = Math.sqrt(state.opacity); // small and scattered, they need to be seen
       stretch(context, small, differing, fills.differences, false);
     } else {
       const filled = slices.overlays.filter((_, i) => state.styles[i] === "fill");
       for (const labels of filled) stretch(context, small, labels, fills.classes, false);
+      if (state.decided === "fill") stretch(context, small, slices.decided, fillReaching, false);
     }
     context.globalAlpha = 1;
     slices.overlays.forEach((labels, i) => {
       if (state.styles[i] === "outline") outline(context, small, labels, colourOf, DASHES[i % DASHES.length], ratio);
     });
+    if (state.decided === "outline") outline(context, small, slices.decided, reaching, [], ratio);
     const centre = (axis) => 1 - (state.position[axis] - sprites.start[axis] + 0.5) / sprites.size[axis];
     crosshair(context, centre(plane.across) * width, centre(plane.down) * height, ratio);
+  }
+
+  // The two slices whose differences are shown: what reaches the threshold is compared with its region alone.
+  function compared({ overlays, decided, image }) {
+    if (!probabilities.length) return [overlays[spec.truth], overlays[spec.prediction]];
+    return [masked(overlays[spec.truth], inRegion(), image), decided];
   }
 
   function caption({ name, axis, where, input, canvas }) {
@@ -168,20 +217,41 @@ function mount(root, spec, start) {
 
   function tell() {
     const image = images.find(({ name }) => name === state.modality);
-    const part = (label, ...value) => element("span", {}, element("small", {}, label), element("b", {}, ...value));
+    const share = (byte, of) => (byte === undefined ? "–" : of(byte).toFixed(2));
     const classAt = (value) => (value ? [swatch(colourOf[value]), nameOf[value]] : ["–"]);
     readout.replaceChildren(
       part("voxel (z, y, x)", state.position.join(", ")),
-      part(image.title, valueOf(image, at(volumes.images[image.name]))),
+      part(image.title, valueOf(image, at(volumes.images[image.name]) ?? 0)),
       ...overlays.map(({ name }, i) => part(name, ...classAt(at(volumes.overlays[i])))),
+      ...probabilities
+        .filter(({ name }) => name === state.region)
+        .map(({ name }) => part("probability of " + name, share(at(volumes.probabilities[name]), middle))),
+      ...maps.map(({ name }) => part(name, share(at(volumes.maps[name]), (byte) => byte / 255))),
     );
+  }
+
+  // What each threshold decides about the whole case, in voxels; counted once.
+  function counts() {
+    const { name, values, outside } = probabilities.find(({ name }) => name === state.region);
+    const truth = spec.truth === null ? null : volumes.overlays[spec.truth];
+    return (tallies[name] ??= tally(volumes.probabilities[name], truth, among(values), outside));
+  }
+
+  // The figures beside the slider.
+  function judge() {
+    const measured = spec.truth === null ? [] : Object.entries(scores(counts(), level()));
+    const millilitres = (counts().reached[level()] * spec.spacing.reduce((one, other) => one * other)) / 1000;
+    const found = measured.map(([name, value]) => [name, value.toFixed(3)]);
+    const figures = [["Threshold", state.threshold.toFixed(3)], ...found, ["Volume", millilitres.toFixed(1) + " ml"]];
+    verdict.replaceChildren(...figures.map(([name, value]) => part(name, value)));
+    thresholdSlider.setAttribute("aria-valuetext", figures.map((figure) => figure.join(" ")).join(", "));
   }
 
   function at(volume) {
     const [z, y, x] = state.position.map((index, axis) => index - sprites.start[axis]);
     const [depth, rows, columns] = sprites.size;
     const inside = z >= 0 && z < depth && y >= 0 && y < rows && x >= 0 && x < columns;
-    return inside ? volume[(z * rows + y) * columns + x] : 0; // only empty space is left out of the sprites
+    return inside ? volume[(z * rows + y) * columns + x] : undefined; // only empty space is left out of the images
   }
 
   // ---- the parts
@@ -206,7 +276,7 @@ function mount(root, spec, start) {
       input,
     );
     const empty = () => new Uint8Array(columns * rows);
-    const slices = { image: empty(), overlays: overlays.map(empty) };
+    const slices = { image: empty(), overlays: overlays.map(empty), decided: empty() };
     const small = element("canvas", { width: columns, height: rows }).getContext("2d");
     const context = canvas.getContext("2d");
     return listen({ ...plane, whole, canvas, context, small, slices, input, where });
@@ -257,11 +327,28 @@ function mount(root, spec, start) {
   function overlayControls() {
     const style = (i) => (value) => set({ styles: state.styles.map((old, j) => (j === i ? value : old)) });
     const rows = overlays.map(({ name }, i) => row(name, choice(name, STYLES, state.styles[i], style(i))));
-    if (spec.truth !== null && spec.prediction !== null) {
+    if (probabilities.length) {
+      rows.push(row(AT_THRESHOLD, choice(AT_THRESHOLD, STYLES, state.decided, (decided) => set({ decided }))));
+    }
+    if (spec.truth !== null && (spec.prediction !== null || probabilities.length)) {
       const differ = element("input", { type: "checkbox", onchange: () => (set({ differ: differ.checked }), key()) });
       rows.push(element("label", { class: "gbm-switch" }, differ, element("span", {}, "Show where they differ")));
     }
+    if (maps.length) {
+      const names = Object.fromEntries([NONE, ...maps.map(({ name }) => name)].map((name) => [name, name]));
+      const shown = choice("Map", names, state.map, (map) => (set({ map }), key()));
+      shown.classList.add("gbm-many");
+      rows.push(row("Map", shown));
+    }
     return element("div", {}, ...rows);
+  }
+
+  // The slider that moves the threshold, and what it decides; between the pictures and the read-out.
+  function thresholdControls() {
+    const back = element("button", { type: "button", onclick: () => decide({ threshold: 0.5 }, true) }, "Back to 0.5");
+    const controls = element("div", { class: "gbm-threshold" }, row("Threshold", thresholdSlider), back, verdict);
+    if (probabilities.length > 1) controls.prepend(row("Region", regionChoice));
+    return controls;
   }
 
   function imageControls() {
@@ -277,7 +364,8 @@ function mount(root, spec, start) {
     return element(
       "div",
       {},
-      ...(overlays.length ? [row("Fill opacity", opacity)] : []),
+      ...(overlays.length || probabilities.length ? [row("Fill opacity", opacity)] : []),
+      ...(maps.length ? [row("Map opacity", amount("Map opacity", "mapOpacity", 0, 1)), row("Colours end at", mapTop)] : []),
       row("Brightness", brightness),
       row("Contrast", contrast),
       element("button", { type: "button", onclick: reset }, "Reset brightness and contrast"),
@@ -285,16 +373,33 @@ function mount(root, spec, start) {
   }
 
   function key() {
-    const shown = state.differ ? DIFFERENCES : overlays.length ? classes : [];
-    legend.replaceChildren(...shown.map(({ name, colour }) => element("span", {}, swatch(colour), name)));
+    const differences = probabilities.length ? DIFFERENCES.slice(0, 2) : DIFFERENCES; // of a region there is one class
+    const shown = state.differ ? differences : overlays.length ? classes : [];
+    const decided = probabilities.length && !state.differ ? [{ name: `${state.region}, ${AT_THRESHOLD}`, colour: spec.colour }] : [];
+    const entries = [...shown, ...decided].map(({ name, colour }) => element("span", {}, swatch(colour), name));
+    legend.replaceChildren(...entries, ...(state.map === NONE ? [] : [scale()]));
+  }
+
+  function scale() {
+    const [ends, style] = [state.mapTop.toFixed(2), `background: ${ramp(spec.palette)}`];
+    const words = `Colours of the map ${state.map}: dark is 0, bright is ${ends} and more`;
+    const bar = element("span", { class: "gbm-ramp", role: "img", "aria-label": words, style });
+    return element("span", { class: "gbm-scale" }, state.map, " 0", bar, ends);
   }
 
   // ---- the whole
 
   const titles = Object.fromEntries(images.map(({ name, title }) => [name, title]));
   const modality = choice("Modality", titles, state.modality, (name) => choose(name, true));
+  const regionNames = Object.fromEntries(probabilities.map(({ name }) => [name, name]));
+  const regionChoice = choice("Region", regionNames, state.region, (region) => decide({ region }, true));
+  const levels = { min: 1 / LEVELS, max: 1 - 1 / LEVELS, step: 1 / LEVELS, value: state.threshold };
+  const thresholdSlider = slider("Threshold", levels, (threshold) => decide({ threshold }, true));
+  const verdict = element("output", { class: "gbm-figures gbm-verdict" });
+  const topmost = { min: 0.05, max: 1, step: 0.05, value: state.mapTop };
+  const mapTop = slider("Colours end at", topmost, (top) => (set({ mapTop: top }), key()));
   const planes = PLANES.map(build);
-  const readout = element("output", { class: "gbm-readout" });
+  const readout = element("output", { class: "gbm-figures gbm-readout" });
   const legend = element("div", { class: "gbm-legend" });
   const message = element("p", { class: "gbm-message", role: "status" }, "Reading the images …");
   key();
@@ -306,6 +411,7 @@ function mount(root, spec, start) {
     element("div", { class: "gbm-head" }, element("strong", {}, spec.title), modality),
     message,
     element("div", { class: "gbm-planes" }, ...planes.map(({ whole }) => whole)),
+    ...(probabilities.length ? [thresholdControls()] : []),
     readout,
     legend,
     element("div", { class: "gbm-controls" }, overlayControls(), imageControls()),
@@ -317,8 +423,15 @@ function mount(root, spec, start) {
   const reading = [
     ...images.map(async (image) => (volumes.images[image.name] = await readVolume(image, sprites))),
     ...overlays.map(async (overlay, i) => (volumes.overlays[i] = await readVolume(overlay, sprites))),
+    ...probabilities.map(async (of) => (volumes.probabilities[of.name] = await readVolume(of, sprites))),
+    ...maps.map(async (map) => (volumes.maps[map.name] = await readVolume(map, sprites))),
   ];
   const shown = () => {
+    if (maps.length) {
+      mapTop.value = largest(Object.values(volumes.maps));
+      set({ mapTop: Number(mapTop.value) });
+      key();
+    }
     volumes.ready = true;
     message.remove();
     draw();
@@ -329,7 +442,7 @@ function mount(root, spec, start) {
     message.textContent = "The images cannot be shown: " + problem.message;
   };
   Promise.all(reading).then(shown).catch(failed);
-  return { state, move, choose, close: () => resized.disconnect() };
+  return { state, move, choose, decide, counts, close: () => resized.disconnect() };
 }
 
 // In a static page: mount whatever is not mounted yet. Each viewer's data lies in a script element inside it.
@@ -341,25 +454,30 @@ function mountAll() {
   }
 }
 
-// In JupyterLab: position and modality are traits of the Python object, which follow the reader and lead the pictures.
+// In JupyterLab: what a reader may change here are traits of the Python object, which follow them and lead the pictures.
 function render({ model, el }) {
   const root = element("div");
   el.append(root);
   const viewer = mount(root, model.get("spec"), {
     position: model.get("position"),
     modality: model.get("modality"),
+    region: model.get("region"),
+    threshold: model.get("threshold"),
     changed(name, value) {
       model.set(name, value);
       model.save_changes();
     },
   });
-  const moved = () => viewer.move(model.get("position"));
-  const chosen = () => viewer.choose(model.get("modality"));
-  model.on("change:position", moved);
-  model.on("change:modality", chosen);
+  const follow = {
+    position: (position) => viewer.move(position),
+    modality: (modality) => viewer.choose(modality),
+    region: (region) => viewer.decide({ region }),
+    threshold: (threshold) => viewer.decide({ threshold }),
+  };
+  const followers = Object.entries(follow).map(([name, lead]) => ["change:" + name, () => lead(model.get(name))]);
+  for (const [event, follower] of followers) model.on(event, follower);
   return () => {
-    model.off("change:position", moved);
-    model.off("change:modality", chosen);
+    for (const [event, follower] of followers) model.off(event, follower);
     viewer.close();
   };
 }

@@ -257,3 +257,146 @@ def test_a_real_case_stays_under_four_megabytes(brats_folder):
     html = view(case, truth, np.roll(truth, 2, 1), modalities=("t1ce", "flair"), mode="static")._repr_html_()
     assert case.shape == (155, 240, 240)
     assert 1e6 < len(html) < 4e6
+
+
+# ----------------------------------------------------------------------------------------- probabilities and other maps
+
+
+@given(arrays.arrays(np.float32, SHAPES, elements=st.floats(0, 1, width=32)), st.integers(1, 255))
+def test_a_decision_at_a_level_is_the_decision_before_quantisation(probability, level):
+    np.testing.assert_array_equal(sprites.quantise_probability(probability) >= level, probability >= level / 256)
+
+
+def test_quantised_probabilities_and_maps_by_hand():
+    given = np.array([[[0, 0.0039, 0.00390625, 0.5, 0.999, 1]]])
+    assert sprites.quantise_probability(given).ravel().tolist() == [0, 0, 1, 128, 255, 255]
+    assert sprites.quantise_map(given).ravel().tolist() == [0, 1, 1, 128, 255, 255]
+
+
+@pytest.fixture
+def probability(volume) -> np.ndarray:
+    """Everywhere above zero; above a half within the brain, and in one voxel far from it."""
+    probability = np.full(volume.shape, 0.01, np.float32)
+    probability[4:8, 5:9, 6:10] = 0.8
+    return probability
+
+
+def test_probabilities_carry_their_regions_and_what_lies_outside(volume, label, probability):
+    spec = view({"t1": volume}, label, spacing=(1, 1, 1), probability={"TC": probability}, mode="static").spec
+    (carried,) = spec["probabilities"]
+    assert (carried["name"], carried["values"]) == ("TC", [1, 3])
+    size = tuple(spec["sprites"]["size"])
+    levels = decode(carried["sheets"], size)
+    assert set(levels.ravel()) == {2, 204}  # 0.01 x 256 = 2.56, 0.8 x 256 = 204.8
+    assert carried["outside"] == [[2, volume.size - int(np.prod(size))]]
+    assert spec["overlays"][0]["style"] == "outline"
+    assert spec["colour"] not in {of["colour"] for of in spec["classes"]}
+
+
+def test_what_reaches_a_half_is_always_in_view(volume, probability):
+    probability[0, 0, 0] = 0.5
+    where = view({"t1": volume}, spacing=(1, 1, 1), probability=probability, mode="static").spec["sprites"]
+    assert (where["start"], where["size"]) == ([0, 0, 0], [12, 13, 15])
+
+
+def test_a_probability_alone_is_of_all_labels_and_says_where_to_begin(volume, probability):
+    viewer = view(
+        {"t1": volume}, spacing=(1, 1, 1), names={2: "here", 5: "there"}, probability=probability, mode="static"
+    )
+    assert (viewer.region, viewer.threshold, viewer.position) == ("any label", 0.5, (4, 5, 6))
+    assert viewer.spec["probabilities"][0]["values"] == [2, 5]
+    named = view(
+        {"t1": volume},
+        spacing=(1, 1, 1),
+        names={2: "here", 5: "there"},
+        probability={"there": probability},
+        threshold=0.3,
+        mode="static",
+    )
+    assert named.spec["probabilities"][0]["values"] == [5]
+    assert named.threshold == 77 / 256  # 76.8
+    assert '"region": "there", "threshold": 0.30078125}' in named._repr_html_()
+
+
+def test_maps_travel_with_their_colours(volume, label):
+    values = np.where(volume > 0, volume / 900, 0)
+    spec = view({"t1": volume}, label, spacing=(1, 1, 1), maps={"heat": values}, mode="static").spec
+    where = spec["sprites"]
+    box = tuple(slice(a, a + n) for a, n in zip(where["start"], where["size"], strict=True))
+    carried = decode(spec["maps"][0]["sheets"], tuple(where["size"])) / 255
+    assert np.abs(carried - values[box]).max() <= 0.5 / 255 + 1e-6
+    assert len(spec["palette"]) == 256 * 6
+    first, last = spec["palette"][:6], spec["palette"][-6:]
+    assert (first, last) == ("000004", "fcffa4")  # of inferno, as matplotlib lists it
+    assert view({"t1": volume}, label, spacing=(1, 1, 1), mode="static").spec["palette"] == ""
+
+
+def test_a_prediction_makes_way_for_its_probability(volume, label, probability):
+    spec = view({"t1": volume}, label, label, spacing=(1, 1, 1), probability=probability, mode="static").spec
+    assert [overlay["style"] for overlay in spec["overlays"]] == ["outline", "off"]
+
+
+def test_rounding_of_a_sum_is_no_error_and_a_percentage_is_one(volume, probability):
+    view({"t1": volume}, spacing=(1, 1, 1), probability=probability * 1.2501, mode="static")  # 1.00008
+    with pytest.raises(ValueError, match="values from 1 to 80; scale it to between 0 and 1"):
+        view({"t1": volume}, spacing=(1, 1, 1), probability=100 * probability, mode="static")
+
+
+def test_all_problems_of_probabilities_and_maps_in_one_message(volume, label, probability):
+    with pytest.raises(ValueError, match="the viewer cannot show this") as raised:
+        view(
+            {"t1": volume},
+            label,
+            spacing=(1, 1, 1),
+            probability={"WT": probability[1:], "CT": probability, "ET": probability - 0.1},
+            maps={"one": volume, "two": np.where(volume > 0, np.nan, 0)},
+            threshold=1,
+        )
+    message = str(raised.value)
+    for part in (
+        "probability: there is no region ['CT']; these labels have ['any label', ",
+        "'WT', 'TC', 'ET']",
+        "probability of 'WT' has shape (11, 14, 16), the case (12, 14, 16)",
+        "probability of 'ET' has values from -0.09 to 0.7",
+        "map 'one' has values from 0 to ",
+        "map 'two' holds 504 voxels that are no number",
+        "threshold is 1; it takes a number between 0 and 1",
+    ):
+        assert part in message
+    assert message.count("\n- ") == 6
+
+
+@pytest.mark.parametrize("threshold", [0, 1.0, -1, "half", None, float("nan")])
+def test_a_threshold_that_is_none(volume, probability, threshold):
+    with pytest.raises(ValueError, match="threshold is "):
+        view({"t1": volume}, spacing=(1, 1, 1), probability=probability, threshold=threshold)
+
+
+def test_live_threshold_and_region_are_checked(volume, probability):
+    import traitlets
+
+    of = {"WT": probability, "ET": probability / 2}
+    live = view({"t1": volume}, spacing=(1, 1, 1), probability=of, mode="live")
+    assert (live.region, live.threshold) == ("WT", 0.5)
+    live.region, live.threshold = "ET", 0.2501
+    assert (live.region, live.threshold) == ("ET", 0.25)
+    for name, value in {"region": "TC", "threshold": 1}.items():
+        with pytest.raises(traitlets.TraitError):
+            setattr(live, name, value)
+    without = view({"t1": volume}, spacing=(1, 1, 1), mode="live")
+    with pytest.raises(traitlets.TraitError, match="carries no probability"):
+        without.threshold = 0.4
+
+
+def test_a_real_case_with_probabilities_and_maps_stays_well_under_eight_megabytes(brats_folder):
+    from scipy.ndimage import gaussian_filter
+
+    case = open_cohort(f"brats:{brats_folder}", modalities=("t1ce", "flair")).cases[5]
+    truth = case.label()
+    # As rough as a network's on a grid of 3 mm: smooth, but nowhere quite certain.
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=case.shape).astype(np.float32), 2)
+    soft = gaussian_filter((truth > 0).astype(np.float32), 4) + 0.2 * noise
+    likely = {name: np.clip(soft * share, 0, 1) for name, share in (("WT", 1), ("TC", 0.8), ("ET", 0.6))}
+    maps = {"entropy": 4 * likely["WT"] * (1 - likely["WT"]), "heat": np.clip(soft**2, 0, 1)}
+    html = view(case, truth, np.roll(truth, 2, 1), probability=likely, maps=maps, mode="static")._repr_html_()
+    assert 2e6 < len(html) < 7e6
