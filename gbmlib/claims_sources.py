@@ -1,0 +1,101 @@
+"""The groups of runs that claims are decided by, under the names that ``book/claims.yml`` calls them.
+
+Each is made by the very functions that the chapters declare their runs with, so that a page and a verdict can never
+speak of different runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gbmlib.ablation_pages import SCALES
+from gbmlib.configuration import Experiment
+from gbmlib.ensemble import Ensemble
+from gbmlib.experiments import ablations, cross_validation, head_to_head, study, untested
+
+Runs = Mapping[str, Sequence[Experiment | Ensemble]]
+
+GLIOMAS, HIPPOCAMPUS = "brats:PATH", "msd:PATH"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Groups of runs at every scale.
+
+    Attributes:
+        make: from a scale (:data:`gbmlib.experiments.study.PROFILES`) to the runs of each group, by label.
+        data: what kind of data they need, as :func:`gbmlib.cohorts.open_cohort` takes it.
+    """
+
+    make: Callable[[str], Runs]
+    data: str = GLIOMAS
+
+
+def choice(name: str) -> Source:
+    """One of :func:`gbmlib.experiments.ablations.choices`, whose labels may follow the scale."""
+
+    def make(profile: str) -> Runs:
+        return ablations.runs(next(of for of in ablations.choices(profile) if of.name == name), profile)
+
+    return Source(make)
+
+
+def unvalidated(name: str) -> Source:
+    """One of :data:`gbmlib.experiments.untested.COMPARISONS`."""
+    comparison = next(of for of in untested.COMPARISONS if of.name == name)
+    return Source(lambda profile: untested.runs(comparison, profile))
+
+
+def networks(make: Callable[[str], cross_validation.Networks]) -> Callable[[str], Runs]:
+    """The networks of a cross-validation and their averages, and each again without mirroring and with the
+    single-component rule."""
+
+    def all_of(profile: str) -> Runs:
+        of = make(profile)
+        rows = {**of, **cross_validation.averages(of)}
+        once = {f"{label}, once": runs for label, runs in cross_validation.unmirrored(of).items()}
+        ruled = {f"{label}, one component": runs for label, runs in cross_validation.single_components(rows).items()}
+        return {**rows, **once, **ruled}
+
+    return all_of
+
+
+def baseline(profile: str) -> Runs:
+    """The V-Net and the first paper's network, each with its own schedule."""
+    folds, seeds = study.FOLDS[profile], study.SEEDS[profile]
+    return {
+        "V-Net": [run for seed in seeds for run in study.vnet(profile, folds, seed=seed)],
+        "Paper A": study.paper_a(profile),
+    }
+
+
+def penalty(profile: str) -> Runs:
+    """The first paper's network with its penalty on the kernels, and without."""
+    return {"with penalty": study.paper_a(profile), "without penalty": study.paper_a(profile, l2=0.0)}
+
+
+def slices(profile: str) -> Runs:
+    """The sweep over slice thickness: its thickest slices, and those as thick as a voxel is wide."""
+    swept = untested.anisotropy(profile)
+    names = {max(at for _, at in swept): "thickest slices", untested.IN_PLANE[profile]: "cubes"}
+    return {f"{network}, {names[at]}": runs for (network, at), runs in swept.items() if at in names}
+
+
+def factorial(profile: str) -> Runs:
+    """The six cells of the head to head."""
+    return {" under pipeline ".join(cell): runs for cell, runs in head_to_head.cells(profile).items()}
+
+
+SOURCES: dict[str, Source] = {
+    "vae": Source(lambda profile: ablations.runs(ablations.VAE, profile)),
+    "se": Source(lambda profile: ablations.runs(ablations.SE, profile)),
+    "baseline": Source(baseline),
+    "penalty": Source(penalty),
+    **{f"choice: {of.name}": choice(of.name) for of in ablations.choices(SCALES[-1])},
+    "gliomas": Source(networks(cross_validation.networks)),
+    "hippocampus": Source(networks(cross_validation.of_hippocampus), HIPPOCAMPUS),
+    **{f"untested: {of.name}": unvalidated(of.name) for of in untested.COMPARISONS},
+    "slices": Source(slices),
+    "head to head": Source(factorial),
+}
