@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import ipywidgets as widgets
 import numpy as np
 
-from gbmlib import explore, explore_predict
+from gbmlib import explore, explore_case, explore_predict
 from gbmlib.cohorts import CaseError, place_of
 from gbmlib.explore_tabs import OwnPanel, TrainingPanel
 from gbmlib.explore_training import small_run
@@ -145,7 +145,7 @@ class CasePanel:
     def _first_case(self, names: Sequence[str]) -> str:
         """The first case that the first run held out, as that has most to show."""
         first = self.chosen()[:1]
-        held = [name for name in names if first and explore.part_of(first[0], self.cohort, name) == HELD_OUT]
+        held = [name for name in names if first and explore_case.part_of(first[0], self.cohort, name) == HELD_OUT]
         return (held or list(names))[0]
 
     def _list_runs(self) -> None:
@@ -172,7 +172,7 @@ class CasePanel:
             return
         with self.status.telling():
             records, case = self.chosen(), self.cohort[self.cases.value]
-            offer = explore.offer(records, self.cohort, case.id, self.store)
+            offer = explore_case.offer(records, self.cohort, case.id, self.store)
             made = self.made.get(self._key())
             self.truth.disabled, self.kept.disabled, self.now.disabled = (
                 not case.has_label,
@@ -184,13 +184,13 @@ class CasePanel:
             notes = list(offer.notes) if records else [_NOTHING_RUN]
             found, numbers = {}, []
             if self.kept.value and offer.kept:
-                found["prediction"] = explore.kept(records, self.cohort, case.id)
+                found["prediction"] = explore_case.kept(records, self.cohort, case.id)
             if self.now.value and made is not None:
                 found["predicted now" if found else "prediction"] = made
             if made is not None and case.has_label:
                 scheme = records[0].experiment.regions
-                numbers.append(("Predicted now", explore.measured(made, self.cohort, case.id, scheme)))
-            recorded = explore.recorded(records, case.id)
+                numbers.append(("Predicted now", explore_case.measured(made, self.cohort, case.id, scheme)))
+            recorded = explore_case.recorded(records, self.cohort, case.id)
             if len(recorded):
                 numbers.insert(0, (f"In the {'records' if len(records) > 1 else 'record'}, mean over runs", recorded))
             elif records:
@@ -208,7 +208,7 @@ class CasePanel:
         """Predict the chosen case with the chosen runs, in the background."""
         with self.status.telling():
             records, cohort, case_id, key = self.chosen(), self.cohort, self.cases.value, self._key()
-            explore.together(records, cohort)
+            explore_case.together(records, cohort)
 
             def then(label_map: np.ndarray) -> None:
                 self.made[key] = label_map

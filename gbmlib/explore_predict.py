@@ -19,7 +19,8 @@ from gbmlib.cohorts.problems import refuse
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
 from gbmlib.experiments import applying
-from gbmlib.explore import decided, kept, members, together
+from gbmlib.explore import members
+from gbmlib.explore_case import decided, together
 from gbmlib.folds import split
 from gbmlib.inference import tile_starts
 from gbmlib.preprocess import Grid
@@ -110,8 +111,8 @@ def _first_of_cascade(of: Experiment, store: Store, cohort: Cohort, case: Case, 
     networks = [_own(need, store) for need in of.needs]
     if cohort.name == of.cohort and case.has_label:
         networks = [one for one in networks if case.id in split(cohort, of.folds, one.experiment.fold)[1]]
-        if networks[0].prediction(case.id) is not None:
-            return kept(networks, cohort, case.id)
+        if (path := networks[0].probabilities(case.id)) is not None:  # what the second network was trained on
+            return decided(probabilities.load(path), networks, cohort)
     found = []
     for number, one in enumerate(networks):
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 
-from gbmlib import explore, explore_predict, explore_training
+from gbmlib import explore, explore_case, explore_predict, explore_training
 from gbmlib.cohorts import CaseError, Cohort
 from gbmlib.configuration import Experiment
 from gbmlib.explore_training import Going, Training
@@ -79,12 +79,12 @@ class OwnPanel:
         """
         records = self.chosen()
         if not records:
-            raise explore.Unsuited("no run is chosen")
+            raise explore_case.Unsuited("no run is chosen")
         files = {field.description: field.value for field in self.files.children}
         labels = explore.labels_of(records[0])
         kind = "CT" if explore.members(records[0].experiment)[0].normalisation.startswith("ct") else "MR"
         cohort, notes = explore_predict.own_case(files, list(files), labels, kind)
-        explore.together(records, cohort)
+        explore_case.together(records, cohort)
         self.status.say("The files can be used. " + " ".join(notes))
         return cohort
 

@@ -228,7 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
             wanted = Experiment(**json.loads(asked.configuration))
         open_cohort(wanted.cohort)
     except (CaseError, KeyError, ValueError) as error:
-        parser.error(str(error.args[0]))
+        parser.error(error.args[0] if isinstance(error, KeyError) else str(error))
     store = Store(asked.store)
     print(f"{len(to_do([wanted], store))} runs to do in {asked.store}")
     run([wanted], store, checkpoint_seconds=CHECKPOINT_SECONDS)

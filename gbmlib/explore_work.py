@@ -43,7 +43,7 @@ class Status:
     """
 
     def __init__(self) -> None:
-        self.text, self.widget, self._depth = "", widgets.HTML(), 0
+        self.text, self.widget, self._inside = "", widgets.HTML(), threading.local()
 
     def say(self, text: str) -> None:
         self.text = text
@@ -67,17 +67,17 @@ class Status:
     @contextlib.contextmanager
     def telling(self) -> Iterator[None]:
         """Whatever goes wrong inside is told here; within another such block, there."""
-        if self._depth:
+        if getattr(self._inside, "now", False):
             yield
             return
-        self._depth += 1
+        self._inside.now = True
         self.say("")
         try:
             yield
         except Exception as error:
             self.wrong(error)
         finally:
-            self._depth -= 1
+            self._inside.now = False
 
 
 class Work:
