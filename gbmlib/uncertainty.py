@@ -249,8 +249,8 @@ def measure(
         width: of :func:`band`, in mm.
 
     Returns:
-        Columns ``place`` (brain, band), ``detector``, ``measure``, ``value``: ``auc``, ``found 1 %`` and ``found 5 %``
-        of each detector, ``mean`` in the brain and (``predicted``) within the prediction; once, without a place, the
+        Columns ``place`` (brain, band), ``detector``, ``measure``, ``value``: ``auc``, ``found 1%`` and ``found 5%`` of
+        each detector, ``mean`` in the brain and (``predicted``) within the prediction; once, without a place, the
         ``dice`` of the average and of the first member. Then ``place``, ``part`` and the counts.
 
     Raises:

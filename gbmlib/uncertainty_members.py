@@ -68,6 +68,18 @@ class Source:
         first = self.groups[0][0]
         return 2 ** len(_axes(first[0])) if self.mirrored else len(first)
 
+    def only(self, case_id: str) -> Source:
+        """The same with one case.
+
+        Raises:
+            ValueError: it is none of this source's.
+        """
+        groups = tuple((of, (case_id,)) for of, ids in self.groups if case_id in ids)
+        if not groups:
+            known = sorted(name for _, ids in self.groups for name in ids)
+            raise ValueError(f"case {case_id!r} is not among those of {self.name}, which are {', '.join(known)}")
+        return replace(self, groups=groups)
+
 
 def elsewhere(cohort: Cohort, cases: int = 6) -> Cohort | None:
     """Other patients like these, which no network of the study has seen; only of phantoms is there no end."""

@@ -85,6 +85,10 @@ def test_within_a_fold_every_case_is_held_out_by_all(trained):
         assert of == (networks["2D"][fold], networks["3D"][fold])
         assert ids == split(COHORT, 2, fold)[1]
     assert [case.id for case, _ in members(source, store)] == [*split(COHORT, 2, 0)[1], *split(COHORT, 2, 1)[1]]
+    last = split(COHORT, 2, 1)[1][-1]
+    assert source.only(last).groups == ((source.groups[1][0], (last,)),)
+    with pytest.raises(ValueError, match="case 'nobody' is not among those of kinds, which are "):
+        source.only("nobody")
 
 
 @pytest.mark.slow
