@@ -1,0 +1,123 @@
+"""Sphinx extension: the claims of the two papers, decided from the published records when the book is built.
+
+The directive ``claims`` is the table with its filter, ``claims-digest`` the summary for a first page, ``claims-tests``
+how many tests are behind them. Each row is a target (``{ref}`claim-ID```), and each chapter that discusses a claim
+gets a list of its claims and their verdicts before its first section, with links to the rows.
+"""
+
+from contextlib import chdir
+from functools import cache
+from pathlib import Path
+
+from docutils import nodes
+from docutils.nodes import Node
+from sphinx.addnodes import pending_xref
+from sphinx.util.docutils import SphinxDirective
+
+from gbmlib import claims, claims_pages, verdicts
+from gbmlib.records import Store
+
+#: Of the page with the table.
+PAGE = "book/claims"
+
+
+@cache
+def decided(root: str) -> dict[str, verdicts.Verdict]:
+    """The verdicts, once a build; ``root`` is the repository's."""
+    with chdir(root):  # fingerprints of published cohorts are looked for from there
+        return verdicts.decide(claims.read(Path("book/claims.yml")), Store("book/records"))
+
+
+class FromClaims(SphinxDirective):
+    """What all of them share: no arguments, no content, and what they depend on."""
+
+    @property
+    def verdicts(self) -> dict[str, verdicts.Verdict]:
+        root = Path(self.env.srcdir)
+        for path in (root / "book/claims.yml", *root.glob("book/records/*/cases.csv")):
+            self.env.note_dependency(str(path))
+        return decided(str(root))
+
+
+class Claims(FromClaims):
+    """The table: a row a claim."""
+
+    def run(self) -> list[Node]:
+        found, std = self.verdicts, self.env.get_domain("std")
+        titles, families = claims_pages.titles(self.env.srcdir), claims_pages.family_sizes(found)
+        group = nodes.tgroup(cols=len(claims_pages.COLUMNS))
+        group += [nodes.colspec(colwidth=width) for width in (44, 26, 16, 6, 8)]
+        head = nodes.row()
+        head += [nodes.entry("", nodes.paragraph(text=name)) for name in claims_pages.COLUMNS]
+        body = nodes.tbody()
+        for verdict in found.values():
+            claim = verdict.claim
+            row = nodes.row(ids=[claim.anchor], classes=claims_pages.classes(verdict))
+            std.note_hyperlink_target(claim.anchor, self.env.docname, claim.anchor, claim.title)
+            link = f"[{titles[claim.chapter]}]({_document(self.env.srcdir, claim.chapter)})"
+            row += [nodes.entry("", *self.parse_text_to_nodes(cell)) for cell in claims_pages.cells(verdict, link)]
+            if more := claims_pages.details(verdict, families):
+                row[0] += nodes.raw("", "<details><summary>In numbers</summary>", format="html")
+                row[0] += self.parse_text_to_nodes(more)
+                row[0] += nodes.raw("", "</details>", format="html")
+            body += row
+        group += [nodes.thead("", head), body]
+        table = nodes.table("", group, classes=["gbm-claims"])
+        return [nodes.raw("", claims_pages.controls(found, titles), format="html"), table]
+
+
+class Digest(FromClaims):
+    """:func:`gbmlib.claims_pages.digest`."""
+
+    def run(self) -> list[Node]:
+        return self.parse_text_to_nodes(claims_pages.digest(self.verdicts))
+
+
+class Tests(FromClaims):
+    """:func:`gbmlib.claims_pages.tests`."""
+
+    def run(self) -> list[Node]:
+        return self.parse_text_to_nodes(claims_pages.tests(self.verdicts))
+
+
+def _document(root: Path, chapter: str) -> str:
+    """The path of a chapter's source from the page of the claims."""
+    return f"{chapter}.md" if (Path(root) / f"book/{chapter}.md").exists() else f"runs/{chapter}.ipynb"
+
+
+def list_in_chapter(app, document: nodes.document) -> None:
+    """Before a chapter's first section, the claims that it discusses."""
+    name = app.env.docname
+    if PAGE not in app.env.found_docs or name == PAGE:
+        return
+    here = [of for of in decided(str(app.srcdir)).values() if of.claim.chapter == name.rsplit("/", 1)[-1]]
+    chapter = next(iter(document.findall(nodes.section)), None)
+    if not here or chapter is None:
+        return
+    items = nodes.bullet_list()
+    for verdict in here:
+        link = pending_xref(
+            "",
+            nodes.inline(text=verdict.claim.title),
+            refdomain="std",
+            reftype="ref",
+            reftarget=verdict.claim.anchor,
+            refexplicit=True,
+            refwarn=True,
+            refdoc=name,
+        )
+        said = nodes.Text(f": {claims_pages.MARKS[verdict.word]} {verdict.word}")
+        items += nodes.list_item("", nodes.paragraph("", "", link, said))
+    note = nodes.admonition(
+        "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of"]
+    )
+    sections = [number for number, child in enumerate(chapter.children) if isinstance(child, nodes.section)]
+    chapter.insert(sections[0] if sections else len(chapter.children), note)
+    app.env.note_dependency(str(Path(app.srcdir) / "book/claims.yml"))
+
+
+def setup(app):
+    for name, directive in (("claims", Claims), ("claims-digest", Digest), ("claims-tests", Tests)):
+        app.add_directive(name, directive)
+    app.connect("doctree-read", list_in_chapter)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
