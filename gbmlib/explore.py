@@ -63,11 +63,11 @@ def records_for(cohort: Cohort, store: Store) -> list[Record]:
 def unsuited(record: Record, cohort: Cohort) -> str:
     """Why a run has nothing to say of a cohort; empty where it has."""
     of = record.experiment
-    if of.cohort == cohort.name:
-        return ""
     reasons = []
     if missing := [name for name in of.modalities if name not in cohort.modalities]:
         reasons.append(f"it takes {', '.join(missing)}, which {cohort.name} lacks")
+    if of.cohort == cohort.name:
+        return "; ".join(reasons)
     if not _structures(of.regions, cohort) <= set(record.cases.region):
         reasons.append(f"it was trained on other structures than {cohort.name} has")
     if ("CT" in cohort.modality_kinds) != any(member.normalisation.startswith("ct") for member in members(of)):
@@ -157,8 +157,12 @@ def _settings(of: Experiment | Ensemble) -> dict[str, str]:
     return {field: value if isinstance(value, str) else json.dumps(value) for field, value in plain.items()}
 
 
-def overview(store: Store) -> pd.DataFrame:
-    """How many runs a store holds: a row for each cohort and network, with how many of them can predict here."""
+def overview(store: Store, own: bool = True) -> pd.DataFrame:
+    """How many runs a store holds: a row for each cohort and network, with how many of them can predict here.
+
+    Args:
+        own: whether one's own runs count, or published ones alone.
+    """
     rows = [
         {
             "data": record.experiment.cohort,
@@ -168,6 +172,7 @@ def overview(store: Store) -> pd.DataFrame:
             "can predict": int(usable(record, store)),
         }
         for record in store.all()
+        if own or record.published
     ]
     if not rows:
         return pd.DataFrame(columns=["runs", "your own", "can predict"])

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 
 from gbmlib import explore, explore_case, explore_predict
-from gbmlib.cohorts import CaseError, place_of
+from gbmlib.cohorts import CaseError, open_cohort, place_of
+from gbmlib.compare import typical_case
+from gbmlib.display import is_static
+from gbmlib.experiments import run
 from gbmlib.explore_tabs import OwnPanel, TrainingPanel
 from gbmlib.explore_training import small_run
 from gbmlib.explore_work import STYLE, WIDE, Status, Work, draw_curves, paragraphs, show_case, table
+from gbmlib.figures import curves
 from gbmlib.records import HELD_OUT, Record, Store
+from gbmlib.viewer import view
 
 _NOTHING_RUN = (
     "No run here has anything to say of this data. Run a chapter first, such as make rerun "
@@ -57,10 +64,32 @@ class Panels:
         for tab in (self.case, self.own):
             tab.work.stop()
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
 
-        display(self.widget)
+
+def shown(store: Store, place: str | None = None, case_id: str | None = None, profile: str = "demo") -> list[Any]:
+    """What a page has of the panels: ``display(*shown(…))``. Live the panels themselves; in a page without a kernel,
+    where a button would be dead, a picture of them: one case, one run, its numbers and its curve.
+
+    The run of the picture is :func:`gbmlib.explore_training.small_run`, which is made if the store lacks it.
+    """
+    if not is_static():
+        return [panels(store, place or "", case_id or "", profile)]
+    (record,) = run([small_run(profile)], store)
+    cohort = open_cohort(record.experiment.cohort)
+    case = cohort[typical_case(record)]
+    name = next(iter(explore.named([record], store, cohort.name)))
+    chosen = {"Data": cohort.name, "Case": case.id, "Runs": name, "Overlays": "gold standard, prediction"}
+    predicted = explore_case.kept([record], cohort, case.id)
+    return [
+        pd.DataFrame({"chosen": chosen}),
+        view(
+            case, case.label(), predicted, names=cohort.labels, modalities=record.experiment.modalities, mode="static"
+        ),
+        explore_case.recorded([record], cohort, case.id).round(3),
+        curves([record], "Dice and loss of the small run over its epochs, training against validation"),
+    ]
 
 
 def panels(store: Store, place: str = "", case_id: str = "", profile: str = "demo") -> Panels:

@@ -221,16 +221,19 @@ class TrainingPanel:
             draw_curves(self.curves, [run] if len(run.history) else [])
 
     def _ended(self, training: Training) -> None:
-        self.every.end()
-        self.stop_button.disabled, self.training = True, None
-        what, details = training.failure()
-        if what:
-            self.status.failed(what, details)
-            return
-        record = explore_training.by_id(training.id, self.store)
-        self._draw(training.id, record)
-        self.finished()
-        self.status.say(f"{training.id} is finished after {len(record.history)} epochs; the other tabs have it now.")
+        try:
+            self.stop_button.disabled = True
+            what, details = training.failure()
+            if what:
+                self.status.failed(what, details)
+                return
+            record = explore_training.by_id(training.id, self.store)
+            self._draw(training.id, record)
+            self.finished()
+            epochs = len(record.history)
+            self.status.say(f"{training.id} is finished after {epochs} epochs; the other tabs have it now.")
+        finally:
+            self.every.end()
 
     def stop(self) -> None:
         """End the training that was started here."""

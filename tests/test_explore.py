@@ -582,7 +582,7 @@ def test_with_nothing_run_the_panels_say_what_to_run_first(tmp_path):
     made.training.small_button.click()
     seen = set()
     for _ in range(2000):
-        if made.training.training is None:
+        if not made.training.every.on:
             break
         seen |= {of.running for of in explore_training.going_on(made.case.store)}
         time.sleep(0.1)
