@@ -43,8 +43,8 @@ def subject(
         case: of any cohort with the modalities that the network was trained on.
         region: one of :func:`offered`.
         label_map: (z, y, x) in native space, whose voxels of the region are to be explained, such as the gold standard;
-            None for those where the network itself finds it: its sigmoid reaches 0.5, or the likeliest class is one of the
-            region's. (A sigmoid's own decision, before nested regions are laid into each other.)
+            None for those where the network itself finds it: its sigmoid reaches 0.5, or the likeliest class is one
+            of the region's. (A sigmoid's own decision, before nested regions are laid into each other.)
         previous: of a cascade's second network, what the first one made of the case.
         network: spares loading it again for each case.
         mirrored: whether maps are averaged over mirrorings where the run's predictions are. That takes eight times as

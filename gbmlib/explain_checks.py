@@ -16,8 +16,8 @@ from gbmlib import models
 from gbmlib.configuration import Experiment
 from gbmlib.explain import Subject, stages
 
-#: From a subject to a map (z, y, x) of it, at least 0.
-Method = Callable[[Subject], Tensor]
+#: From a subject to maps (z, y, x) of it by name, each at least 0.
+Maps = Callable[[Subject], Mapping[str, Tensor]]
 
 #: How far from the surface of a region its rim reaches on either side, in mm: a voxel and its diagonal at 3 mm.
 RIM = 5.0
@@ -56,7 +56,7 @@ def randomised(network: nn.Module, fresh: nn.Module) -> Iterator[tuple[str, nn.M
 def sanity(
     subject: Subject,
     fresh: nn.Module,
-    methods: Mapping[str, Method],
+    maps: Maps,
     where: Mapping[str, Tensor] | None = None,
 ) -> pd.DataFrame:
     """How much of a map is left when weights are lost: its rank correlation with the map of the trained network.
@@ -65,18 +65,18 @@ def sanity(
     throughout, or each map would explain other voxels.
 
     Args:
-        methods: by name.
+        maps: makes the maps of a subject.
         where: bool (z, y, x) by name, the voxels to correlate over; by default those that are not background.
 
     Returns:
-        A row for each layer, ``trained`` first, then in the order in which they are lost; columns (where, method).
+        A row for each layer, ``trained`` first, then in the order in which they are lost; columns (where, map).
     """
     where = {"brain": (subject.image != 0).any(0)} if where is None else where
-    trained = {name: method(subject) for name, method in methods.items()}
-    columns = [(place, name) for place in where for name in methods]
+    trained = maps(subject)
+    columns = [(place, name) for place in where for name in trained]
     rows = {"trained": dict.fromkeys(columns, 1.0)}
     for layer, network in randomised(subject.network, fresh):
-        now = {name: method(replace(subject, network=network)) for name, method in methods.items()}
+        now = maps(replace(subject, network=network))
         rows[layer] = {(p, name): rank_correlation(trained[name], now[name], where[p]) for p, name in columns}
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.set_axis(pd.MultiIndex.from_tuples(columns, names=["where", "map"]), axis=1).rename_axis("lost last")

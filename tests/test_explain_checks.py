@@ -54,8 +54,11 @@ def test_weights_are_lost_from_the_output_backwards():
 
 def test_a_map_that_ignores_the_network_stays_and_one_of_its_weights_does_not():
     subject = subject_of(unet(0))
-    methods = {"edges": lambda of: of.image.abs().amax(0), "gradient": saliency}
-    table = explain_checks.sanity(subject, unet(1), methods)
+
+    def maps(of):
+        return {"edges": of.image.abs().amax(0), "gradient": saliency(of)}
+
+    table = explain_checks.sanity(subject, unet(1), maps)
     assert list(table.index) == ["trained", "output", "decoder.0", "up.0", "encoder.1", "encoder.0"]
     assert table["brain", "edges"].tolist() == pytest.approx([1] * 6)
     assert table["brain", "gradient"].iloc[0] == 1
@@ -69,7 +72,7 @@ def test_a_map_that_ignores_the_network_stays_and_one_of_its_weights_does_not():
 def test_the_same_weights_lose_nothing():
     subject = subject_of(unet(0))
     where = {"a": subject.mask, "b": ~subject.mask}
-    table = explain_checks.sanity(subject, unet(0), {"gradient": saliency}, where)
+    table = explain_checks.sanity(subject, unet(0), lambda of: {"gradient": saliency(of)}, where)
     np.testing.assert_allclose(table, 1)
     assert list(table) == [("a", "gradient"), ("b", "gradient")]
 

@@ -1,0 +1,199 @@
+"""What the chapter on maps shows: the maps of a case, where maps lie over held-out cases, and the sanity check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from gbmlib import explain, explain_cases, explain_checks, viewer
+from gbmlib.ablation_pages import Prose
+from gbmlib.cohorts import Case, Cohort
+from gbmlib.experiments import applying
+from gbmlib.explain import Subject
+from gbmlib.explain_cases import EmptyRegionError
+from gbmlib.folds import split
+from gbmlib.intervals import mean_interval
+from gbmlib.records import Record
+
+#: What the chapter calls the maps.
+SALIENCY, SMOOTH, DEEPEST, LAST = "saliency", "SmoothGrad", "Grad-CAM, deepest layer", "Grad-CAM, last layer"
+
+#: Where the sanity check correlates: over the whole brain, and over the region and its rim alone. Every map of a region
+#: is larger near it, whatever the weights are, so ranks over the brain agree for that alone.
+BRAIN, NEAR = "whole brain", "region and rim"
+
+#: The share of the brain's voxels that an overlay of a map marks.
+STRONGEST = 0.05
+
+
+def cam_layers(network: nn.Module) -> dict[str, str]:
+    """The two layers that the chapter looks at, by what it calls their maps."""
+    names = explain.layers(network)
+    return {DEEPEST: [name for name in names if name.startswith("encoder")][-1], LAST: names[-1]}
+
+
+def maps_of(subject: Subject) -> dict[str, Tensor]:
+    """Saliency and Grad-CAM of two layers, each (z, y, x) on the network's grid."""
+    of_layers = cam_layers(subject.network)
+    cams = explain.grad_cam(subject, list(of_layers.values()))
+    return {SALIENCY: explain.magnitude(explain.gradient(subject)), **dict(zip(of_layers, cams, strict=True))}
+
+
+def smoothed(subject: Subject, samples: int = 8, seed: int = 0) -> dict[str, Tensor]:
+    """:func:`maps_of`, and SmoothGrad behind the saliency."""
+    maps = maps_of(subject)
+    smooth = explain.magnitude(explain.smooth_gradient(subject, samples, seed=seed))
+    return {SALIENCY: maps.pop(SALIENCY), SMOOTH: smooth, **maps}
+
+
+# ------------------------------------------------------------------------------------------------------------ one case
+
+
+def in_native_space(subject: Subject, maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Maps in the case's native space, each in per cent of its largest value."""
+    volumes = explain.native(subject, torch.stack(list(maps.values())))
+    return {
+        name: 100 * volume / volume.max() if volume.max() > 0 else volume
+        for name, volume in zip(maps, volumes, strict=True)
+    }
+
+
+def view(case: Case, cohort: Cohort, maps: Mapping[str, np.ndarray], prediction: np.ndarray | None = None) -> Any:
+    """A case in the viewer: maps in native space are pictures beside the modalities, the strongest of each an overlay."""
+    images = dict(zip(case.modalities, case.images(), strict=True))
+    brain = np.any([image != 0 for image in images.values()], axis=0)
+    first = max(cohort.labels) + 1
+    names = dict(cohort.labels) | {first + n: f"strongest {STRONGEST:.0%} of {name}" for n, name in enumerate(maps)}
+    overlays = {
+        name: (strongest(of, brain) * np.uint8(first + number)).astype(np.uint8)
+        for number, (name, of) in enumerate(maps.items())
+    }
+    return viewer.view(
+        images | {name: of * brain for name, of in maps.items()},
+        truth=case.label() if case.has_label else None,
+        prediction=prediction,
+        overlays=overlays,
+        names=names,
+        spacing=case.spacing,
+        title=case.id,
+    )
+
+
+def strongest(of: np.ndarray, brain: np.ndarray, share: float = STRONGEST) -> np.ndarray:
+    """Where a map (z, y, x) belongs to the highest ``share`` of the brain's values, and is above 0: bool (z, y, x)."""
+    return brain & (of > 0) & (of >= np.quantile(of[brain], 1 - share))
+
+
+# ----------------------------------------------------------------------------------------------------- where maps lie
+
+
+def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, seed: int = 0) -> dict[str, Any]:
+    """Over the held-out cases of each run: where its maps lie, and those of the same network untrained.
+
+    Returns:
+        ``places``: index (network, map, weights), columns :data:`gbmlib.explain_checks.PARTS` and ``cases``, shares of
+        a map as :class:`gbmlib.intervals.Interval`; the map ``even`` is the same everywhere, so its shares are the
+        volume's. ``modalities``: index (network, weights), a column a channel: its share of the saliency.
+        ``skipped``: lines that say which cases have no such region to explain.
+    """
+    places: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    modalities: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    skipped = []
+    for label, record in records.items():
+        of = record.experiment
+        own = cohort.with_modalities(of.modalities)
+        network, fresh = applying.load_network(record, own), None
+        for case_id in split(own, of.folds, of.fold)[1]:
+            try:
+                subject = explain_cases.subject(record, own, own[case_id], region, network=network)
+            except EmptyRegionError as error:
+                skipped.append(f"{label}: {error}")
+                continue
+            fresh = explain_checks.untrained(of, subject, seed) if fresh is None else fresh
+            brain = (subject.image != 0).any(0).cpu().numpy()
+            spacing = explain_cases.spacing_of(of, own[case_id])
+            cut = explain_checks.parts(subject.mask.cpu().numpy(), brain, spacing)
+            even = explain_checks.shares(np.ones(brain.shape, np.float32), cut)
+            places.setdefault((label, "even", ""), []).append(even)
+            for weights, by in (("trained", network), ("untrained", fresh)):
+                now = replace(subject, network=by)
+                signed = explain.gradient(now)
+                layer = cam_layers(by)[DEEPEST]
+                maps = {SALIENCY: explain.magnitude(signed), DEEPEST: explain.grad_cam(now, layer)[0]}
+                for name, found in maps.items():
+                    lies = explain_checks.shares(found.cpu().numpy(), cut)
+                    places.setdefault((label, name, weights), []).append(lies)
+                every = signed.abs().sum((1, 2, 3))[: len(of.modalities)]
+                each = dict(zip(of.modalities, (every / every.sum()).tolist(), strict=True))
+                modalities.setdefault((label, weights), []).append(each)
+    return {
+        "places": _table(places, ["network", "map", "weights"], explain_checks.PARTS),
+        "modalities": _table(modalities, ["network", "weights"]),
+        "skipped": skipped,
+    }
+
+
+def _table(
+    rows: Mapping[tuple[str, ...], list[dict[str, float]]], names: list[str], columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Means over cases with their intervals; a map that is 0 throughout has no shares and is not among the cases."""
+    table = {}
+    for key, cases in rows.items():
+        known = pd.DataFrame(cases).dropna()
+        means = {column: mean_interval(known[column]) if len(known) else np.nan for column in columns or known}
+        table[key] = means | {"cases": len(known)}
+    index = pd.MultiIndex.from_tuples(table, names=names) if table else pd.MultiIndex.from_arrays([[]] * len(names))
+    return pd.DataFrame(list(table.values()), index)
+
+
+def in_words(found: Mapping[str, Any]) -> Prose:
+    """What :func:`where_maps_lie` found, a line for each network and map, and which cases were left out."""
+    places = found["places"]
+    lines = []
+    for network, name, weights in places.index:
+        if weights != "trained":
+            continue
+        inside, before, volume = (
+            _in_region(places.loc[key])
+            for key in ((network, name, "trained"), (network, name, "untrained"), (network, "even", ""))
+        )
+        lines.append(
+            f"- **{network}, {name}**: {inside:.0%} inside the region or at its rim, which are {volume:.0%} of the "
+            f"volume; {before:.0%} with untrained weights."
+        )
+    lines += [f"- *Left out: {line}.*" for line in found["skipped"]]
+    return Prose("\n".join(lines) or "*No held-out case has this region to explain.*")
+
+
+def _in_region(row: pd.Series) -> float:
+    return sum(getattr(row[part], "mean", np.nan) for part in explain_checks.PARTS[:2])
+
+
+# -------------------------------------------------------------------------------------------------------- sanity check
+
+
+def sanity(record: Record, subject: Subject, case: Case, seed: int = 0) -> pd.DataFrame:
+    """:func:`gbmlib.explain_checks.sanity` of :func:`maps_of`, over the brain and over the region and its rim."""
+    fresh = explain_checks.untrained(record.experiment, subject, seed)
+    brain = (subject.image != 0).any(0)
+    spacing = explain_cases.spacing_of(record.experiment, case)
+    cut = explain_checks.parts(subject.mask.cpu().numpy(), brain.cpu().numpy(), spacing)
+    near = torch.from_numpy(cut["inside"] | cut["rim"]).to(brain.device)
+    return explain_checks.sanity(subject, fresh, maps_of, {BRAIN: brain, NEAR: near})
+
+
+def left_over(tables: Mapping[str, pd.DataFrame]) -> Prose:
+    """What the sanity check says, in words: how much of each map is left when every weight is lost."""
+    lines = []
+    for network, table in tables.items():
+        last = table.iloc[-1]
+        each = [f"{name} {last[BRAIN, name]:.2f} ({last[NEAR, name]:.2f})" for name in table[BRAIN]]
+        lines.append(f"- **{network}**: {'; '.join(each)}.")
+    said = "Rank correlation that is left when every weight is lost, over the brain (over the region and its rim):"
+    return Prose(said + "\n\n" + "\n".join(lines))
