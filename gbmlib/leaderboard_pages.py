@@ -36,6 +36,8 @@ def compared(
     if not records:
         return [Prose("*There is nothing to compare yet.*")]
     board = selection.leaderboard(groups, classes, folds)
+    if all(row.problems for row in board.values()):
+        return [about(records), Prose("*No row is complete yet, so there is no leaderboard.*"), *left_out(board)]
     shown = [about(records), selection.table(board), *left_out(board)]
     try:
         choice = selection.choose(board, candidates)

@@ -72,7 +72,9 @@ def test_what_is_missing_is_named_and_keeps_its_row(groups):
     alone = prose(pages.compared({"3D": groups["3D"], "cascade": []}))
     assert "**3D** is the only candidate that can be compared: " in alone
     none = prose(pages.compared({"3D": groups["3D"][:1]}))
-    assert "*No candidate can be compared (3D: has no record of fold 1, 2, 3, 4 with seed 0).*" in none
+    assert "*No row is complete yet, so there is no leaderboard.*" in none
+    assert "- **3D** has no record of fold 1, 2, 3, 4 with seed 0." in none
+    assert "*No candidate can be compared" in prose(pages.compared(groups, candidates=["cascade"]))
     assert "nothing to compare" in prose(pages.compared({"3D": []}))
 
 

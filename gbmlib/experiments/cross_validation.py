@@ -27,7 +27,7 @@ CANDIDATES = ("2D", "3D", "cascade")
 
 #: The demonstration trains eight small networks in the time in which other chapters train two: coarser, and in two
 #: folds.
-SCALES: dict[str, dict[str, Any]] = {"demo": {"spacing": 4, "epochs": 5, "batches": 20}}
+SCALES: dict[str, dict[str, Any]] = {"demo": {"spacing": 4}}
 PARTS = {"demo": 2}
 
 
