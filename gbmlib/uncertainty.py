@@ -200,8 +200,9 @@ def share_found(uncertainty: np.ndarray, wrong: np.ndarray, share: float) -> flo
 def correlation(x: Sequence[float], y: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Difference:
     """Spearman's rank correlation over cases with a percentile bootstrap interval over them.
 
-    Resamples in which one side is constant have no correlation and are left out. Fewer than four cases give no
-    interval, and a side that is constant no correlation: such a value has no cases.
+    Resamples in which one side is constant have no correlation and are left out. Fewer than ten cases give no
+    interval, since resamples of so few repeat the order that is there; a side that is constant gives no correlation,
+    and such a value has no cases.
 
     Raises:
         ValueError: numbers of values that differ, or values that are not finite.
@@ -212,7 +213,7 @@ def correlation(x: Sequence[float], y: Sequence[float], confidence: float = 0.95
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Difference(np.nan, np.nan, np.nan, 0)
     found = float(_rank_correlation(x, y))
-    if len(x) < 4:
+    if len(x) < 10:
         return Difference(found, np.nan, np.nan, len(x))
     draws = np.random.default_rng(seed).integers(len(x), size=(9999, len(x)))
     values = _rank_correlation(x[draws], y[draws])

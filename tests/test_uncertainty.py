@@ -191,8 +191,8 @@ def test_correlation_as_scipy_has_it():
     assert found.low < found.mean < found.high < 0
     assert found.cases == 19
     perfect = correlation([1, 2, 3, 4, 5], [2, 4, 9, 16, 99])
-    assert (perfect.mean, perfect.high) == (pytest.approx(1), pytest.approx(1))
-    assert np.isnan(correlation([1, 2, 3], [3, 1, 2]).low)
+    assert perfect.mean == pytest.approx(1)
+    assert np.isnan(perfect.low)  # five cases say little, however well they agree
     assert str(correlation([1, 1, 1, 1], [1, 2, 3, 4])) == "not comparable"
     with pytest.raises(ValueError, match="pairs of finite values"):
         correlation([1, 2], [1, np.nan])
