@@ -20,7 +20,7 @@ from gbmlib.display import is_static
 from gbmlib.experiments import run
 from gbmlib.explore_tabs import OwnPanel, TrainingPanel
 from gbmlib.explore_training import small_run
-from gbmlib.explore_work import STYLE, WIDE, Status, Work, draw_curves, paragraphs, show_case, table
+from gbmlib.explore_work import LONG, SHORT, STYLE, WIDE, Status, Work, draw_curves, paragraphs, show_case, table
 from gbmlib.figures import curves
 from gbmlib.records import HELD_OUT, Record, Store
 from gbmlib.viewer import view
@@ -116,16 +116,18 @@ class CasePanel:
         self.silent = False
         self.made: dict[tuple, np.ndarray] = {}
         places = list(dict.fromkeys([place or _first_place(store), small_run().cohort, *_places(store)]))
-        self.place = widgets.Combobox(places[0], options=places, description="Data", layout=WIDE, style=STYLE)
+        self.place = widgets.Combobox(places[0], options=places, description="Data", layout=LONG, style=STYLE)
         self.open_button = widgets.Button(
             description="Open", tooltip="open a folder, brats:PATH, msd:PATH or phantom:…"
         )
         self.cases = widgets.Dropdown(description="Case", layout=WIDE, style=STYLE)
-        self.filter = widgets.Text(description="Runs with", placeholder="words, such as: u-net predict", style=STYLE)
+        self.filter = widgets.Text(
+            description="Runs with", placeholder="words, such as: u-net predict", layout=WIDE, style=STYLE
+        )
         self.runs = widgets.SelectMultiple(description="Runs", rows=7, layout=WIDE, style=STYLE)
-        self.truth = widgets.Checkbox(True, description="gold standard", indent=False)
-        self.kept = widgets.Checkbox(True, description="prediction of the held-out case", indent=False)
-        self.now = widgets.Checkbox(True, description="prediction made now", indent=False)
+        self.truth = widgets.Checkbox(True, description="gold standard", indent=False, layout=SHORT)
+        self.kept = widgets.Checkbox(True, description="prediction of the held-out case", indent=False, layout=SHORT)
+        self.now = widgets.Checkbox(True, description="prediction made now", indent=False, layout=SHORT)
         self.predict_button = widgets.Button(description="Predict now", button_style="primary")
         self.train_button = widgets.Button(description="Train this run here")
         self.status, self.notes, self.numbers = Status(), widgets.HTML(), widgets.HTML()
@@ -133,10 +135,12 @@ class CasePanel:
         self.pictures, self.curves = widgets.VBox(), widgets.Output()
         self.widget = widgets.VBox(
             [
-                widgets.HBox([self.place, self.open_button]),
+                widgets.HBox([self.place, self.open_button], layout={"max_width": "60rem"}),
                 *(self.cases, self.filter, self.runs),
                 widgets.HTML("Several runs (Ctrl or Shift and click) are averaged: folds, seeds, networks."),
-                widgets.HBox([self.truth, self.kept, self.now], layout=widgets.Layout(flex_flow="row wrap")),
+                widgets.HBox(
+                    [self.truth, self.kept, self.now], layout={"flex_flow": "row wrap", "grid_gap": "0 1.5rem"}
+                ),
                 widgets.HBox([self.predict_button, self.train_button]),
                 *(self.status.widget, self.work.widget, self.notes, self.pictures, self.numbers, self.curves),
             ]
@@ -153,7 +157,7 @@ class CasePanel:
         """Open the data that is named, list its cases and its runs, and show the first."""
         with self.status.telling():
             with self._silently():
-                chosen = case_id or self.cases.value
+                chosen = case_id or (self.cases.value if self.runs.value else "")  # without runs nothing was chosen
                 self.cohort = explore.open_data(self.place.value)
                 self.records = explore.records_for(self.cohort, self.store)
                 names = [case.id for case in self.cohort]

@@ -12,7 +12,7 @@ from gbmlib import explore, explore_case, explore_predict, explore_training
 from gbmlib.cohorts import CaseError, Cohort
 from gbmlib.configuration import Experiment
 from gbmlib.explore_training import Going, Training
-from gbmlib.explore_work import STYLE, WIDE, Busy, Every, Status, Work, draw_curves, show_case, table
+from gbmlib.explore_work import SHORT, STYLE, WIDE, Busy, Every, Status, Work, draw_curves, show_case, table
 from gbmlib.records import Record, Store
 
 
@@ -148,7 +148,7 @@ class TrainingPanel:
         self.store, self.profile, self.finished = store, profile, finished
         self.training: Training | None = None
         self.drawn: tuple[str, int] = ("", 0)
-        self.small_button = widgets.Button(description="Make a small run on phantoms", layout=WIDE)
+        self.small_button = widgets.Button(description="Make a small run on phantoms", layout=SHORT)
         self.look_button = widgets.Button(description="Look again")
         self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
         self.followed = widgets.Dropdown(description="Training", layout=WIDE, style=STYLE)

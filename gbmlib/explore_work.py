@@ -27,6 +27,9 @@ PLAIN = (ValueError, FileNotFoundError, KeyError, PermissionError, Stopped)
 #: The looks of fields that take what is there, and of their descriptions.
 WIDE, STYLE = {"width": "auto", "max_width": "60rem"}, {"description_width": "7rem"}
 
+#: Of fields that share a line: one that takes what the others leave, and those that take no more than they need.
+LONG, SHORT = {"flex": "1 1 auto", "width": "auto"}, {"width": "auto"}
+
 _FIGURE = "application/vnd.plotly.v1+json"
 
 
