@@ -1,0 +1,149 @@
+"""The panels live in JupyterLab: from nothing run yet to a curve that grows, a prediction, a segmentation on disk."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from test_jupyterlab import free_port
+
+from gbmlib.cohorts import phantom
+
+TOKEN = "explore"
+CELLS = [
+    """
+from gbmlib import explore_panels
+from gbmlib.records import Store
+(panels,) = explore_panels.shown(Store("runs"), profile="test")
+display(panels)
+""",
+    "print('saved', panels.own.result is not None, len(panels.case.made))",
+]
+
+
+@pytest.fixture
+def lab(browser, tmp_path):
+    """JupyterLab on this machine alone, with the notebook of ``CELLS`` in ``tmp_path / "root"``; its address."""
+    pytest.importorskip("jupyterlab")
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    (tmp_path / "root").mkdir()
+    nbformat.write(notebook, tmp_path / "root" / "explore.ipynb")
+    port = free_port()
+    settings = [
+        *("--no-browser", "--allow-root", f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1"),
+        *(f"--ServerApp.root_dir={tmp_path / 'root'}", f"--IdentityProvider.token={TOKEN}", "--LabApp.news_url=None"),
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    environment = {key: value for key, value in os.environ.items() if key != "GBM_STATIC"}
+    environment |= {
+        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    with (tmp_path / "lab.log").open("w") as log:
+        command = [sys.executable, "-m", "jupyterlab", *settings]
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        address = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(240):
+                try:
+                    urllib.request.urlopen(f"{address}/api/status?token={TOKEN}", timeout=1)
+                    break
+                except OSError:
+                    time.sleep(0.25)
+            else:
+                pytest.fail("JupyterLab did not start:\n" + (tmp_path / "lab.log").read_text())
+            yield address
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+@pytest.mark.slow
+def test_from_nothing_run_to_a_segmentation_on_disk(lab, browser_page, tmp_path):
+    folder = phantom.write_brats("cases=2,spacing=6,seed=4", tmp_path / "mine", progress=False)
+    files = {name: next(iter(sorted(folder.rglob(f"*_{name}.nii.gz")))) for name in ("t1ce", "flair")}
+    browser_page.complaints.home += (lab,)
+    width = int(os.environ.get("GBM_WIDTH", "1400"))
+    page = browser_page.open(f"{lab}/lab/tree/explore.ipynb?token={TOKEN}&reset", width=width, height=1800)
+    page.set_default_timeout(120_000)
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+
+    def picture(name):
+        if shots := os.environ.get("GBM_SCREENSHOTS"):
+            page.screenshot(path=Path(shots) / f"explore_{name}_{width}.png")
+
+    def run(index):
+        cells.nth(index).locator(".jp-InputArea-editor").click()
+        page.keyboard.press("Shift+Enter")
+        return cells.nth(index)
+
+    panel = run(0)
+    tab = panel.get_by_role("tab")
+
+    # A fresh copy: the panel says what to run first, and its third tab runs it, with a curve that grows.
+    panel.get_by_text("No run here has anything to say of this data.").wait_for()
+    assert panel.get_by_role("button", name="Predict now").is_disabled()
+    picture("fresh")
+    tab.nth(2).click()
+    panel.get_by_role("button", name="Make a small run on phantoms").click()
+    panel.get_by_text("running; epoch").wait_for()
+    panel.locator(".js-plotly-plot").first.wait_for()
+    panel.get_by_text("is finished after 2 epochs").wait_for()
+    picture("trained")
+
+    # The first tab has the run by itself; case, overlays and numbers follow the choice without running the cell again.
+    tab.nth(0).click()
+    panel.get_by_text("In the record, mean over runs").wait_for()
+    viewer = panel.locator(".gbm-viewer[data-ready]")
+    viewer.wait_for()
+    viewer.get_by_text("prediction", exact=True).wait_for()
+    panel.get_by_role("button", name="Predict now").click()
+    panel.get_by_text("Predicted now").first.wait_for()
+    viewer.get_by_text("predicted now", exact=True).wait_for()
+    picture("predicted")
+    before = viewer.locator(".gbm-head strong").inner_text()
+    chosen = panel.get_by_role("combobox", name="Case")
+    chosen.select_option(index=0 if not before.endswith("000") else 1)
+    page.wait_for_function(
+        "(old) => document.querySelector('.gbm-viewer[data-ready] .gbm-head strong')?.textContent.trim() !== old",
+        arg=before,
+    )
+    panel.get_by_text("The run was trained on this case").wait_for()
+
+    # What goes wrong is told where it was asked for.
+    data = panel.get_by_role("combobox", name="Data")
+    data.fill("nowhere/at/all")
+    data.press("Tab")
+    panel.get_by_role("button", name="Open", exact=True).click()
+    panel.get_by_role("alert").get_by_text("there is no folder nowhere/at/all").wait_for()
+    picture("wrong")
+
+    # A case of one's own, to a file.
+    tab.nth(1).click()
+    panel.get_by_role("button", name="Check the files").click()
+    panel.get_by_text("this case cannot be used: 2 problems").wait_for()
+    for name, path in files.items():
+        field = panel.get_by_role("combobox", name=name)
+        field.fill(str(path))
+        field.press("Tab")
+    panel.get_by_role("button", name="Segment", exact=True).click()
+    panel.get_by_text("What was found").wait_for()
+    target = panel.get_by_role("textbox", name="Save as")
+    target.fill("mine.nii.gz")
+    target.press("Tab")
+    panel.get_by_role("button", name="Save", exact=True).click()
+    panel.get_by_text("Saved as mine.nii.gz").wait_for()
+    assert (tmp_path / "root" / "mine.nii.gz").exists()
+    picture("own")
+    run(1).get_by_text("saved True 1").wait_for()
+    assert not browser_page.complaints.errors
+    assert not browser_page.complaints.requests
+    browser_page.complaints.console.clear()  # JupyterLab's own
