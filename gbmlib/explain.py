@@ -2,7 +2,7 @@
 
 A map explains a number, and a segmentation gives one for every voxel. The number here is the sum, over the voxels of a
 mask, of the region's log-odds (:func:`score`). The mask is what the network itself segmented, or one that is given.
-Summing over it is Seg-Grad-CAM's proposal (Vinogradova et al. 2020, section 3), and the logits are taken before the
+Summing over it is Seg-Grad-CAM's proposal (Vinogradova et al. 2020), and the logits are taken before the
 sigmoid or the softmax: where a network is sure, these are flat, and their gradient vanishes. Of a softmax, the score of
 a class alone says nothing, as adding to all of them changes no probability; log-odds do not change with it either. The
 mask is fixed: it does not move with the image.
@@ -97,8 +97,8 @@ def smooth_gradient(
     and every device the same noise. Background, exactly 0, stays so.
 
     Args:
-        noise: its deviation as a share of each channel's range outside the background (their section 3.1 uses 0.1
-            to 0.2).
+        noise: its deviation as a share of each channel's range outside the background; section 3.2 there recommends
+            0.1 to 0.2.
 
     Raises:
         ValueError: fewer than one sample, or noise below 0.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from gbmlib import explain, explain_cases, explain_checks, viewer
+from gbmlib import explain, explain_cases, explain_checks, regions, viewer
 from gbmlib.ablation_pages import Prose
 from gbmlib.cohorts import Case, Cohort
-from gbmlib.experiments import applying
+from gbmlib.configuration import Experiment
+from gbmlib.experiments import ablations, applying, paper_b, study
 from gbmlib.explain import Subject
 from gbmlib.explain_cases import EmptyRegionError
 from gbmlib.folds import split
@@ -30,6 +32,23 @@ BRAIN, NEAR = "whole brain", "region and rim"
 
 #: The share of the brain's voxels that an overlay of a map marks.
 STRONGEST = 0.05
+
+
+def networks(settings: Any, cohort: Cohort) -> dict[str, list[Experiment]]:
+    """One run of each network that earlier chapters train with the same parameters, so that none is trained twice.
+
+    The V-Net and the first paper's network are those of the chapter on the autoencoder branch, the U-Nets those of the
+    chapter on slices and volumes; of several folds and seeds the first.
+    """
+    first, second = study.asked(settings, cohort), paper_b.asked(settings, cohort)
+    alike = {name: first[name] for name in ("cohort", "modalities", "regions", "spacing", "flips") if name in first}
+    vae = ablations.runs(ablations.VAE, settings.profile, (0,), (0,), **first)
+    return {
+        "V-Net": study.vnet(settings.profile, (0,), **alike),
+        "Paper A": vae[ablations.VAE.base],
+        "2D": paper_b.glioma(settings.profile, 2, (0,), (0,), **second),
+        "3D": paper_b.glioma(settings.profile, 3, (0,), (0,), **second),
+    }
 
 
 def cam_layers(network: nn.Module) -> dict[str, str]:
@@ -55,6 +74,32 @@ def smoothed(subject: Subject, samples: int = 8, seed: int = 0) -> dict[str, Ten
 # ------------------------------------------------------------------------------------------------------------ one case
 
 
+def subjects(records: Mapping[str, Record], cohort: Cohort, case: Case, region: str) -> dict[str, Subject]:
+    """The region in a case as each network sees it; a network that finds none of it is left out."""
+    found = {}
+    for name, record in records.items():
+        own = cohort.with_modalities(record.experiment.modalities)
+        with contextlib.suppress(EmptyRegionError):
+            found[name] = explain_cases.subject(record, own, own[case.id], region)
+    return found
+
+
+def region_of(case: Case, cohort: Cohort, region: str) -> np.ndarray:
+    """The gold standard of a nested region or a label, by name: bool (z, y, x)."""
+    schemes = regions.SCHEMES if cohort.is_glioma else ("labels",)
+    values = {name: of for scheme in schemes for name, of in regions.members(scheme, cohort.labels).items()}
+    return np.isin(case.label(), values[region])
+
+
+def layers(of: Mapping[str, nn.Module]) -> pd.DataFrame:
+    """The layers of each network, and which of them the chapter's maps are of."""
+    rows = {}
+    for name, network in of.items():
+        chosen = cam_layers(network)
+        rows[name] = {"layers": ", ".join(explain.layers(network)), "deepest": chosen[DEEPEST], "last": chosen[LAST]}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["layers", "deepest", "last"])
+
+
 def in_native_space(subject: Subject, maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Maps in the case's native space, each in per cent of its largest value."""
     volumes = explain.native(subject, torch.stack(list(maps.values())))
@@ -65,7 +110,12 @@ def in_native_space(subject: Subject, maps: Mapping[str, Tensor]) -> dict[str, n
 
 
 def view(case: Case, cohort: Cohort, maps: Mapping[str, np.ndarray], prediction: np.ndarray | None = None) -> Any:
-    """A case in the viewer: maps in native space are pictures beside the modalities, the strongest of each an overlay."""
+    """A case in the viewer: maps as pictures beside the modalities, the strongest of each as an overlay.
+
+    Args:
+        maps: of :func:`in_native_space`.
+        prediction: a label map (z, y, x).
+    """
     images = dict(zip(case.modalities, case.images(), strict=True))
     brain = np.any([image != 0 for image in images.values()], axis=0)
     first = max(cohort.labels) + 1
