@@ -310,6 +310,8 @@ def test_a_case_from_files_is_segmented_and_saved_in_its_own_space(finished, fil
     assert notes == ()
     assert case.modalities == ("t1ce", "flair")
     label_map = explore_predict.predict([finished.zero], finished.store, own, case.id)
+    grown = open_cohort("phantom:cases=2,spacing=6,seed=4")
+    assert np.array_equal(label_map, explore_predict.predict([finished.zero], finished.store, grown, grown.cases[0].id))
     label_map[3, 4, 5] = 3
     path = explore_predict.save(label_map, case, tmp_path / "new" / "mine.nii.gz")
     written, source = nib.load(path), nib.load(files["t1ce"])
