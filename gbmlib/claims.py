@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 from gbmlib import compare
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims_checks import CHECKS
-from gbmlib.claims_sources import SOURCES
+from gbmlib.claims_sources import SOURCES, runs_of
 from gbmlib.records import HELD_OUT
 
 FILE = Path("book/claims.yml")
@@ -173,7 +173,7 @@ def _problems(claim: Claim, chapters: Sequence[str]) -> list[str]:
     if by.source not in SOURCES:
         return [*found, f"source {by.source!r} is none of {', '.join(SOURCES)}"]
     for scale in (by.scale,) if by.scale else SCALES:
-        labels = SOURCES[by.source].make(scale)
+        labels = runs_of(by.source, scale)
         for label in dict.fromkeys(name for pair in by.pairs for name in pair):
             if label not in labels:
                 found.append(f"{by.source} has no group {label!r} at the scale {scale}; it has {', '.join(labels)}")

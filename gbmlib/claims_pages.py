@@ -20,7 +20,7 @@ from gbmlib.verdicts import LEVEL, NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Com
 Verdicts = Mapping[str, Verdict]
 
 PAPERS = {"A": "Adeniji and Liu 2019", "B": "Isensee et al. 2018"}
-COLUMNS = ("Claim", "Verdict", "Difference", "Cases", "p")
+COLUMNS = ("Claim", "Verdict", "Evidence")
 
 #: What each verdict is marked with beside its colour.
 MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", WORDS[2]: "?", NOT_YET: "…"}
@@ -53,10 +53,7 @@ def cells(verdict: Verdict, link: str) -> list[str]:
     word = f"{MARKS[verdict.word]} {verdict.word}" + (f"\n\n{sentence(verdict.why)}" if verdict.why else "")
     if verdict.command:
         word += f"\n\n`{verdict.command}`"
-    differences = [f"{of.difference}" for of in compared]
-    counts = list(dict.fromkeys(str(of.difference.cases) for of in compared))
-    p = [probability(of.adjusted) for of in compared if of.adjusted == of.adjusted]
-    return [said, word, "\n\n".join(differences), ", ".join(counts), "\n\n".join(p)]
+    return [said, word, "\n\n".join(_evidence(of) for of in compared)]
 
 
 def details(verdict: Verdict, families: Mapping[str, int]) -> str:
@@ -174,6 +171,17 @@ def probability(p: float) -> str:
 def sentence(text: str) -> str:
     """Text with a capital letter and a full stop."""
     return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _evidence(of: Comparison) -> str:
+    """A comparison as it stands beside the verdict: difference, cases, adjusted p."""
+    p = f", p {_relation(of.adjusted)}" if of.adjusted == of.adjusted else ""
+    return f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
+
+
+def _relation(p: float) -> str:
+    said = probability(p)
+    return said if said.startswith("<") else f"= {said}"
 
 
 def _statistics(of: Comparison) -> str:

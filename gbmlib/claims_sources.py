@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from gbmlib.ablation_pages import SCALES
 from gbmlib.configuration import Experiment
@@ -99,3 +100,9 @@ SOURCES: dict[str, Source] = {
     "slices": Source(slices),
     "head to head": Source(factorial),
 }
+
+
+@cache
+def runs_of(source: str, scale: str) -> Runs:
+    """The runs of each group of a source (:data:`SOURCES`) at a scale, by label."""
+    return SOURCES[source].make(scale)

@@ -8,7 +8,9 @@ mean over seeds.
 independently of each other (Owen 2007, "The pigeonhole bootstrap"): a seed's luck is the same for all cases that it
 holds out, and may be the same in all folds, as it draws the same first weights in each. A few seeds drawn with
 replacement vary too little, by (n - 1) / n in variance; so their deviations are stretched by its inverse root (Rao and
-Wu 1988). The percentiles of what is drawn are the interval, which is a little too wide rather than too narrow.
+Wu 1988). The percentiles of what is drawn are the interval. Two seeds still say little of their luck: simulated with 19
+cases and luck as large as the spread of the cases, 80 % of the intervals hold the truth with two seeds, 85 % with three
+and 92 % with five, where intervals over cases alone do so in 47, 55 and 64 %.
 
 *Tests.* Wilcoxon's signed ranks (SciPy), exact for few cases. It asks less of differences than a t-test, whose normal
 distribution a patient with a missed tumour breaks. With n cases no two-sided p is below 2 to the power of 1 - n.

@@ -25,7 +25,7 @@ from gbmlib import cohorts, compare, experiments, factorial, regions, statistics
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims import ByCheck, ByFactorial, ByRuns, Claim, Open, read
 from gbmlib.claims_checks import CHECKS
-from gbmlib.claims_sources import SOURCES, Runs
+from gbmlib.claims_sources import SOURCES, Runs, runs_of
 from gbmlib.experiments import head_to_head
 from gbmlib.experiments.runner import to_do
 from gbmlib.intervals import MARGIN, Difference
@@ -112,18 +112,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the claims are decided by: a store, and the folder of facts. Groups are read from it once."""
+    """What the claims are decided by: a store, of which each record is looked for once, and the folder of facts."""
 
     store: Store
     facts: Path = Path("book/facts")
-    _runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
     _records: dict[str, Record | None] = field(default_factory=dict)
-
-    def runs(self, source: str, scale: str) -> Runs:
-        """The runs of each group."""
-        if (source, scale) not in self._runs:
-            self._runs[source, scale] = SOURCES[source].make(scale)
-        return self._runs[source, scale]
 
     def records(self, wanted: Sequence[Any]) -> list[Record]:
         """Those that the store holds."""
@@ -207,7 +200,7 @@ def _compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
     of = _pair if isinstance(by, ByRuns) else _spread
     tried = {}
     for scale in (by.scale,) if by.scale else SCALES:
-        tried[scale] = [of(by, *pair, evidence.runs(by.source, scale), evidence) for pair in pairs]
+        tried[scale] = [of(by, *pair, runs_of(by.source, scale), evidence) for pair in pairs]
         if all(one.complete for one in tried[scale]):
             return scale, tried[scale]
     # Without all records of any scale: the one that lacks least.
@@ -301,7 +294,7 @@ def _make(claims: Sequence[Claim], asked: argparse.Namespace, store: Store) -> N
         by = claim.decided_by
         if not isinstance(by, ByRuns | ByFactorial):
             continue
-        groups = SOURCES[by.source].make(asked.profile)
+        groups = runs_of(by.source, asked.profile)
         labels = groups if isinstance(by, ByFactorial) else dict.fromkeys(label for pair in by.pairs for label in pair)
         runs |= {of.id: of for label in labels for of in groups[label] if of.cohort == name}
     missing = to_do(runs.values(), store)

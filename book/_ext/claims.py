@@ -46,7 +46,7 @@ class Claims(FromClaims):
         found, std = self.verdicts, self.env.get_domain("std")
         titles, families = claims_pages.titles(self.env.srcdir), claims_pages.family_sizes(found)
         group = nodes.tgroup(cols=len(claims_pages.COLUMNS))
-        group += [nodes.colspec(colwidth=width) for width in (44, 26, 16, 6, 8)]
+        group += [nodes.colspec(colwidth=width) for width in (46, 29, 25)]
         head = nodes.row()
         head += [nodes.entry("", nodes.paragraph(text=name)) for name in claims_pages.COLUMNS]
         body = nodes.tbody()

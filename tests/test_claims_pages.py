@@ -1,0 +1,101 @@
+"""What the pages say of claims: cells, numbers behind them, filter and digest."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gbmlib import claims, claims_pages, verdicts
+from gbmlib.intervals import Difference
+from gbmlib.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, Verdict
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def every():
+    return {claim.id: claim for claim in claims.read(ROOT / "book/claims.yml")}
+
+
+@pytest.fixture
+def found(every):
+    """A verdict of each word, by hand."""
+
+    def comparison(low, high, there=4):
+        return Comparison("a", "b", Difference((low + high) / 2, low, high, 8), adjusted=0.0123, there=there, wanted=4)
+
+    made = [
+        Verdict(every["kernel-three-beats-five"], SUPPORTED, "", (comparison(0.01, 0.03),), "study"),
+        Verdict(every["squeeze-excitation-helps"], SUPPORTED, "", (comparison(0.09, 0.11),), "study"),
+        Verdict(every["table-1"], SUPPORTED, "72 of 72 cells"),
+        Verdict(every["recall-nearly-perfect"], NOT_SUPPORTED, "as headed, too much"),
+        Verdict(every["branch-raises-dice"], UNDECIDED, "the interval holds zero", (comparison(-0.1, 0.1),), "study"),
+        Verdict(every["leaky-relu-helps"], NOT_YET, "1 of 4 runs", (comparison(-0.1, 0.1, 1),), "study", 3),
+    ]
+    return {of.claim.id: of for of in made}
+
+
+def test_the_cells_of_a_row(found):
+    said, word, evidence = claims_pages.cells(found["kernel-three-beats-five"], "[Choices](x.md)")
+    assert said.startswith("**Kernels of 3 are better than kernels of 5**")
+    assert said.endswith("Paper A, sections 2.1, 2.2 and 5.1.2 · [Choices](x.md)")
+    assert word == "✓ supported"
+    assert evidence == "+0.020 (+0.010 to +0.030), 8 cases, p = 0.012"
+
+
+def test_a_claim_without_all_records_says_what_makes_them(found):
+    _, word, evidence = claims_pages.cells(found["leaky-relu-helps"], "x")
+    assert word.endswith("`python -m gbmlib.verdicts leaky-relu-helps --cohort brats:PATH`")
+    assert evidence.startswith("so far ")
+
+
+def test_a_row_is_filtered_by_its_classes(found):
+    assert claims_pages.classes(found["recall-nearly-perfect"]) == [
+        "gbm-claim",
+        "paper-a",
+        "verdict-not-supported",
+        "in-05c_table_1_examined",
+    ]
+    shown = claims_pages.controls(found, {"06_planner": "Plans & <more>"})
+    offered = set(re.findall(r'<option value="([^"]+)"', shown))
+    assert {name for of in found.values() for name in claims_pages.classes(of)[1:]} <= offered
+    assert "Plans &amp; &lt;more&gt;" in shown
+    assert "http" not in shown
+
+
+def test_the_digest_counts_and_ranks(found):
+    shown = claims_pages.digest(found, clearest=2)
+    assert "| Adeniji and Liu 2019 | 2 | 1 | 1 | 0 | 4 |" in shown
+    assert "| Isensee et al. 2018 | 1 | 0 | 0 | 1 | 2 |" in shown
+    # The narrow interval far from zero is clearer; a check comes after what was run.
+    order = [shown.index(f"<claim-{name}>") for name in ("squeeze-excitation-helps", "kernel-three-beats-five")]
+    assert order == sorted(order)
+    assert "claim-table-1>" not in shown
+    assert (
+        "{ref}`Recall is nearly perfect <claim-recall-nearly-perfect>` (paper A): ✗ not supported; as headed" in shown
+    )
+
+
+def test_the_numbers_behind_a_verdict(every):
+    store = verdicts.Store(ROOT / "none", published=ROOT / "book/records")
+    chosen = [every["branch-reduces-overfitting"], every["more-recall-than-precision"]]
+    found = verdicts.decide(chosen, store, ROOT / "book/facts")
+    gap, recall = (claims_pages.details(of, claims_pages.family_sizes(found)) for of in found.values())
+    assert "*with VAE* (Dice, trained on less held out) − *without VAE*" in gap
+    assert "a smaller gap is better" in gap
+    assert re.search(r"rank-biserial correlation [+-]0\.\d\d; p .* \(Wilcoxon\).*by seed .*; 20 of 20 runs", gap)
+    assert "*Paper A* (precision) − *Paper A* (recall)" in recall
+    assert "2 comparisons in 2 families" in claims_pages.tests(found)
+    assert "19 cases" in claims_pages.tests(found)
+    assert "No comparison" in claims_pages.tests({})
+
+
+def test_titles_are_those_of_the_chapters():
+    found = claims_pages.titles(ROOT)
+    assert found["03_vae_ablation"] == "Does the autoencoder branch reduce overfitting?"
+    assert found["claims"] == "The claims, one by one"
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.0004, "< 0.001"), (0.0123, "0.012"), (0.5, "0.50"), (1.0, "1.00")])
+def test_p_as_it_is_printed(p, said):
+    assert claims_pages.probability(p) == said
