@@ -405,6 +405,8 @@ function mount(root, spec, start) {
   key();
   root.classList.add("gbm-viewer");
   root.dataset.lmSuppressShortcuts = "true"; // or JupyterLab would take the arrow keys and go to another cell
+  // … and so would its notebook, from the sliders. Other keys, such as those that open a search, are none of ours.
+  root.addEventListener("keydown", (event) => /^(Arrow|Page|Home|End)/.test(event.key) && event.stopPropagation());
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Slice viewer: " + spec.title);
   root.replaceChildren(
