@@ -225,7 +225,7 @@ class CasePanel:
                 numbers.append(("Predicted now", explore_case.measured(made, self.cohort, case.id, scheme)))
             recorded = explore_case.recorded(records, self.cohort, case.id)
             if len(recorded):
-                numbers.insert(0, (f"In the {'records' if len(records) > 1 else 'record'}, mean over runs", recorded))
+                numbers.insert(0, ("In the records, mean over runs" if len(records) > 1 else "In the record", recorded))
             elif records:
                 notes.append("The records of these runs do not have this case.")
             self.notes.value = paragraphs(notes)

@@ -171,7 +171,7 @@ def own_case(
             problems.append(Problem(name, None, "error", what, "give each modality its own file"))
     refuse("this case cannot be used", problems)
     cohort = Cohort(
-        name=f"own files, {name}",
+        name="your own files",
         spec="",
         cases=(case,),
         modalities=tuple(modalities),

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from gbmlib import explore, explore_case, explore_predict, explore_training
-from gbmlib.cohorts import CaseError, Cohort
+from gbmlib.cohorts import GLIOMA, CaseError, Cohort
 from gbmlib.configuration import Experiment
 from gbmlib.explore_training import Going, Training
 from gbmlib.explore_work import SHORT, STYLE, WIDE, Busy, Every, Status, Work, draw_curves, show_case, table
@@ -70,6 +70,7 @@ class OwnPanel:
         wanted = dict.fromkeys(name for record in self.chosen() for name in record.experiment.modalities)
         before = {field.description: field for field in self.files.children}
         self.files.children = [before.get(name) or _file_field(name) for name in wanted]
+        self.values.disabled = any(explore.labels_of(record) != GLIOMA for record in self.chosen())
 
     def case(self) -> Cohort:
         """The files as a cohort of one case, checked.

@@ -246,7 +246,9 @@ def paragraphs(texts: Sequence[str]) -> str:
 def table(title: str, of: pd.DataFrame) -> str:
     """A table as HTML that scrolls by itself where it is too wide."""
     head = f"<p style='margin: 0.6em 0 0'><b>{html.escape(title)}</b></p>"
-    return f"{head}<div style='overflow-x: auto'>{of.to_html(float_format='{:.3f}'.format, border=0)}</div>"
+    style = "<style>.gbm-numbers :is(td, th) { padding: 0 0.8em; line-height: 1.6; text-align: right }</style>"
+    body = of.to_html(float_format="{:.3f}".format, border=0, classes="gbm-numbers")
+    return f"{head}{style}<div style='overflow-x: auto'>{body}</div>"
 
 
 def _lines(text: str) -> str:

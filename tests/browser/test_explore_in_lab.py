@@ -101,7 +101,7 @@ def test_from_nothing_run_to_a_segmentation_on_disk(lab, browser_page, tmp_path)
 
     # The first tab has the run by itself; case, overlays and numbers follow the choice without running the cell again.
     tab.nth(0).click()
-    panel.get_by_text("In the record, mean over runs").wait_for()
+    panel.get_by_text("In the record", exact=True).wait_for()
     viewer = panel.locator(".gbm-viewer[data-ready]")
     viewer.wait_for()
     viewer.get_by_text("prediction", exact=True).first.wait_for()
