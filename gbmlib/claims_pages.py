@@ -50,14 +50,15 @@ def cells(verdict: Verdict, link: str) -> list[str]:
     """
     claim, compared = verdict.claim, [of for of in verdict.comparisons if of.difference]
     said = f"**{claim.title}**\n\n{claim.claim}\n\nPaper {claim.paper}, {claim.place} · {link}"
-    word = f"{MARKS[verdict.word]} {verdict.word}" + (f"\n\n{sentence(verdict.why)}" if verdict.why else "")
-    if verdict.command:
-        word += f"\n\n`{verdict.command}`"
-    return [said, word, "\n\n".join(_evidence(of) for of in compared)]
+    word, why = f"{MARKS[verdict.word]} {verdict.word}", sentence(verdict.why) if verdict.why else ""
+    if isinstance(claim.decided_by, ByCheck):
+        return [said, word, why]
+    reasons = [why] * bool(why) + [f"`{verdict.command}`"] * bool(verdict.command)
+    return [said, "\n\n".join([word, *reasons]), "\n\n".join(_evidence(of) for of in compared)]
 
 
 def details(verdict: Verdict, families: Mapping[str, int]) -> str:
-    """What is behind a verdict, as Markdown: what was compared, on what, with which statistics; empty for none."""
+    """What is behind a verdict, as Markdown: what was compared, on what, with which statistics; empty for a check."""
     lines = []
     for of in verdict.comparisons:
         numbers = [_statistics(of)] if of.paired else []
@@ -70,8 +71,6 @@ def details(verdict: Verdict, families: Mapping[str, int]) -> str:
         family = verdict.claim.family
         size = f", {families[family]} in the family *{family}*" if family else ""
         lines.append(f"- From {where}{size}; asked is {_asked(verdict.claim)}.")
-    elif isinstance(by, ByCheck):
-        lines.append(f"- A check of its own, *{by.check}*, which needs no runs.")
     return "\n".join(lines)
 
 

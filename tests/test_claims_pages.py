@@ -43,6 +43,12 @@ def test_the_cells_of_a_row(found):
     assert evidence == "+0.020 (+0.010 to +0.030), 8 cases, p = 0.012"
 
 
+def test_a_check_has_its_finding_for_evidence(found):
+    _, word, evidence = claims_pages.cells(found["table-1"], "x")
+    assert (word, evidence) == ("✓ supported", "72 of 72 cells.")
+    assert claims_pages.details(found["table-1"], {}) == ""
+
+
 def test_a_claim_without_all_records_says_what_makes_them(found):
     _, word, evidence = claims_pages.cells(found["leaky-relu-helps"], "x")
     assert word.endswith("`python -m gbmlib.verdicts leaky-relu-helps --cohort brats:PATH`")
