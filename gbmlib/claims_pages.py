@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -173,9 +174,13 @@ def sentence(text: str) -> str:
 
 
 def _evidence(of: Comparison) -> str:
-    """A comparison as it stands beside the verdict: difference, cases, adjusted p."""
-    p = f", p {_relation(of.adjusted)}" if of.adjusted == of.adjusted else ""
+    """A comparison as it stands beside the verdict: difference, cases, adjusted p (in one piece: no-break spaces)."""
+    p = f", p {_relation(of.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ") if _tested(of) else ""
     return f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
+
+
+def _tested(of: Comparison) -> bool:
+    return not math.isnan(of.adjusted)
 
 
 def _relation(p: float) -> str:
@@ -188,7 +193,7 @@ def _statistics(of: Comparison) -> str:
     seeds = ", ".join(f"{value:+.3f}" for value in found.by_seed.values())
     return (
         f"; rank-biserial correlation {found.effect:+.2f}; p {probability(found.p)} (Wilcoxon), "
-        f"{probability(of.adjusted) if of.adjusted == of.adjusted else 'not counted yet'} after Holm; "
+        f"{probability(of.adjusted) if _tested(of) else 'not counted yet'} after Holm; "
         f"p of equivalence {probability(found.p_equivalence)}; "
         + (f"by seed {seeds}" if len(found.by_seed) > 1 else "one seed")
         + f"; {of.there} of {of.wanted} runs"

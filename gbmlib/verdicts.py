@@ -300,6 +300,7 @@ def _make(claims: Sequence[Claim], asked: argparse.Namespace, store: Store) -> N
     missing = to_do(runs.values(), store)
     print(f"{len(runs)} runs on {name}, {len(missing)} of them to do")
     if asked.list:
+        print("".join(f"{of.id}  fold {of.fold}  seed {of.seed}\n" for of in missing), end="")
         return
     # Spawned, not forked: a copy of a process whose torch has computed hangs.
     with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:

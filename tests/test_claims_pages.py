@@ -40,7 +40,7 @@ def test_the_cells_of_a_row(found):
     assert said.startswith("**Kernels of 3 are better than kernels of 5**")
     assert said.endswith("Paper A, sections 2.1, 2.2 and 5.1.2 · [Choices](x.md)")
     assert word == "✓ supported"
-    assert evidence == "+0.020 (+0.010 to +0.030), 8 cases, p = 0.012"
+    assert evidence == "+0.020 (+0.010 to +0.030), 8 cases, p\u00a0=\u00a00.012"
 
 
 def test_a_check_has_its_finding_for_evidence(found):
