@@ -35,7 +35,8 @@ def slices(
     image, outline = case.images()[modality], mask[z, :, ::-1]
     inside = image[image != 0]
     low, high = np.percentile(inside, [0.5, 99.5])
-    columns = list(dict.fromkeys(name for maps in rows.values() for name in maps))
+    rows = rows or {"no network finds this region": {}}
+    columns = list(dict.fromkeys(name for maps in rows.values() for name in maps)) or [""]
     size = (2.4 * len(columns), 2.9 * len(rows))
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, layout="constrained", squeeze=False)
     box = _box(image[z] != 0)
@@ -63,7 +64,8 @@ def sanity(tables: Mapping[str, pd.DataFrame], description: str = "") -> Any:
         tables: network -> :func:`gbmlib.explain_pages.sanity`: a row a layer, columns (where, map). The first place
             is solid, others are dotted.
     """
-    figure = make_subplots(len(tables), 1, subplot_titles=list(tables), vertical_spacing=0.16 if len(tables) > 1 else 0)
+    panels = max(1, len(tables))
+    figure = make_subplots(panels, 1, subplot_titles=list(tables), vertical_spacing=0.16 if panels > 1 else 0)
     for row, table in enumerate(tables.values(), 1):
         colour = {name: SERIES[n % len(SERIES)] for n, name in enumerate(dict.fromkeys(table.columns.droplevel(0)))}
         first = table.columns[0][0]
@@ -85,7 +87,7 @@ def sanity(tables: Mapping[str, pd.DataFrame], description: str = "") -> Any:
     figure.update_yaxes(title_text="rank correlation", range=[-0.4, 1.05])
     figure.update_xaxes(tickangle=-45)
     figure.update_layout(
-        height=120 + 330 * len(tables),
+        height=120 + 330 * panels,
         margin={"l": 50, "r": 10, "t": 30, "b": 40},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     )

@@ -91,13 +91,18 @@ def region_of(case: Case, cohort: Cohort, region: str) -> np.ndarray:
     return np.isin(case.label(), values[region])
 
 
-def layers(of: Mapping[str, nn.Module]) -> pd.DataFrame:
-    """The layers of each network, and which of them the chapter's maps are of."""
+def layers(found: Mapping[str, Subject], names: Sequence[str]) -> pd.DataFrame:
+    """The layers of each of some networks and which of them the chapter's maps are of; of one that is not among
+    :func:`subjects`, that it has nothing to explain."""
     rows = {}
-    for name, network in of.items():
-        chosen = cam_layers(network)
-        rows[name] = {"layers": ", ".join(explain.layers(network)), "deepest": chosen[DEEPEST], "last": chosen[LAST]}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["layers", "deepest", "last"])
+    for name in names:
+        if name in found:
+            chosen = cam_layers(found[name].network)
+            known = ", ".join(explain.layers(found[name].network))
+            rows[name] = {"layers": known, "deepest": chosen[DEEPEST], "last": chosen[LAST]}
+        else:
+            rows[name] = {"layers": "finds none of the region in this case: nothing to explain"}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["layers", "deepest", "last"]).fillna("")
 
 
 def in_native_space(subject: Subject, maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -240,6 +245,8 @@ def sanity(record: Record, subject: Subject, case: Case, seed: int = 0) -> pd.Da
 
 def left_over(tables: Mapping[str, pd.DataFrame]) -> Prose:
     """What the sanity check says, in words: how much of each map is left when every weight is lost."""
+    if not tables:
+        return Prose("*No network finds this region in this case, so there is nothing to check.*")
     lines = []
     for network, table in tables.items():
         last = table.iloc[-1]
