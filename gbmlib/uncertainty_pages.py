@@ -130,7 +130,7 @@ def reliability_curves(counts: pd.DataFrame, source: str | None = None) -> Any:
     """
     source = source or counts.source.iloc[0]
     counts = counts[counts.source == source]
-    titles = [words.capitalize() for words in WHERE.values()]
+    titles = ["In the brain", "Near the boundary"]  # short enough for a phone
     figure = make_subplots(1, len(WHERE), subplot_titles=titles, horizontal_spacing=0.1)
     line = {"color": "#808080", "width": 1, "dash": "dot"}
     for column, place in enumerate(WHERE, 1):
