@@ -179,14 +179,15 @@ def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, s
             for weights, by in (("trained", network), ("untrained", fresh)):
                 now = replace(subject, network=by)
                 signed = explain.gradient(now)
-                layer = cam_layers(by)[DEEPEST]
-                maps = {SALIENCY: explain.magnitude(signed), DEEPEST: explain.grad_cam(now, layer)[0]}
-                for name, found in maps.items():
-                    lies = explain_checks.shares(found.cpu().numpy(), cut)
+                cam = explain.grad_cam(now, cam_layers(by)[DEEPEST])[0]
+                for name, of_map in ((SALIENCY, explain.magnitude(signed)), (DEEPEST, cam)):
+                    lies = explain_checks.shares(of_map.cpu().numpy(), cut)
                     places.setdefault((label, name, weights), []).append(lies)
                 every = signed.abs().sum((1, 2, 3))[: len(of.modalities)]
                 each = dict(zip(of.modalities, (every / every.sum()).tolist(), strict=True))
                 modalities.setdefault((label, weights), []).append(each)
+    order = sorted(places, key=lambda key: (list(records).index(key[0]), ("even", SALIENCY, DEEPEST).index(key[1])))
+    places = {key: places[key] for key in order}
     return {
         "places": _table(places, ["network", "map", "weights"], explain_checks.PARTS),
         "modalities": _table(modalities, ["network", "weights"]),

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from untrained_runs import record_of
 
-from gbmlib import explain, explain_cases, explain_checks, models, regions, tensors
+from gbmlib import explain, explain_cases, explain_checks, models
 from gbmlib.cohorts import open_cohort
 from gbmlib.experiments import applying, paper_b, study
 from gbmlib.explain import Subject
 from gbmlib.preprocess import prepare
-from gbmlib.records import Record
 
 
 def unet(seed=0, **options):
@@ -127,19 +127,6 @@ def cohort():
     return open_cohort(study.SCALES["test"]["cohort"], ("t1ce", "flair"))
 
 
-def record_of(experiment, cohort, folder, bias=None):
-    """A record with the weights of an untrained network, whose output has a bias if it is given one."""
-    channels = len(regions.members(experiment.regions, cohort.labels)) + experiment.softmax
-    torch.manual_seed(0)
-    network = models.build(experiment.model, 2, channels, experiment.patch_size, **experiment.options)
-    if bias is not None:
-        network.output.bias.data[:] = torch.tensor(bias)
-    tensors.save(folder / "weights.safetensors", network.state_dict())
-    record = Record(folder)
-    vars(record)["experiment"] = experiment
-    return record
-
-
 def test_regions_of_sigmoids_and_of_a_softmax(cohort, tmp_path):
     nested, softmax = study.paper_a("test", [0], [0])[0], paper_b.glioma("test", 3)[0]
     names = list(cohort.labels.values())
@@ -154,9 +141,7 @@ def test_regions_of_sigmoids_and_of_a_softmax(cohort, tmp_path):
         (softmax, "oedema", (2,)),
         (apart, "oedema", (1,)),
     ):
-        folder = tmp_path / f"{experiment.id}-{region}"
-        folder.mkdir()
-        record = record_of(experiment, cohort, folder)
+        record = record_of(experiment, cohort, tmp_path / f"{experiment.id}-{region}")
         found = explain_cases.subject(record, cohort, case, region, label_map=case.label())
         assert (found.inside, found.softmax) == (inside, experiment.softmax)
         with pytest.raises(ValueError, match=r"region 'XX': the network of .* has"):
@@ -215,3 +200,18 @@ def test_an_untrained_network_depends_on_its_seed_alone(cohort, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
     assert not torch.equal(one.output.weight, other.output.weight)
     assert [of.shape for of in one.parameters()] == [of.shape for of in subject.network.parameters()]
+
+
+def test_a_real_case_is_explained_in_native_space(brats_folder, tmp_path):
+    """At 6 mm, so that it takes seconds. The maps come back to the scanner's 1 mm, and none leaves the crop."""
+    real = open_cohort(f"brats:{brats_folder}", ("t1ce", "flair"))
+    experiment = study.vnet("test", cohort=real.name)[0]
+    case = next(iter(real))
+    found = explain_cases.subject(record_of(experiment, real, tmp_path), real, case, "WT", case.label())
+    maps = explain.native(found, explain.magnitude(explain.gradient(found))[None])
+    assert maps.shape == (1, 155, 240, 240)
+    assert np.isfinite(maps).all()
+    assert maps.max() > 0
+    outside = maps.copy()
+    outside[(slice(None), *found.grid.box)] = 0
+    assert not outside.any()
