@@ -84,7 +84,7 @@ def sanity(tables: Mapping[str, pd.DataFrame], description: str = "") -> Any:
                 row,
                 1,
             )
-    figure.update_yaxes(title_text="rank correlation", range=[-0.4, 1.05])
+    figure.update_yaxes(title_text="rank correlation", range=[-1.05, 1.05])
     figure.update_xaxes(tickangle=-45)
     figure.update_layout(
         height=120 + 330 * panels,

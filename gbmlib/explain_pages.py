@@ -20,11 +20,11 @@ from gbmlib.experiments import ablations, applying, paper_b, study
 from gbmlib.explain import Subject
 from gbmlib.explain_cases import EmptyRegionError
 from gbmlib.folds import split
-from gbmlib.intervals import mean_interval
+from gbmlib.intervals import NOTHING, difference_interval, mean_interval
 from gbmlib.records import Record
 
 #: What the chapter calls the maps.
-SALIENCY, SMOOTH, DEEPEST, LAST = "saliency", "SmoothGrad", "Grad-CAM, deepest layer", "Grad-CAM, last layer"
+SALIENCY, SMOOTH, DEEPEST, LAST = "saliency", "SmoothGrad", "Grad-CAM, deep", "Grad-CAM, last"
 
 #: Where the sanity check correlates: over the whole brain, and over the region and its rim alone. Every map of a region
 #: is larger near it, whatever the weights are, so ranks over the brain agree for that alone.
@@ -91,18 +91,18 @@ def region_of(case: Case, cohort: Cohort, region: str) -> np.ndarray:
     return np.isin(case.label(), values[region])
 
 
-def layers(found: Mapping[str, Subject], names: Sequence[str]) -> pd.DataFrame:
+def layers(found: Mapping[str, Subject], names: Sequence[str]) -> Prose:
     """The layers of each of some networks and which of them the chapter's maps are of; of one that is not among
     :func:`subjects`, that it has nothing to explain."""
-    rows = {}
+    lines = []
     for name in names:
         if name in found:
-            chosen = cam_layers(found[name].network)
-            known = ", ".join(explain.layers(found[name].network))
-            rows[name] = {"layers": known, "deepest": chosen[DEEPEST], "last": chosen[LAST]}
+            chosen, known = cam_layers(found[name].network), explain.layers(found[name].network)
+            listed = ", ".join(f"`{layer}`" for layer in known)
+            lines.append(f"- **{name}**: {listed}; deepest `{chosen[DEEPEST]}`, last `{chosen[LAST]}`.")
         else:
-            rows[name] = {"layers": "finds none of the region in this case: nothing to explain"}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["layers", "deepest", "last"]).fillna("")
+            lines.append(f"- **{name}** finds none of the region in this case, so it has nothing to explain.")
+    return Prose("\n".join(lines))
 
 
 def in_native_space(subject: Subject, maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -114,26 +114,26 @@ def in_native_space(subject: Subject, maps: Mapping[str, Tensor]) -> dict[str, n
     }
 
 
-def view(case: Case, cohort: Cohort, maps: Mapping[str, np.ndarray], prediction: np.ndarray | None = None) -> Any:
+def view(subject: Subject, case: Case, cohort: Cohort, maps: Mapping[str, np.ndarray], region: str) -> Any:
     """A case in the viewer: maps as pictures beside the modalities, the strongest of each as an overlay.
+
+    What is explained is the prediction, a fill; the gold standard of the region is outlined.
 
     Args:
         maps: of :func:`in_native_space`.
-        prediction: a label map (z, y, x).
     """
     images = dict(zip(case.modalities, case.images(), strict=True))
     brain = np.any([image != 0 for image in images.values()], axis=0)
-    first = max(cohort.labels) + 1
-    names = dict(cohort.labels) | {first + n: f"strongest {STRONGEST:.0%} of {name}" for n, name in enumerate(maps)}
-    overlays = {
-        name: (strongest(of, brain) * np.uint8(first + number)).astype(np.uint8)
-        for number, (name, of) in enumerate(maps.items())
-    }
+    marked = {viewer.PREDICTION: explain.native(subject, subject.mask[None])[0] >= 0.5}
+    if case.has_label:
+        marked[viewer.TRUTH] = region_of(case, cohort, region)
+    strong = {name: strongest(of, brain) for name, of in maps.items()}
+    names = {1: region} | {n: f"strongest {STRONGEST:.0%} of {name}" for n, name in enumerate(strong, 2)}
     return viewer.view(
         images | {name: of * brain for name, of in maps.items()},
-        truth=case.label() if case.has_label else None,
-        prediction=prediction,
-        overlays=overlays,
+        truth=marked.get(viewer.TRUTH),
+        prediction=marked[viewer.PREDICTION],
+        overlays={name: of * np.uint8(number) for number, (name, of) in enumerate(strong.items(), 2)},
         names=names,
         spacing=case.spacing,
         title=case.id,
@@ -190,9 +190,23 @@ def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, s
     places = {key: places[key] for key in order}
     return {
         "places": _table(places, ["network", "map", "weights"], explain_checks.PARTS),
+        "differences": _differences(places),
         "modalities": _table(modalities, ["network", "weights"]),
         "skipped": skipped,
     }
+
+
+def _differences(places: Mapping[tuple[str, ...], list[dict[str, float]]]) -> pd.Series:
+    """Trained less untrained of the share near the region, by (network, map); cases in which either map is 0
+    throughout are left out."""
+    found = {}
+    for network, name, weights in places:
+        if weights == "trained":
+            of = [places[network, name, which] for which in ("trained", "untrained")]
+            near = [np.array([sum(case[part] for part in explain_checks.PARTS[:2]) for case in cases]) for cases in of]
+            change = (near[0] - near[1])[np.isfinite(near[0] - near[1])]
+            found[network, name] = difference_interval(change) if len(change) else NOTHING
+    return pd.Series(found, dtype=object)
 
 
 def _table(
@@ -221,7 +235,7 @@ def in_words(found: Mapping[str, Any]) -> Prose:
         )
         lines.append(
             f"- **{network}, {name}**: {inside:.0%} inside the region or at its rim, which are {volume:.0%} of the "
-            f"volume; {before:.0%} with untrained weights."
+            f"volume; {before:.0%} with untrained weights, a difference of {found['differences'][network, name]}."
         )
     lines += [f"- *Left out: {line}.*" for line in found["skipped"]]
     return Prose("\n".join(lines) or "*No held-out case has this region to explain.*")

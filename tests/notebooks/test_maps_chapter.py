@@ -1,0 +1,39 @@
+"""The chapter on what networks look at, as a reader reruns it."""
+
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from gbmlib.cohorts import phantom
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "10_what_the_network_looks_at"
+
+
+def execute(folder, **parameters):
+    """Run the chapter as papermill does, from the repository's root; what it shows."""
+    out, source = folder / "out.ipynb", ROOT / "notebooks" / f"{NAME}.ipynb"
+    papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
+
+
+@pytest.mark.slow
+def test_maps_on_a_readers_own_folder(tmp_path):
+    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
+    parameters = {"profile": "test", "cohort": f"brats:{folder}", "modalities": "flair", "epochs": 1}
+    shown = execute(tmp_path, **parameters, only="V-Net,2D", store=str(tmp_path / "runs"))
+    assert "**V-Net**" in shown
+    assert "**2D**" in shown
+    assert "**Paper A" not in shown
+    assert "Rank correlation" in shown or "nothing to check" in shown
+    assert len(list((tmp_path / "runs").glob("*/provenance.json"))) == 2
+
+
+def test_a_network_that_does_not_exist_stops_before_training(tmp_path):
+    with pytest.raises(PapermillExecutionError, match="only: there is no 'V-Nett'; did you mean 'V-Net'"):
+        execute(tmp_path, profile="test", only="V-Nett", store=str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
