@@ -15,6 +15,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 
 from gbmlib import figures, viewer
 from gbmlib.cohorts import Cohort
@@ -182,11 +183,14 @@ class Every:
 
 
 def _here() -> Callable[[Callable[[], None]], None]:
-    """How a thread has something done in this one: by the event loop of the kernel, or at once where there is none."""
-    try:
-        return asyncio.get_running_loop().call_soon_threadsafe
-    except RuntimeError:
-        return lambda action: action()
+    """How a thread has something done in this one: by the event loop of the kernel, or at once where there is none.
+
+    A loop that runs outside a kernel is another library's (a browser driver's, say) and may not turn while one waits.
+    """
+    if getattr(get_ipython(), "kernel", None) is not None:
+        with contextlib.suppress(RuntimeError):
+            return asyncio.get_running_loop().call_soon_threadsafe
+    return lambda action: action()
 
 
 # ------------------------------------------------------------------------------------------------- pictures and words

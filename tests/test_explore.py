@@ -1,5 +1,6 @@
 """Exploring without a browser: what is offered, predictions made now, a case of one's own, a training as it goes."""
 
+import asyncio
 import dataclasses
 import json
 import subprocess
@@ -547,6 +548,19 @@ def test_work_can_be_stopped_and_is_one_at_a_time(shown, monkeypatch):
     case.work.wait()
     assert case.status.text == "Stopped; nothing was kept."
     assert case.work.widget.layout.display == "none"
+
+
+def test_the_end_of_work_does_not_wait_for_the_loop_of_another_library():
+    explore_work = pytest.importorskip("gbmlib.explore_work")
+    status = explore_work.Status()
+
+    async def within_a_loop():
+        work = explore_work.Work(status)
+        work.start("Counting", lambda tick: 3, lambda result: status.say(f"{result} counted"))
+        work.wait()
+        return status.text
+
+    assert asyncio.run(within_a_loop()) == "3 counted"
 
 
 def test_ones_own_files_in_the_panel(shown, files, tmp_path):
