@@ -1,0 +1,166 @@
+"""Sphinx extension: a page's first use of each glossary term leads to the glossary, and shows the definition on hover.
+
+The sources stay as they are written: a chapter that is a notebook reads the same in JupyterLab, where a role would show
+as raw text. Only running prose is linked, not headings, links, code, formulae, tables, captions or what a notebook
+computed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from docutils import nodes
+from sphinx import addnodes
+
+#: The page with the glossary.
+PAGE = "book/glossary"
+
+#: Longer definitions are cut at a word when they are shown on hover.
+HOVER = 240
+
+#: Entries whose words also have an everyday meaning ("to run", "in this case"): defined, but not linked by themselves.
+EVERYDAY = {
+    "case",
+    "channel",
+    "component",
+    "loss",
+    "margin",
+    "record",
+    "residual",
+    "run",
+    "screening",
+    "step",
+    "undecided",
+}
+
+#: Within these nothing is linked. ``cell_output`` is the class of what a notebook's cell gave.
+EXCLUDED = (
+    nodes.title,
+    nodes.subtitle,
+    nodes.rubric,
+    nodes.caption,
+    nodes.reference,
+    addnodes.pending_xref,
+    addnodes.download_reference,
+    nodes.literal,
+    nodes.literal_block,
+    nodes.math,
+    nodes.math_block,
+    nodes.raw,
+    nodes.table,
+    nodes.term,
+    nodes.footnote,
+    nodes.citation,
+    nodes.comment,
+    nodes.Invisible,
+)
+EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the glossary has under one or several names.
+
+    Attributes:
+        names: the terms that share the definition.
+        anchor: of the first of them on the glossary's page.
+        definition: as plain text.
+    """
+
+    names: tuple[str, ...]
+    anchor: str
+    definition: str
+
+    @cached_property
+    def hover(self) -> str:
+        """The definition, short enough for a tooltip."""
+        text = " ".join(self.definition.split())
+        return text if len(text) <= HOVER else text[:HOVER].rsplit(" ", 1)[0] + " …"
+
+
+def entries(document: nodes.document) -> list[Entry]:
+    """All entries of a document's glossaries, in order."""
+    found = []
+    for item in (item for of in document.findall(addnodes.glossary) for item in of.findall(nodes.definition_list_item)):
+        terms = [child for child in item.children if isinstance(child, nodes.term)]
+        definition = " ".join(child.astext() for child in item.children if isinstance(child, nodes.definition))
+        found.append(Entry(tuple(term.astext() for term in terms), terms[0]["ids"][0], definition))
+    return found
+
+
+def pattern(known: list[Entry]) -> tuple[re.Pattern[str], dict[str, Entry]]:
+    """What finds any of the terms in a text, and the entry of a found term in lower case.
+
+    Longer terms win over shorter ones within them. A plural in s counts. Capitals matter for abbreviations (``ET``, not
+    ``et``); all other terms may begin a sentence.
+    """
+    of = {name.lower(): entry for entry in known for name in entry.names if name not in EVERYDAY}
+    spelled = {name for entry in known for name in entry.names if name not in EVERYDAY}
+    names = sorted(spelled, key=lambda name: (-len(name), name))
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(_spelled, names))})s?(?![\w-])"), of
+
+
+def _spelled(name: str) -> str:
+    """A term as a regular expression: line breaks count as spaces."""
+    first, rest = name[0], r"\s+".join(map(re.escape, name[1:].split(" ")))
+    return (f"[{first.upper()}{first}]" if first.islower() else re.escape(first)) + rest
+
+
+def link(document: nodes.document, known: list[Entry], address: str) -> list[str]:
+    """Turn the first mention of each entry into a link to ``address#anchor``; the names that were linked, in order."""
+    if not known:
+        return []
+    finder, of = pattern(known)
+    seen: set[Entry] = set()
+    linked = []
+    for text in list(_prose(document)):
+        parts: list[nodes.Node] = []
+        end = 0
+        for match in finder.finditer(text):
+            entry = of.get(_singular(match[0], of))
+            if entry is None or entry in seen:
+                continue
+            seen.add(entry)
+            linked.append(match[0])
+            target = nodes.reference("", match[0], internal=True, refuri=f"{address}#{entry.anchor}")
+            target["reftitle"] = entry.hover
+            target["classes"] = ["gbm-term"]
+            parts += [nodes.Text(text[end : match.start()]), target]
+            end = match.end()
+        if parts:
+            parent = text.parent
+            parent.replace(text, [part for part in (*parts, nodes.Text(text[end:])) if part.astext()])
+    return linked
+
+
+def _singular(found: str, of: dict[str, Entry]) -> str:
+    name = " ".join(found.lower().split())
+    return name if name in of else name.removesuffix("s")
+
+
+def _prose(document: nodes.document) -> Iterator[nodes.Text]:
+    """The texts of paragraphs that are not within what is excluded."""
+
+    def walk(node: nodes.Node) -> Iterator[nodes.Text]:
+        for child in node.children:
+            if isinstance(child, nodes.Text):
+                yield child
+            elif not isinstance(child, EXCLUDED) and not EXCLUDED_CLASSES & set(child.get("classes", ())):
+                yield from walk(child)
+
+    yield from walk(document)
+
+
+def link_page(app, document: nodes.document, name: str) -> None:
+    """Link a page of the book, once its own references are resolved."""
+    if app.builder.format != "html" or name == PAGE or PAGE not in app.env.found_docs:
+        return
+    link(document, entries(app.env.get_doctree(PAGE)), app.builder.get_relative_uri(name, PAGE))
+
+
+def setup(app):
+    app.connect("doctree-resolved", link_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
