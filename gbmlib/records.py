@@ -26,6 +26,7 @@ import pandas as pd
 from filelock import FileLock
 
 import gbmlib
+from gbmlib import sources
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
 
@@ -63,14 +64,24 @@ class Record:
         said = _read_json(self.path / "config.json")
         return Ensemble(**said) if "members" in said else Experiment(**said)
 
-    @cached_property
+    @property
     def history(self) -> pd.DataFrame:
         """A line an epoch: learning rate, training and validation losses and metrics."""
+        sources.note(self)
+        return self._history
+
+    @property
+    def cases(self) -> pd.DataFrame:
+        """Columns case, split (train, held out), region, metric, value."""
+        sources.note(self)
+        return self._cases
+
+    @cached_property
+    def _history(self) -> pd.DataFrame:
         return pd.read_csv(self.path / "history.csv")
 
     @cached_property
-    def cases(self) -> pd.DataFrame:
-        """Columns case, split (train, held out), region, metric, value."""
+    def _cases(self) -> pd.DataFrame:
         # Names of cases may be digits alone, and a region may be called NA: text is read as text.
         names = dict.fromkeys(("case", "split", "region", "metric"), str)
         return pd.read_csv(self.path / "cases.csv", dtype=names, keep_default_na=False, na_values={"value": ["nan"]})
