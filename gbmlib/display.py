@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 #: The bundle that every page of the book shares, below the page's own ``data-content_root``.
@@ -34,6 +35,27 @@ def show(figure: Any, description: str = "") -> Any:
         In a static page a :class:`StaticFigure`; live the figure itself.
     """
     return StaticFigure(figure, description or _described(figure)) if is_static() else figure
+
+
+def source(*names: str) -> str:
+    """The scripts or styles of these names, which lie beside this file, one after the other."""
+    return "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names)
+
+
+def save_page(path: str | Path, title: str, fragment: str) -> Path:
+    """Write a viewer's HTML as a web page of its own; whole or not at all. Gives back the path."""
+    path = Path(path)
+    page = (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<style>body { max-width: 72rem; margin: 0 auto; padding: 0.5rem; background: #15181c; }</style>\n"
+        f"</head>\n<body>\n<main>\n{fragment}\n</main>\n</body>\n</html>\n"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(page, encoding="utf-8")
+    unfinished.replace(path)
+    return path
 
 
 @dataclass(frozen=True)

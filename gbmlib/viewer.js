@@ -1,5 +1,6 @@
 // The slice viewer: three linked planes of one case, with its label maps drawn over them, a probability that the reader
-// puts a threshold on, and maps in colours (slices.js does the drawing, layers.js the counting and the colours).
+// puts a threshold on, and maps in colours (slices.js does the drawing, layers.js the counting and the colours,
+// controls.js the buttons and sliders).
 //
 // One script for two places: Python ends it with a guard that mounts it in a static page, or with the export that
 // anywidget wants in JupyterLab (viewer.py).
@@ -24,39 +25,6 @@ const NONE = "none"; // of the maps
 const AT_THRESHOLD = "at the threshold";
 const middle = (byte) => (byte + 0.5) / LEVELS; // of the probabilities that share a byte
 const CONVENTION = "Radiological convention: the patient’s left (L) is on the right of the picture.";
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-// One of several {value: text}, as a row of buttons; radio buttons underneath, which keyboards and screen readers know.
-function choice(label, options, chosen, choose) {
-  const name = "gbm-" + Math.random().toString(36).slice(2); // the groups of two viewers must not mix
-  const group = element("div", { class: "gbm-choice", role: "radiogroup", "aria-label": label });
-  for (const [value, text] of Object.entries(options)) {
-    const input = element("input", { type: "radio", name, value, onchange: () => choose(value) });
-    input.checked = value === chosen;
-    group.append(element("label", {}, input, element("span", {}, text)));
-  }
-  return group;
-}
-
-function slider(label, { min, max, step, value }, change) {
-  const input = element("input", { type: "range", min, max, step, "aria-label": label });
-  input.value = value;
-  input.oninput = () => change(Number(input.value));
-  return input;
-}
-
-const row = (label, control) => element("div", { class: "gbm-row" }, element("span", {}, label), control);
-
-const swatch = (colour) => element("i", { style: `background: ${colour}`, "aria-hidden": "true" });
 
 // The value behind a byte of an image, in the image's own units, as exactly as 254 steps tell it.
 function valueOf({ low, high, minimum, maximum }, byte) {
@@ -403,7 +371,7 @@ function mount(root, spec, start) {
   const legend = element("div", { class: "gbm-legend" });
   const message = element("p", { class: "gbm-message", role: "status" }, "Reading the images …");
   key();
-  root.classList.add("gbm-viewer");
+  root.classList.add("gbm-viewer", "gbm-room");
   root.dataset.lmSuppressShortcuts = "true"; // or JupyterLab would take the arrow keys and go to another cell
   // … and so would its notebook, from the sliders. Other keys, such as those that open a search, are none of ours.
   root.addEventListener("keydown", (event) => /^(Arrow|Page|Home|End)/.test(event.key) && event.stopPropagation());

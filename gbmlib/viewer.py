@@ -3,16 +3,15 @@ over them, in the book's pages and in JupyterLab.
 
 Volumes travel to the browser as sprites (:mod:`gbmlib.sprites`), cropped to the brain: images in 254 steps, label maps
 exactly, probabilities in 256 levels, maps in 255 steps. ``slices.js`` decodes and draws them, ``layers.js`` counts what
-a threshold decides and colours maps, ``viewer.js`` builds the controls, ``viewer.css`` dresses them. What may be asked
+a threshold decides and colours maps, ``viewer.js`` builds the viewer out of ``controls.js``, and ``controls.css`` and
+``viewer.css`` dress it. What may be asked
 for is checked in :mod:`gbmlib.viewer_input`.
 """
 
 from __future__ import annotations
 
 import functools
-import html
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gbmlib import sprites, viewer_input
+from gbmlib import display, sprites, viewer_input
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.colours import LABELS
@@ -31,7 +30,6 @@ from gbmlib.viewer_input import PREDICTION, TRUTH, misplaced
 PALETTE = "inferno"
 
 _TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR", "ct": "CT", "mri": "MRI"}
-_HERE = Path(__file__).parent
 
 
 def view(
@@ -178,7 +176,7 @@ def _live_viewer() -> type:
         ``threshold`` can be read, set and observed."""
 
         _esm = _script() + "\nexport default { render };\n"
-        _css = (_HERE / "viewer.css").read_text(encoding="utf-8")
+        _css = _style()
         spec = traitlets.Dict().tag(sync=True)
         position = traitlets.Any().tag(sync=True)
         modality = traitlets.Unicode().tag(sync=True)
@@ -227,7 +225,11 @@ def _live_viewer() -> type:
 
 
 def _script() -> str:
-    return "".join((_HERE / name).read_text(encoding="utf-8") for name in ("slices.js", "layers.js", "viewer.js"))
+    return display.source("controls.js", "slices.js", "layers.js", "viewer.js")
+
+
+def _style() -> str:
+    return display.source("controls.css", "viewer.css")
 
 
 def _fragment(viewer: Any) -> str:
@@ -237,29 +239,17 @@ def _fragment(viewer: Any) -> str:
     if viewer.region is not None:
         start |= {"region": viewer.region, "threshold": viewer.threshold}
     data = json.dumps({**viewer.spec, "start": start}, allow_nan=False).replace("<", "\\u003c")
-    style = (_HERE / "viewer.css").read_text(encoding="utf-8")
     return (
-        f"<style>{style}</style>\n"
-        f'<div class="gbm-viewer"><script type="application/json" class="gbm-viewer-data">{data}</script></div>\n'
+        f"<style>{_style()}</style>\n"
+        f'<div class="gbm-viewer gbm-room"><script type="application/json" class="gbm-viewer-data">{data}</script>'
+        "</div>\n"
         f'<script>\nwindow.gbmViewer ??= (() => {{\n"use strict";\n{_script()}\nreturn {{ mount, mountAll }};\n}})();\n'
         "gbmViewer.mountAll();\n</script>"
     )
 
 
 def _save(path: str | Path, viewer: Any) -> Path:
-    path = Path(path)
-    title = html.escape(viewer.spec["title"] or "Slice viewer")
-    page = (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<style>body { max-width: 72rem; margin: 0 auto; padding: 0.5rem; background: #15181c; }</style>\n"
-        f"</head>\n<body>\n{_fragment(viewer)}\n</body>\n</html>\n"
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
-    return path
+    return display.save_page(path, viewer.spec["title"] or "Slice viewer", _fragment(viewer))
 
 
 def _image(name: str, volume: np.ndarray, box: tuple[slice, ...]) -> dict[str, Any]:
