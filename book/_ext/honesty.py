@@ -1,0 +1,109 @@
+"""Sphinx extension: what the published records hold and lack, computed when the book is built.
+
+Directives: ``holdings`` (what each group of records holds and cost), ``seeds-apart`` (what another seed changes),
+``claims-undecided``, ``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of
+:data:`gbmlib.honesty.FACTS` within a sentence.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import claims as claims_extension
+from docutils import nodes
+from docutils.nodes import Node
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from gbmlib import claims_pages, honesty
+from gbmlib.records import Store
+
+
+@cache
+def published(root: str) -> Store:
+    """The published records, read once a build."""
+    return Store(Path(root) / "book" / "records")
+
+
+@cache
+def facts(root: str) -> dict[str, str]:
+    return honesty.facts(published(root).all())
+
+
+def depend(env) -> None:
+    """The page that is being read depends on every published record."""
+    for path in Path(env.srcdir).glob("book/records/*/cases.csv"):
+        env.note_dependency(str(path))
+
+
+class FromRecords(SphinxDirective):
+    """What they share: no arguments, no content."""
+
+    def run(self) -> list[Node]:
+        depend(self.env)
+        return self.parse_text_to_nodes(self.text(published(str(self.env.srcdir))))
+
+    def pages(self) -> dict[str, str]:
+        """A link to each chapter as seen from the page, its text left open."""
+        titles = claims_pages.titles(self.env.srcdir)
+        return {name: f"[{{}}](runs/{name}.ipynb)" for name in titles}
+
+
+class Holdings(FromRecords):
+    def text(self, store: Store) -> str:
+        return honesty.holdings(store, self.pages())
+
+
+class SeedsApart(FromRecords):
+    def text(self, store: Store) -> str:
+        return honesty.seeds(store, self.pages())
+
+
+class FromVerdicts(FromRecords):
+    """What rests on the verdicts of the claims, which the extension ``claims`` computes once a build."""
+
+    @property
+    def verdicts(self):
+        self.env.note_dependency(str(Path(self.env.srcdir) / "book/claims.yml"))
+        return claims_extension.decided(str(self.env.srcdir))
+
+
+class Undecided(FromVerdicts):
+    def text(self, store: Store) -> str:
+        return honesty.undecided(self.verdicts)
+
+
+class WithoutRecords(FromVerdicts):
+    def text(self, store: Store) -> str:
+        return honesty.without_records(self.verdicts, store)
+
+
+class WithoutRuns(FromVerdicts):
+    def text(self, store: Store) -> str:
+        return honesty.no_runs_defined(self.verdicts)
+
+
+class Fact(SphinxRole):
+    """One of the facts by its name."""
+
+    def run(self):
+        depend(self.env)
+        known = facts(str(self.env.srcdir))
+        if self.text not in known:
+            message = self.inliner.reporter.error(
+                f"records have no fact {self.text!r}; there are {', '.join(known)}", line=self.lineno
+            )
+            return [nodes.problematic(self.rawtext, self.rawtext)], [message]
+        return [nodes.Text(known[self.text])], []
+
+
+def setup(app):
+    directives = {
+        "holdings": Holdings,
+        "seeds-apart": SeedsApart,
+        "claims-undecided": Undecided,
+        "claims-without-records": WithoutRecords,
+        "claims-without-runs": WithoutRuns,
+    }
+    for name, directive in directives.items():
+        app.add_directive(name, directive)
+    app.add_role("records", Fact())
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

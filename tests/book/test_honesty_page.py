@@ -1,0 +1,81 @@
+"""The page on what was not reproduced: its directives and its role, in a small book with few records."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gbmlib import honesty
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAIMS = ("branch-reduces-overfitting", "leaky-relu-helps", "borders-are-worse", "table-1")
+CONFIGURATION = """
+import sys
+sys.path.insert(0, {ext!r})
+project, root_doc, html_theme, nb_execution_mode = "book", "book/honesty", "basic", "off"
+extensions = ["myst_nb", "sphinxcontrib.bibtex", "claims", "honesty"]
+bibtex_bibfiles = ["book/references.bib"]
+suppress_warnings = ["myst.xref_missing", "toc.not_included"]
+exclude_patterns = ["book/records", "notebooks", "out"]
+"""
+EXTRA = """
+```{bibliography}
+```
+
+A role that is unknown: {records}`nonsense`.
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page's HTML, and what the build complained of."""
+    root = tmp_path_factory.mktemp("honesty")
+    (root / "book").mkdir()
+    for name in ("records", "facts"):
+        (root / "book" / name).symlink_to(ROOT / "book" / name)
+    (root / "notebooks").symlink_to(ROOT / "notebooks")
+    for name in ("claims.md", "references.bib"):
+        shutil.copy2(ROOT / "book" / name, root / "book")
+    every = yaml.safe_load((ROOT / "book/claims.yml").read_text())
+    chosen = [entry for entry in every if entry["id"] in CLAIMS]
+    (root / "book/claims.yml").write_text(yaml.safe_dump(chosen))
+    for name in {entry["chapter"] for entry in chosen}:
+        (root / "book/runs").mkdir(exist_ok=True)
+        (root / f"book/runs/{name}.md").write_text(f"# {name}\n")
+    (root / "book/honesty.md").write_text((ROOT / "book/honesty.md").read_text() + EXTRA)
+    (root / "conf.py").write_text(CONFIGURATION.format(ext=str(ROOT / "book/_ext")))
+    command = [sys.executable, "-m", "sphinx", "-q", str(root), str(root / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (root / "out/book/honesty.html").read_text(), done.stderr
+
+
+def test_nothing_is_left_unresolved_but_the_role_that_does_not_exist(page):
+    text, complaints = page
+    assert "records have no fact 'nonsense'; there are runs, cases" in complaints
+    assert complaints.count("ERROR") == 1
+    assert "{records}" not in text
+    assert 'class="system-message"' not in text.replace("system-messages", "")
+
+
+def test_claims_stand_where_they_belong(page):
+    text = page[0]
+    undecided, lacking, open_ = (
+        text.index(f'id="claims-{of}"')
+        for of in ("with-all-their-records", "that-lack-runs", "for-which-no-runs-are-defined")
+    )
+    places = {name: text.index(f"#claim-{name}") for name in CLAIMS[:3]}
+    assert undecided < places["branch-reduces-overfitting"] < lacking
+    assert lacking < places["leaky-relu-helps"] < open_ < places["borders-are-worse"]
+    assert "#claim-table-1" not in text
+    assert "python -m gbmlib.verdicts branch-reduces-overfitting" in text
+
+
+def test_every_group_has_a_row(page):
+    for group in honesty.GROUPS:
+        assert group.title in page[0]
