@@ -108,19 +108,23 @@ def nifti(volume: np.ndarray, spacing: Sequence[float]) -> str:
 
 
 def described(
-    name: str, label: np.ndarray, names: Mapping[int, str], spacing: Sequence[float], image: np.ndarray
+    name: str, label: np.ndarray, names: Mapping[int, str], spacing: Sequence[float], image: np.ndarray | None
 ) -> str:
-    """A sentence on a label map (z, y, x): the volume of each class, and on which side of the brain it lies."""
+    """A sentence on a label map (z, y, x): the volume of each class and, where there is an image with a background of
+    zeros, on which side of the brain it lies."""
     millilitres = float(np.prod(spacing)) / 1000
     found = [(names[v], np.count_nonzero(label == v) * millilitres) for v in sorted(names) if (label == v).any()]
     if not found:
         return f"The {name} is empty."
     parts = [f"{volume:.1f} ml {what}" for what, volume in found]
+    listed = f"The {name} holds {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}"
+    if image is None:
+        return listed + "."
     columns = np.flatnonzero((image != 0).any(axis=(0, 1)))
     middle = (columns[0] + columns[-1]) / 2
     right = np.mean(np.nonzero(label)[2] > middle)
     side = f"{max(right, 1 - right):.0%} of it on the patient’s {'right' if right >= 0.5 else 'left'}"
-    return f"The {name} holds {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}, {side}."
+    return f"{listed}, {side}."
 
 
 def picture(coarse: Coarse, label: str | None, colours: Mapping[int, str]) -> str:

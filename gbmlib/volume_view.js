@@ -219,8 +219,7 @@ function mount(root, spec, picture, load) {
   const controls = element(
     "div",
     { class: "gbm-volume-controls" },
-    row("Brain", brainChoice),
-    row("Cut open from", cutChoice),
+    ...(spec.brain ? [row("Brain", brainChoice), row("Cut open from", cutChoice)] : []),
     ...(spec.labels.length > 1 ? [row("Labels", shownChoice)] : []),
     buttons("Seen from", sides),
     buttons("Distance", [...nearer, press("Back to the picture", () => (close(), button.focus()))]),

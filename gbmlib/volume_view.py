@@ -44,8 +44,8 @@ def volume(
     """Look at a case in 3D: an object that displays itself as the last expression of a cell.
 
     Args:
-        case: a case, or modality -> volume (z, y, x) in canonical orientation (RAS+), which needs ``spacing``. The
-            background must be 0: of a CT one would see a box.
+        case: a case, or modality -> volume (z, y, x) in canonical orientation (RAS+), which needs ``spacing``. Of an
+            image without a background of zeros (CT) one would see a box: then the labels are shown alone.
         truth, prediction: label maps (z, y, x); one is shown at a time, the gold standard to begin with.
         names: label value to meaning; by default the three of the glioma convention.
         modality: which image; by default T1ce, or else the first.
@@ -67,23 +67,25 @@ def volume(
     names = GLIOMA if names is None else names
     image = next(iter(images.values()), None)
     labels = viewer_input.labels_of(truth, prediction, {}, names, None if image is None else image.shape, problems)
-    if image is not None and not problems and not sprites.has_background(image):
-        problems.append(f"image {chosen!r} has no background of zeros, so a view in 3D would show a box; use view()")
-    if image is not None and not np.any(image):
-        problems.append(f"image {chosen!r} is empty: every voxel is 0")
+    brain = image is not None and image.any() and sprites.has_background(image)
+    if image is not None and not brain and not any(label.any() for label in labels.values()):
+        what = "has no background of zeros" if image.any() else "is 0 everywhere"
+        problems.append(f"image {chosen!r} {what} and no label is given, so that there is nothing to see in 3D")
     if mode not in (None, "static", "live"):
         problems.append(f"mode is {mode!r}; use 'static', 'live', or None for what the place asks for")
     if problems:
         raise ValueError("the view in 3D cannot show this:" + "".join(f"\n- {problem}" for problem in problems))
 
-    coarse = volume_data.coarsen(image, labels, spacing)
+    coarse = volume_data.coarsen(image if brain else np.zeros_like(image), labels, spacing)
     maps = coarse.labels
     colours = {int(value): LABELS[i % len(LABELS)] for i, value in enumerate(sorted(names))}
     first = next(iter(labels), None)
     present = [value for value in colours if any((label == value).any() for label in labels.values())]
-    sentences = [volume_data.described(name, label, names, spacing, image) for name, label in labels.items()]
+    seen = image if brain else None
+    sentences = [volume_data.described(name, label, names, spacing, seen) for name, label in labels.items()]
     spec = {
         "title": str(getattr(case, "id", "") if title is None else title),
+        "brain": bool(brain),
         "image": volume_data.nifti(coarse.image, coarse.spacing),
         "labels": [{"name": name, "nifti": volume_data.nifti(label, coarse.spacing)} for name, label in maps.items()],
         "classes": [{"value": value, "name": str(names[value]), "colour": colours[value]} for value in present],

@@ -34,6 +34,7 @@ def data_of(html: str) -> dict:
 
 def test_what_travels(image, label):
     view = volume({"t1": image, "t1ce": image * 2}, label, 0 * label, names=NAMES, spacing=(2, 2, 2), mode="static")
+    assert view.spec["brain"]
     assert [of["name"] for of in view.spec["labels"]] == ["gold standard", "prediction"]
     assert [(of["value"], of["name"]) for of in view.spec["classes"]] == [(2, "oedema"), (3, "enhancing")]
     z, y, x = view.spec["centre"]  # 4 to 6 of 1 to 11; the box begins two voxels before the brain
@@ -79,6 +80,14 @@ def test_a_patient_stays_under_400_kilobytes(brats_folder):
     html = volume(case, truth, np.roll(truth, 2, 1), mode="static")._repr_html_()
     assert case.shape == (155, 240, 240)
     assert 100_000 < len(html) < 400_000
+
+
+def test_of_a_ct_the_labels_stand_alone(label):
+    ct = np.random.default_rng(0).integers(-1000, 1000, label.shape).astype(np.float32)
+    spec = volume({"ct": ct}, label, names=NAMES, spacing=(2, 2, 2), mode="static").spec
+    assert not spec["brain"]
+    assert spec["words"] == "The gold standard holds 0.2 ml oedema and 0.0 ml enhancing."
+    assert spec["centre"] == [0.5, 0.5, 0.5]  # cropped to the label, with two voxels on each side
 
 
 def test_save_carries_niivue_whole_or_not_at_all(image, tmp_path, monkeypatch):
@@ -136,8 +145,8 @@ def test_all_problems_in_one_message(image, label):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ({"ct": np.full((4, 4, 4), -1000.0)}, "no background of zeros"),
-        ({"t1": np.zeros((4, 4, 4))}, "is empty"),
+        ({"ct": np.full((4, 4, 4), -1000.0)}, "has no background of zeros and no label"),
+        ({"t1": np.zeros((4, 4, 4))}, "is 0 everywhere and no label"),
         ({}, "no image to show"),
         (3, "case is a int"),
     ],
