@@ -320,8 +320,8 @@ def undecided(verdicts: Mapping[str, Verdict]) -> str:
     items = "\n".join(f"- {_linked(of)}: {'; '.join(_differences(of))}{of.why}" for of in found)
     return (
         f"{text} More runs of the same kind would narrow the luck of seeds, not that of cases. What would decide them "
-        f"is more cases, or the papers' own scale on a graphics card:\n\n```bash\npython -m gbmlib.verdicts {names} \\\n"
-        f"  --cohort {GLIOMAS} --profile {SCALES[0]}\n```\n\n{items}"
+        f"is more cases, or the papers' own scale on a graphics card:\n\n```bash\n"
+        f"python -m gbmlib.verdicts {names} \\\n  --cohort {GLIOMAS} --profile {SCALES[0]}\n```\n\n{items}"
     )
 
 
