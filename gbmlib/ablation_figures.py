@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gbmlib import colours, compare
+from gbmlib import colours, compare, contrasts, wording
 from gbmlib.colours import SERIES
 from gbmlib.compare import Groups
 from gbmlib.display import show
@@ -98,17 +98,16 @@ def terms(records: Sequence[Record], description: str = "") -> Any:
 
 
 def forest(table: pd.DataFrame, margin: float = MARGIN, description: str = "") -> Any:
-    """Differences in mean Dice with their intervals (:func:`gbmlib.compare.contrasts`), a row a comparison.
+    """Differences in mean Dice with their intervals (:func:`gbmlib.contrasts.contrasts`), a row a comparison.
 
-    The margin within which a difference does not matter is shaded; the colour is what the interval decides.
+    The margin within which a difference does not matter is shaded; the colour is what the comparison decides.
     """
     names = [_wrapped(label) for label in table.index]
     figure = go.Figure()
     figure.add_vrect(-margin, margin, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below")
     figure.add_vline(0, line={"color": "#808080", "width": 1})
-    words = [difference.decided(margin) for difference in table.difference]
     for word, colour in DECIDED.items():
-        chosen = [number for number, of in enumerate(words) if of == word]
+        chosen = [number for number, of in enumerate(table.decided) if of == word]
         if chosen:
             rows = table.iloc[chosen]
             figure.add_trace(
@@ -119,7 +118,7 @@ def forest(table: pd.DataFrame, margin: float = MARGIN, description: str = "") -
                     mode="markers",
                     marker={"color": colour, "size": 10},
                     name=word,
-                    text=[f"{row.difference} against {row.against}" for row in rows.itertuples()],
+                    text=[f"{wording.evidence(row)}, against {row.against}" for _, row in rows.iterrows()],
                     hovertemplate="%{text}<extra></extra>",
                     showlegend=True,
                 )
@@ -131,16 +130,19 @@ def forest(table: pd.DataFrame, margin: float = MARGIN, description: str = "") -
         margin={"l": 10, "r": 10, "t": 20, "b": 40},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     )
-    return show(figure, description or "Differences in mean Dice with their intervals")
+    said = f"Differences in mean Dice with their intervals. {wording.findings(table)}"
+    return show(figure, description or said)
 
 
 def waterfall(groups: Groups, description: str = "") -> Any:
     """Held-out mean Dice of every rung of a ladder with its interval, and as a bar the step from the rung before.
 
-    A step is paired by case; where the two measured other regions or folds there is none, and no bar.
+    A step is paired by case, and its colour what it decides; where the two measured other regions or folds there is
+    none, and no bar.
     """
-    levels, steps = compare.levels(groups), compare.contrasts(groups, against="previous").difference
-    steps = steps[[step.cases > 0 for step in steps]]
+    levels, table = compare.levels(groups), contrasts.contrasts(groups, against="previous")
+    table = table[table.cases > 0]
+    steps = table.difference
     # The size of a step stands below its name: text within a plot would not follow the page into the dark.
     names = {label: _wrapped(label) for label in groups}
     names |= {label: f"{names[label]}<br>{step.mean:+.3f}" for label, step in steps.items()}
@@ -151,8 +153,8 @@ def waterfall(groups: Groups, description: str = "") -> Any:
             x=[step.mean for step in steps],
             y=[names[label] for label in steps.index],
             orientation="h",
-            marker={"color": [DECIDED["higher" if step.mean > 0 else "lower"] for step in steps], "opacity": 0.45},
-            customdata=[str(step) for step in steps],
+            marker={"color": [DECIDED[word] for word in table.decided], "opacity": 0.45},
+            customdata=[f"{row.decided}: {wording.evidence(row)}" for _, row in table.iterrows()],
             hovertemplate="step %{customdata}<extra></extra>",
             name="step",
         )

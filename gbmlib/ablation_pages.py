@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import ablation_figures, compare, models
+from gbmlib import ablation_figures, compare, contrasts, models, overfitting, wording
 from gbmlib.compare import Groups
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import ablations, study
@@ -37,7 +37,7 @@ def published(wanted: Callable[[str], Wanted], store: Store) -> dict[str, dict[s
 
 
 def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -> list[Any]:
-    """Groups side by side: a line of where they come from, a table, what it decides, and the curves.
+    """Groups side by side: a line of where they come from, a table, what it decides, the curves and their caption.
 
     Args:
         wanted: labels of what was asked for, the one that others are compared with first; those without a record are
@@ -51,12 +51,20 @@ def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -
         shown.append(Prose(f"*Without a record, as it was not run or did not converge: {'; '.join(missing)}.*"))
     # The first group is what the others are compared with. Without it there is nothing to subtract.
     has_base = wanted[0] in groups
-    shown.append(compare.ablation_table(groups) if has_base else compare.levels(groups).to_frame("Dice"))
-    if decides and has_base and len(groups) > 1:
-        shown.append(Prose(compare.verdict(compare.contrasts(groups))))
-    if decides:
-        shown += collapsed(groups)
-    return [*shown, ablation_figures.compare_curves(groups)]
+    shown.append(contrasts.ablation_table(groups, decides) if has_base else compare.levels(groups).to_frame("Dice"))
+    said = f"Dice and loss over epochs: {', '.join(groups)}."
+    if not decides:
+        return [*shown, ablation_figures.compare_curves(groups, said)]
+    if has_base and len(groups) > 1:
+        found = contrasts.contrasts(groups)
+        shown.append(Prose(wording.verdict(found)))
+        said = f"{said} On held-out cases at the end, {wording.findings(found)}"
+    return [*shown, *collapsed(groups), ablation_figures.compare_curves(groups, said), caption(said)]
+
+
+def caption(text: str) -> Prose:
+    """What stands below a figure: what it shows, and what was found."""
+    return Prose(f"*{text}*")
 
 
 def collapsed(groups: Groups, least: float = 0.1) -> list[Prose]:
@@ -85,14 +93,13 @@ def collapsed(groups: Groups, least: float = 0.1) -> list[Prose]:
 
 
 def memorised(groups: Groups, decides: bool = True) -> list[Any]:
-    """The gap between cases trained on and cases held out (:func:`gbmlib.compare.overfitting`), and what it decides."""
-    table = compare.overfitting(groups)
-    words = {"higher": "a larger gap", "lower": "a smaller gap", "no difference": "no difference that matters"}
-    lines = [
-        f"- **{label}**: {words.get(change.decided(), 'undecided')}; {change} in the gap against {table.index[0]}."
-        for label, change in table.difference.iloc[1:].items()
-    ]
-    return [table, Prose("\n".join(lines))] if decides and lines else [table]
+    """The gap between cases trained on and cases held out (:mod:`gbmlib.overfitting`), and what it decides."""
+    table, found = overfitting.overfitting(groups), overfitting.changes(groups)
+    name = f"gap − that of {table.index[0]}"
+    if not decides or found.empty:
+        return [table.join(found[["difference"]].rename(columns={"difference": name})).fillna("")]
+    words = {"higher": "a larger gap", "lower": "a smaller gap"}
+    return [table.join(wording.shown(found, name)).fillna(""), Prose(wording.verdict(found, words))]
 
 
 def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str) -> list[Any]:
@@ -114,14 +121,27 @@ def choice(name: str, store: Store) -> list[Any]:
 
 
 def all_choices(store: Store, profile: str = SCALES[-1]) -> pd.DataFrame:
-    """:func:`gbmlib.compare.contrasts` of every choice that has records, one below the other; the columns alone
-    where none has."""
-    tables = [compare.contrasts({})]
+    """:func:`gbmlib.contrasts.contrasts` of every choice that has records, one below the other; the columns alone
+    where none has. Each choice is a family of its own, as in its own section."""
+    tables = [contrasts.contrasts({})]
     for comparison in ablations.choices(profile):
         groups = ablations.published(ablations.runs(comparison, profile), store)
         if comparison.base in groups:
-            tables.append(compare.contrasts(groups))
+            tables.append(contrasts.contrasts(groups))
     return pd.concat([table for table in tables if len(table)] or tables)
+
+
+def overview(table: pd.DataFrame) -> list[Any]:
+    """Many comparisons at a glance (:func:`all_choices`): the figure, and what was found."""
+    said = f"Change in mean Dice of every variant against the paper's network. {wording.findings(table)}"
+    return [ablation_figures.forest(table, description=said), caption(said)]
+
+
+def ladder(groups: Groups) -> list[Any]:
+    """Changes that are turned on one after another: the figure of levels and steps, and what was found."""
+    steps = contrasts.contrasts(groups, against="previous")
+    said = f"Mean Dice of held-out cases, rung by rung: {', '.join(groups)}. Steps: {wording.findings(steps)}"
+    return [ablation_figures.waterfall(groups, said), caption(said)]
 
 
 def about(records: Sequence[Record]) -> Prose:

@@ -9,14 +9,17 @@ import html
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 from gbmlib.claims import ByCheck, ByFactorial, ByRuns, Claim
+from gbmlib.claims_evidence import Comparison, question
 from gbmlib.compare import GAP
 from gbmlib.intervals import MARGIN
 from gbmlib.planner.words import listed
-from gbmlib.verdicts import LEVEL, NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Comparison, Verdict
+from gbmlib.statistics import LEVEL, probability
+from gbmlib.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Verdict
+from gbmlib.wording import counted, relation
 
 Verdicts = Mapping[str, Verdict]
 
@@ -70,27 +73,31 @@ def details(verdict: Verdict, families: Mapping[str, int]) -> str:
     if isinstance(by, ByRuns | ByFactorial):
         where = f"the runs *{by.source}* at the scale *{verdict.scale}*"
         family = verdict.claim.family
-        size = f", {families[family]} in the family *{family}*" if family else ""
+        size = f", {counted(families[family], 'test')} in the family *{family}*" if family else ""
         lines.append(f"- From {where}{size}; asked is {_asked(verdict.claim)}.")
     return "\n".join(lines)
 
 
 def family_sizes(verdicts: Verdicts) -> dict[str, int]:
-    """How many comparisons each family holds."""
-    sizes: Counter[str] = Counter()
-    for verdict in verdicts.values():
-        if verdict.claim.family:
-            sizes[verdict.claim.family] += len(verdict.comparisons)
-    return dict(sizes)
+    """How many tests each family holds; what two claims ask alike is one."""
+    tests: dict[str, set[Hashable]] = {}
+    for claim, comparisons in ((of.claim, of.comparisons) for of in verdicts.values() if of.claim.family):
+        tests.setdefault(claim.family, set()).update(question(claim, of) for of in comparisons)
+    return {family: len(of) for family, of in tests.items()}
 
 
 def tests(verdicts: Verdicts) -> str:
     """How many tests were made, and how often chance alone would have had its way, as Markdown."""
-    made = [of for verdict in verdicts.values() for of in verdict.comparisons if of.complete and of.paired]
+    made = {
+        question(verdict.claim, of): of
+        for verdict in verdicts.values()
+        for of in verdict.comparisons
+        if of.complete and of.paired
+    }
     families = {v.claim.family for v in verdicts.values() if any(of.complete and of.paired for of in v.comparisons)}
     if not made:
         return "No comparison has all its records yet."
-    counts = sorted({of.difference.cases for of in made})
+    counts = sorted({of.difference.cases for of in made.values()})
     return (
         f"{len(made)} comparisons in {len(families)} families have all their records, on "
         f"{listed([str(count) for count in counts])} cases. With n cases p cannot be below 2 to the power of 1 - n: "
@@ -163,11 +170,6 @@ def titles(root: str | Path) -> dict[str, str]:
     return found
 
 
-def probability(p: float) -> str:
-    """p as it is printed."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
 def sentence(text: str) -> str:
     """Text with a capital letter and a full stop."""
     return text[:1].upper() + text[1:].rstrip(".") + "."
@@ -175,17 +177,12 @@ def sentence(text: str) -> str:
 
 def _evidence(of: Comparison) -> str:
     """A comparison as it stands beside the verdict: difference, cases, adjusted p (in one piece: no-break spaces)."""
-    p = f", p {_relation(of.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ") if _tested(of) else ""
+    p = f", p {relation(of.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ") if _tested(of) else ""
     return f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
 
 
 def _tested(of: Comparison) -> bool:
     return not math.isnan(of.adjusted)
-
-
-def _relation(p: float) -> str:
-    said = probability(p)
-    return said if said.startswith("<") else f"= {said}"
 
 
 def _statistics(of: Comparison) -> str:

@@ -1,21 +1,20 @@
 """What sets of records say: means over held-out cases, and what one set differs by from another, with intervals.
 
-Several sets side by side are *groups*: label -> records. The first is what the others are compared with. Comparisons
-are paired by case: patients differ from each other by far more than networks do. Means over regions are over those that
-all groups measured, where there are any: runs on exclusive labels are measured on the nested regions too. Cells of the
-tables are intervals (:mod:`gbmlib.intervals`), which print themselves and keep their numbers.
+Several sets side by side are *groups*: label -> records (:mod:`gbmlib.contrasts` compares them). Comparisons are paired
+by case: patients differ from each other by far more than networks do. Means over regions are over those that all groups
+measured, where there are any: runs on exclusive labels are measured on the nested regions too. Cells of the tables are
+intervals (:mod:`gbmlib.intervals`), which print themselves and keep their numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from gbmlib import statistics
 from gbmlib.cohorts import Cohort
-from gbmlib.intervals import MARGIN, NOTHING, Difference, difference_interval, mean_interval
+from gbmlib.intervals import MARGIN, mean_interval
 from gbmlib.metrics import NAMES
 from gbmlib.records import HELD_OUT, TRAIN, Record
 from gbmlib.statistics import Paired, UnpairedError
@@ -109,36 +108,6 @@ def typical_case(record: Record) -> str:
     return first.case.iloc[(len(first) - 1) // 2]
 
 
-def differences(
-    base: Sequence[Record],
-    other: Sequence[Record],
-    split: str = HELD_OUT,
-    metric: str = "dice",
-    regions: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """Other minus base, paired by case: a row for each region (by default all that both measured), one for their mean.
-
-    A case that several runs hold out (seeds) counts once, with its mean. The interval is a bootstrap over cases: it
-    knows the luck of the cases and, with one seed, nothing of the luck of the seed.
-
-    Returns:
-        Index: regions and ``"mean"``; columns ``difference`` (:class:`Difference`) and ``cases``.
-
-    Raises:
-        UnpairedError: the two do not hold out the same cases in the same folds, or share no region; says what is
-            missing where.
-    """
-    _require_pairs(base, other, split)
-    ours, theirs = (_by_case(records, split, metric) for records in (base, other))
-    shared = [region for region in ours if region in theirs and region in (regions or ours)]
-    if not shared:
-        raise UnpairedError(f"the base measured regions {list(ours)}, the other {list(theirs)}; none is shared")
-    change = theirs[shared] - ours[shared]
-    change["mean"] = change.mean(axis=1)
-    rows = {region: difference_interval(values) for region, values in change.items()}
-    return pd.DataFrame({"difference": rows, "cases": {region: of.cases for region, of in rows.items()}})
-
-
 def paired(
     base: Sequence[Record],
     other: Sequence[Record],
@@ -148,8 +117,6 @@ def paired(
     margin: float = MARGIN,
 ) -> Paired:
     """Other minus base, paired by case: interval over cases and seeds, tests and effect size, mean over regions.
-
-    Unlike :func:`differences` the interval knows the luck of the seeds, where there are several.
 
     Args:
         regions: None for all that both measured.
@@ -186,13 +153,13 @@ def scores(
     if split == GAP:
         parts = [scores(records, metric, regions, part) for part in (TRAIN, HELD_OUT)]
         return (parts[0] - parts[1]).dropna(how="all")
-    runs = [(*_fold(record), record.experiment.seed) for record in records]
+    runs = [(*fold_of(record), record.experiment.seed) for record in records]
     if twice := sorted(
         {f"fold {fold} with seed {seed}" for fold, folds, seed in runs if runs.count((fold, folds, seed)) > 1}
     ):
         raise UnpairedError(f"there are several runs of {', '.join(twice)}; give one of each")
     tables = {
-        seed: _by_case([of for of in records if of.experiment.seed == seed], split, metric, regions)
+        seed: by_case([of for of in records if of.experiment.seed == seed], split, metric, regions)
         for seed in sorted({run[-1] for run in runs})
     }
     return pd.DataFrame({seed: table.mean(axis=1, skipna=False) for seed, table in tables.items()})
@@ -200,120 +167,18 @@ def scores(
 
 def on_shared_folds(base: Sequence[Record], other: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """The runs of each whose fold the other ran too: what can be compared where one of them ran more folds."""
-    shared = {_fold(record) for record in base} & {_fold(record) for record in other}
-    return tuple([record for record in records if _fold(record) in shared] for records in (base, other))
-
-
-def contrasts(groups: Groups, against: str = "first", metric: str = "dice") -> pd.DataFrame:
-    """The mean over regions of every group but the first, minus that of the first (or of the one before it).
-
-    Each comparison is on the folds that both ran (:func:`on_shared_folds`).
-
-    Args:
-        against: ``"first"``, or ``"previous"`` for changes that are turned on one after another.
-
-    Returns:
-        Index: labels; columns ``against`` (a label), ``difference``, ``cases``, ``folds``, ``seeds`` (the fewer of the
-        two) and ``problem``, which says why there is nothing to compare and is empty otherwise.
-    """
-    if against not in ("first", "previous"):
-        raise ValueError(f"against is {against!r}; use 'first' or 'previous'")
-    labels, rows, regions = list(groups), {}, _common_regions(groups)
-    for number, label in enumerate(labels[1:], 1):
-        with_whom = labels[0 if against == "first" else number - 1]
-        pair = on_shared_folds(groups[with_whom], groups[label])
-        try:
-            change, problem = differences(*pair, metric=metric, regions=regions).difference["mean"], ""
-        except UnpairedError as error:
-            change, problem = NOTHING, str(error)
-        folds = len({_fold(record) for record in pair[0]})
-        seeds = min(len({record.experiment.seed for record in records}) for records in pair)
-        rows[label] = (with_whom, change, change.cases, folds, seeds, problem)
-    columns = ["against", "difference", "cases", "folds", "seeds", "problem"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-
-
-def verdict(table: pd.DataFrame, margin: float = MARGIN) -> str:
-    """What :func:`contrasts` decides, as Markdown, a line a comparison. For published runs on real cases alone."""
-    lines = []
-    for label, row in table.iterrows():
-        if row.problem:
-            lines.append(f"- **{label}**: cannot be compared with {row.against}: {row.problem}.")
-            continue
-        word = row.difference.decided(margin)
-        than = f" Dice than {row.against}"
-        said = word + {"undecided": "", "no difference": f" from {row.against} above {margin:g} Dice"}.get(word, than)
-        counts = ", ".join(
-            f"{row[name]} {name if row[name] != 1 else name[:-1]}" for name in ("cases", "folds", "seeds")
-        )
-        lines.append(f"- **{label}**: {said}; {row.difference} on {counts}.")
-    return "\n".join(lines) or "*There is nothing to compare yet.*"
-
-
-def ablation_table(groups: Groups) -> pd.DataFrame:
-    """One row a group: held-out Dice (mean over regions), its difference to the first group, each region, and cost.
-
-    Groups that ran on fewer folds have other cases in their means; the difference is on shared folds alone.
-    """
-    changes, rows, regions = contrasts(groups).difference, {}, _common_regions(groups)
-    for number, (label, records) in enumerate(groups.items()):
-        dice = _by_case(records, regions=regions)
-        names = ("dice", "precision", "recall")
-        means = {name: _by_case(records, metric=name, regions=regions).mean(axis=1, skipna=False) for name in names}
-        rows[label] = {
-            "Dice": mean_interval(means["dice"]),
-            "difference": changes[label] if number else "",
-            **{region: mean_interval(values) for region, values in dice.items()},
-            **{name: mean_interval(means[name]) for name in names[1:]},
-            "cases": len(dice),
-            "runs": len(records),
-            "parameters (million)": round(records[0].provenance["parameters"] / 1e6, 2),
-            "minutes a run": round(float(np.mean([record.provenance["seconds"] for record in records])) / 60, 1),
-        }
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    return pd.DataFrame([{name: row.get(name, "") for name in columns} for row in rows.values()], index=list(rows))
-
-
-def overfitting(groups: Groups) -> pd.DataFrame:
-    """How much better each group does on cases it was trained on: mean Dice over regions, whole volumes, native space.
-
-    With two or more folds every held-out case was trained on in another one, so the gap is that of a case with itself
-    and the interval is over cases: four held-out patients a fold differ by more than networks do. With one fold it is
-    the difference of two means over different cases, and has no interval.
-
-    Returns:
-        Index: labels; columns ``trained on``, ``held out``, ``gap``, ``cases`` and ``difference``: the gap minus that
-        of the first group, paired by case.
-    """
-    rows, first, regions = {}, next(iter(groups.values())), _common_regions(groups)
-    for label, records in groups.items():
-        trained, held = _trained_and_held(records, regions)
-        gap = (trained - held).dropna()
-        if len(gap):
-            trained, held, total = trained[gap.index], held[gap.index], difference_interval(gap)
-        else:
-            total = Difference(float(trained.mean() - held.mean()), np.nan, np.nan, len(held))
-        pair = [_trained_and_held(of, regions) for of in on_shared_folds(first, records) if of]
-        gaps = [there - here for there, here in pair]
-        change = (gaps[1] - gaps[0]).dropna() if gaps else gap[:0]
-        rows[label] = {
-            "trained on": mean_interval(trained),
-            "held out": mean_interval(held),
-            "gap": total,
-            "cases": len(held),
-            "difference": "" if records is first else difference_interval(change) if len(change) else NOTHING,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    shared = {fold_of(record) for record in base} & {fold_of(record) for record in other}
+    return tuple([record for record in records if fold_of(record) in shared] for records in (base, other))
 
 
 def levels(groups: Groups) -> pd.Series:
     """Held-out Dice of each group, mean over regions, by label."""
-    regions = _common_regions(groups)
-    means = {label: _by_case(of, regions=regions).mean(axis=1, skipna=False) for label, of in groups.items()}
+    regions = common_regions(groups)
+    means = {label: by_case(of, regions=regions).mean(axis=1, skipna=False) for label, of in groups.items()}
     return pd.Series({label: mean_interval(values) for label, values in means.items()}, dtype=object)
 
 
-def _by_case(
+def by_case(
     records: Sequence[Record], split: str = HELD_OUT, metric: str = "dice", regions: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """A metric of every case (rows) in every region (columns), mean over the runs that have it in this split."""
@@ -325,18 +190,14 @@ def _by_case(
     return table[list(regions or chosen.region.unique())]
 
 
-def _common_regions(groups: Groups) -> list[str] | None:
+def common_regions(groups: Groups) -> list[str] | None:
     """The regions that all groups measured; None where there is none."""
     of = [dict.fromkeys(record.cases.region) for records in groups.values() for record in records]
     return [region for region in of[0] if all(region in other for other in of)] or None if of else None
 
 
-def _trained_and_held(records: Sequence[Record], regions: Sequence[str] | None) -> tuple[pd.Series, pd.Series]:
-    """Mean Dice over regions of each case in the runs that trained on it, and in those that held it out."""
-    return tuple(_by_case(records, split, regions=regions).mean(axis=1, skipna=False) for split in (TRAIN, HELD_OUT))
-
-
-def _fold(record: Record) -> tuple[int, int]:
+def fold_of(record: Record) -> tuple[int, int]:
+    """Its fold, and of how many."""
     return record.experiment.fold, record.experiment.folds
 
 

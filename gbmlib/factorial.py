@@ -1,8 +1,8 @@
 """Two crossed factors measured on the same cases: what each changes by itself, and what they change together.
 
-*Cells* are (network, pipeline) -> records. A case counts with its Dice in every cell, mean over regions and seeds, so
-that all comparisons are paired: an effect is computed within each case, and its interval is a bootstrap over cases. It
-knows the luck of the cases and, with one seed, nothing of the luck of the seed.
+*Cells* are (network, pipeline) -> records. A case counts with its Dice in every cell, mean over regions, so that all
+comparisons are paired: an effect is computed within each case and seed, and worded by the rule of
+:mod:`gbmlib.statistics`. Intervals of spreads are over cases alone; there is no test of them.
 
 For cell means m with row means r, column means c and grand mean g, the mean of (m - g)^2 over cells is exactly the sum
 of three parts: the mean of (r - g)^2, the mean of (c - g)^2, and what is left, the interaction. Their square roots are
@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from gbmlib.compare import UnpairedError, cases_of
-from gbmlib.intervals import Difference, Interval, difference_interval
+from gbmlib import statistics
+from gbmlib.compare import UnpairedError, cases_of, fold_of
+from gbmlib.intervals import Difference, Interval
 from gbmlib.records import HELD_OUT, Record
+from gbmlib.statistics import Paired
 
 Cells = Mapping[tuple[str, str], Sequence[Record]]
 
@@ -30,7 +32,7 @@ FACTORS = ("network", "pipeline")
 
 def shared_folds(cells: Cells) -> list[tuple[int, int]]:
     """The folds that every cell has run, as (fold, folds), in order."""
-    each = [{(of.experiment.fold, of.experiment.folds) for of in records} for records in cells.values()]
+    each = [{fold_of(of) for of in records} for records in cells.values()]
     return sorted(set.intersection(*each)) if each else []
 
 
@@ -50,7 +52,7 @@ def by_case(cells: Cells, region: str | None = None) -> pd.DataFrame:
     if not folds:
         raise UnpairedError("there is no fold that every cell has run")
     for cell, records in cells.items():
-        kept = [of for of in records if (of.experiment.fold, of.experiment.folds) in folds]
+        kept = [of for of in records if fold_of(of) in folds]
         cases = cases_of(kept)
         cases = cases[(cases.split == HELD_OUT) & (cases.metric == "dice")]
         tables[cell] = cases.groupby(["case", "region"], sort=False).value.mean().unstack("region")
@@ -67,6 +69,31 @@ def by_case(cells: Cells, region: str | None = None) -> pd.DataFrame:
     return together
 
 
+def by_seed(cells: Cells, region: str | None = None) -> pd.DataFrame:
+    """:func:`by_case` under every seed: rows are (case, seed).
+
+    Where cells ran other seeds in the folds that they share, a case has its mean over them, and chance of seeds is not
+    seen: the one "seed" is then ``"mean"``.
+
+    Raises:
+        UnpairedError: as :func:`by_case`.
+    """
+    folds = shared_folds(cells)
+    runs = [
+        sorted((*fold_of(of), of.experiment.seed) for of in of_cell if fold_of(of) in folds)
+        for of_cell in cells.values()
+    ]
+    if any(of != runs[0] for of in runs):
+        return pd.concat({"mean": by_case(cells, region)}, names=["seed"]).swaplevel()
+    tables = {}
+    for seed in dict.fromkeys(run[-1] for run in runs[0]) if runs else ():
+        of_seed = {cell: [of for of in records if of.experiment.seed == seed] for cell, records in cells.items()}
+        tables[seed] = by_case(of_seed, region)
+    if not tables:
+        raise UnpairedError("there is no fold that every cell has run")
+    return pd.concat(tables, names=["seed"]).swaplevel()
+
+
 def regions_of(cells: Cells) -> list[str]:
     """The regions that all cells measured, in the order of the first."""
     every = [dict.fromkeys(record.cases.region) for records in cells.values() for record in records]
@@ -78,21 +105,22 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 
     *Architecture*: one network minus another, averaged over the pipelines that both were trained under. *Pipeline*: one
     minus another, averaged over the networks that both trained. *Interaction*: by how much more one network gains from
-    a pipeline than another does.
+    a pipeline than another does. Each of the three is a question, and its comparisons are a family.
 
     Args:
-        table: :func:`by_case`. Where a cell is missing, what can be said without it is said.
+        table: :func:`by_seed`. Where a cell is missing, what can be said without it is said.
 
     Returns:
         Index: labels; columns ``effect``, ``against`` (the label of what is subtracted), ``over`` (what is averaged
-        over), ``difference`` (:class:`gbmlib.intervals.Difference`) and ``cases``.
+        over), and those of :func:`gbmlib.statistics.table`.
     """
     networks, pipelines = (list(table.columns.unique(level)) for level in FACTORS)
-    rows = {}
+    rows: dict[str, tuple[str, str, str]] = {}
+    found: dict[str, dict[str, Paired]] = {}
 
     def add(label: str, effect: str, against: str, over: Sequence[str], values: pd.Series) -> None:
-        change = difference_interval(values)
-        rows[label] = (effect, against, ", ".join(over), change, change.cases)
+        rows[label] = (effect, against, ", ".join(over))
+        found.setdefault(effect, {})[label] = _paired(values)
 
     for a, b in combinations(networks, 2):
         if over := [p for p in pipelines if {(a, p), (b, p)} <= set(table)]:
@@ -106,23 +134,29 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
         for a, b in combinations(both, 2):
             values = (table[b, q] - table[b, p]) - (table[a, q] - table[a, p])
             add(f"gain by {q}: {b} − {a}", "interaction", f"the gain of {a}", [], values)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "against", "over", "difference", "cases"])
+    tables = [statistics.table(of) for of in found.values()] or [statistics.table({})]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "against", "over"]).join(pd.concat(tables))
 
 
 def within(table: pd.DataFrame) -> pd.DataFrame:
-    """The same differences one by one: of each network's pipelines, then of each pipeline's networks.
+    """The same differences one by one: of each network's pipelines, then of each pipeline's networks; all one family.
+
+    Args:
+        table: :func:`by_seed`.
 
     Returns:
-        Index: labels; columns ``difference``, ``against`` and ``cases``.
+        Index: labels; columns ``against`` and those of :func:`gbmlib.statistics.table`.
     """
-    rows = {}
+    against, found = {}, {}
     for same, changed in ((0, 1), (1, 0)):
         for level in table.columns.unique(same):
             for one, other in combinations([cell for cell in table if cell[same] == level], 2):
-                change = difference_interval(table[other] - table[one])
                 label = f"{level if same == 0 else f'pipeline {level}'}: {other[changed]} − {one[changed]}"
-                rows[label] = (change, f"{one[0]} under pipeline {one[1]}", change.cases)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "against", "cases"])
+                against[label] = f"{one[0]} under pipeline {one[1]}"
+                found[label] = _paired(table[other] - table[one])
+    out = statistics.table(found)
+    out.insert(0, "against", pd.Series(against, dtype=object))
+    return out
 
 
 def spreads(table: pd.DataFrame) -> pd.DataFrame:
@@ -157,6 +191,12 @@ def networks_minus_pipelines(table: pd.DataFrame) -> Difference:
     """
     found = _bootstrapped(_cube(table), lambda means: np.sqrt(_parts(means)[0]) - np.sqrt(_parts(means)[1]))
     return Difference(**vars(found))
+
+
+def _paired(values: pd.Series) -> Paired:
+    """An effect by (case, seed), against none at all."""
+    table = values.unstack("seed")
+    return statistics.paired(table.where(table.isna(), 0.0), table)
 
 
 def _parts(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

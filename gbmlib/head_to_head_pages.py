@@ -14,7 +14,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gbmlib import ablation_figures, ablation_pages, batches, factorial, factorial_figures, models, regions
+from gbmlib import (
+    ablation_figures,
+    ablation_pages,
+    batches,
+    factorial,
+    factorial_figures,
+    models,
+    regions,
+    statistics,
+    wording,
+)
 from gbmlib.ablation_pages import Prose
 from gbmlib.augment_batch import TRANSFORMS
 from gbmlib.cohorts import GLIOMA
@@ -110,46 +120,49 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
 def answers(groups: Cells, decides: bool = True) -> list[Any]:
     """The effects of both factors and what they do together: figure, table and, where it ``decides``, in words."""
     try:
-        table = factorial.by_case(groups)
+        found, table = factorial.effects(factorial.by_seed(groups)), factorial.by_case(groups)
     except UnpairedError:
         return [Prose("*Nothing can be compared yet.*")]
-    found = factorial.effects(table)
     if found.empty:
         return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
-    shown = [ablation_figures.forest(found, description=_described(found)), by_region(groups, decides)]
-    return [*shown, Prose(verdict(found, table))] if decides else shown
+    if not decides:
+        return [ablation_figures.forest(found, description=_described(found)), by_region(groups, decides)]
+    said = f"Differences in mean Dice with their intervals. {wording.findings(found)}"
+    figure = ablation_figures.forest(found, description=said)
+    return [figure, ablation_pages.caption(said), by_region(groups), Prose(verdict(found, table))]
 
 
 def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
-    """:func:`gbmlib.factorial.effects` of the mean over regions and of each region by itself."""
-    found = factorial.effects(factorial.by_case(groups))
-    out = found[["effect", "over"]].assign(mean=found.difference)
+    """:func:`gbmlib.factorial.effects` of the mean over regions, with what it decides, and of each region by itself."""
+    found = factorial.effects(factorial.by_seed(groups))
+    shown = wording.shown(found, "mean") if decides else found[["difference"]].rename(columns={"difference": "mean"})
+    out = found[["effect", "over"]].join(shown)
     for region in factorial.regions_of(groups):
-        out[region] = factorial.effects(factorial.by_case(groups, region)).difference
-    return out.assign(decided=[of.decided() for of in found.difference], cases=found.cases) if decides else out
+        out[region] = factorial.effects(factorial.by_seed(groups, region)).difference
+    return out.assign(cases=found.cases, seeds=found.seeds)
 
 
 def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
     """What :func:`gbmlib.factorial.effects` decide, as Markdown. For published runs on real cases alone."""
     lines = []
     for effect, said in EFFECTS.items():
-        more, less = ("a larger gain", "a smaller gain") if effect == "interaction" else ("higher Dice", "lower Dice")
-        words = {"higher": more, "lower": less, "no difference": f"no difference above {MARGIN:g}"}
-        of = effects[effects.effect == effect]
-        each = [f"{label}: {words.get(d.decided(), 'undecided')}, {d}" for label, d in of.difference.items()]
-        if each:
-            lines.append(f"- What {said} change{'' if effect == 'interaction' else 's'}. {'; '.join(each)}.")
+        words = {"higher": "a larger gain", "lower": "a smaller gain"} if effect == "interaction" else wording.DICE
+        of = effects[effects.effect == effect].drop(columns="against")
+        if len(of):
+            lines.append(f"- What {said} change{'' if effect == 'interaction' else 's'}:")
+            lines += [f"  {line}" for line in wording.verdict(of, words).splitlines()]
     if not complete(table):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     change = factorial.networks_minus_pipelines(table)
     words = {"higher": "the architecture", "lower": "the pipeline", "no difference": f"neither by more than {MARGIN:g}"}
-    spreads = factorial.spreads(table).spread
+    spreads, more = factorial.spreads(table).spread, words.get(statistics.decide(change), "undecided")
     return "\n".join(
         [
             *lines,
-            f"- **Which matters more: {words.get(change.decided(), 'undecided')}.** The means of the networks lie "
+            f"- **Which matters more: {more}.** The means of the networks lie "
             f"{spreads['network']} from their own mean (root mean square, Dice), those of the pipelines "
-            f"{spreads['pipeline']}; the difference is {change}, on {change.cases} cases.",
+            f"{spreads['pipeline']}; the difference is {change}, on {change.cases} cases. There is no test of spreads: "
+            "the interval, over cases alone, decides.",
         ]
     )
 
@@ -171,12 +184,11 @@ def complete(table: pd.DataFrame) -> bool:
 def within(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
     """:func:`gbmlib.factorial.within`, with what each difference decides."""
     try:
-        found = factorial.within(factorial.by_case(groups))
+        found = factorial.within(factorial.by_seed(groups))
     except UnpairedError as error:
         return Prose(f"*Not yet: {error}.*")
-    if not decides:
-        return found[["difference", "cases"]]
-    return found[["difference"]].assign(decided=[of.decided() for of in found.difference], cases=found.cases)
+    shown = wording.shown(found) if decides else found[["difference"]]
+    return shown.assign(cases=found.cases, seeds=found.seeds)
 
 
 def curves(groups: Cells) -> list[Any]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-#: Differences of mean Dice below this one do not matter: "makes no difference" means an interval within it.
+#: Differences of mean Dice below this one do not matter: "makes no difference" means an interval within it
+#: (:func:`gbmlib.statistics.decide`).
 MARGIN = 0.01
 
 #: Values that differ by less are the same number, computed in another order.
@@ -39,15 +40,6 @@ class Difference(Interval):
 
     def __str__(self) -> str:
         return self._text("+.3f") if self.cases else "not comparable"
-
-    def decided(self, margin: float = MARGIN) -> str:
-        """``"no difference"``: the interval lies within the margin; ``"higher"`` or ``"lower"``: it leaves out zero;
-        else ``"undecided"``, and so without an interval."""
-        if not self.cases or np.isnan(self.low):
-            return "undecided"
-        if -margin <= self.low and self.high <= margin:
-            return "no difference"
-        return "higher" if self.low > 0 else "lower" if self.high < 0 else "undecided"
 
 
 NOTHING = Difference(np.nan, np.nan, np.nan, 0)

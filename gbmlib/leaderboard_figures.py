@@ -8,7 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gbmlib import colours
+from gbmlib import colours, wording
+from gbmlib.ablation_figures import DECIDED
 from gbmlib.display import show
 from gbmlib.intervals import MARGIN, Interval
 from gbmlib.selection import Choice
@@ -20,7 +21,8 @@ def standings(choice: Choice, description: str = "") -> Any:
     """Mean Dice of every row, the chosen one (a star) first, and below how far the others are behind it.
 
     Bars are intervals over cases; hollow points are no candidates; the margin within which a difference does not matter
-    is shaded. Differences are paired by case, so their intervals are the ones to decide by.
+    is shaded. Differences are paired by case, so their intervals are the ones to decide by; their colour says what is
+    decided.
     """
     others = choice.others
     dices = {choice.label: choice.level} | dict(others["Dice"])
@@ -34,8 +36,10 @@ def standings(choice: Choice, description: str = "") -> Any:
         vertical_spacing=0.2,
         subplot_titles=("mean Dice over classes", f"{choice.label} minus the others"),
     )
-    figure.add_trace(_points(dices, symbols, colours.BLUE), 1, 1)
-    figure.add_trace(_points(dict(others["difference"]), symbols[1:], colours.GREEN), 2, 1)
+    figure.add_trace(_points(dices, symbols, [colours.BLUE] * len(dices)), 1, 1)
+    behind = _points(dict(others["difference"]), symbols[1:], [DECIDED[word] for word in others.decided])
+    behind.text = [f"{row.decided}: {wording.evidence(row)}" for _, row in others.iterrows()]
+    figure.add_trace(behind, 2, 1)
     figure.add_vrect(-MARGIN, MARGIN, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below", row=2, col=1)
     figure.add_vline(0, line={"color": "#808080", "width": 1}, row=2, col=1)
     figure.update_yaxes(autorange="reversed", tickson="boundaries")
@@ -87,13 +91,14 @@ def dumbbells(ours: pd.Series, theirs: pd.Series, name: str, mark: str = "nnU-Ne
     return show(figure, description or said)
 
 
-def _points(intervals: dict[str, Interval], symbols: list[str], colour: str) -> go.Scatter:
+def _points(intervals: dict[str, Interval], symbols: list[str], colour: list[str]) -> go.Scatter:
     bars = {
         "type": "data",
         "symmetric": False,
         "array": [of.high - of.mean for of in intervals.values()],
         "arrayminus": [of.mean - of.low for of in intervals.values()],
         "thickness": 2,
+        "color": colours.GREY,  # bars of one trace have one colour
     }
     sizes = [15 if symbol == "star" else 10 for symbol in symbols]
     return go.Scatter(

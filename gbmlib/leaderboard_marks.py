@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import leaderboard_figures, selection, unet_figures, unet_pages
-from gbmlib.ablation_pages import Prose
+from gbmlib import leaderboard_figures, selection, statistics, unet_figures, unet_pages, wording
+from gbmlib.ablation_pages import Prose, caption
 from gbmlib.cohorts import GLIOMA
 from gbmlib.compare import Groups
-from gbmlib.intervals import difference_interval, mean_interval
+from gbmlib.intervals import mean_interval
 from gbmlib.leaderboard_pages import left_out
 from gbmlib.planner.pages import facts
 from gbmlib.records import TRAIN, Record
@@ -129,21 +129,28 @@ def beside_second(
         raise ValueError(f"the published Dice of {SECOND} for {task} lacks {', '.join(lacking)}")
     theirs = theirs.loc[first.index, list(first)]
     known = known.loc[first.index]
-    levels, changes = {f"3D, {SECOND}, the same cases": _levels(theirs)}, {}
+    levels, changes, means = {f"3D, {SECOND}, the same cases": _levels(theirs)}, {}, {}
     for label in labels:
-        dices = board[label].dices
-        levels[f"{label}, ours"] = _levels(dices)
-        gap = dices - theirs
-        changes[label] = {name: difference_interval(values) for name, values in gap.items()}
-        total = difference_interval(gap.mean(axis=1))
-        changes[label] |= {"mean": total, "decided": total.decided(), "cases": len(gap)}
+        row = board[label]
+        levels[f"{label}, ours"] = _levels(row.dices)
+        each = {name: _minus(row.by_seed(name), theirs[name]).difference for name in theirs}
+        changes[label], means[label] = each, _minus(row.by_seed(), theirs.mean(axis=1))
+    found = statistics.table(means)
+    shown = pd.DataFrame.from_dict(changes, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
+    said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {wording.findings(found[:1])}"
     return [
         Prose(_provenance(groups, task, known, board[labels[0]].fold_of, folder)),
         pd.DataFrame.from_dict(levels, orient="index"),
         Prose(f"**Ours minus {SECOND}**, paired by case:"),
-        pd.DataFrame.from_dict(changes, orient="index"),
-        _case_by_case(board, labels[0], theirs),
+        shown,
+        _case_by_case(board, labels[0], theirs, said),
+        caption(said),
     ]
+
+
+def _minus(ours: pd.DataFrame, theirs: pd.Series) -> statistics.Paired:
+    """Ours, under every seed, minus what is published."""
+    return statistics.paired(theirs.to_frame("published"), ours)
 
 
 def _provenance(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping[str, int], folder: str | Path) -> str:
@@ -164,11 +171,11 @@ def _provenance(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping
     return said.strip()
 
 
-def _case_by_case(board: Leaderboard, label: str, theirs: pd.DataFrame) -> Any:
+def _case_by_case(board: Leaderboard, label: str, theirs: pd.DataFrame, said: str) -> Any:
     dices = board[label].dices
     if len(dices) > LINES:
-        return unet_figures.case_by_case({label: dices}, theirs)
-    return leaderboard_figures.dumbbells(board[label].merit, theirs.mean(axis=1), label, SECOND)
+        return unet_figures.case_by_case({label: dices}, theirs, said)
+    return leaderboard_figures.dumbbells(board[label].merit, theirs.mean(axis=1), label, SECOND, said)
 
 
 def _trained_on(record: Record) -> int:

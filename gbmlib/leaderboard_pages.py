@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import ablation_pages, leaderboard_figures, selection, unet_pages
+from gbmlib import ablation_pages, leaderboard_figures, selection, statistics, unet_pages, wording
 from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.compare import Groups
-from gbmlib.intervals import MARGIN, difference_interval, mean_interval
+from gbmlib.intervals import mean_interval
 from gbmlib.records import Record, Store
 from gbmlib.selection import Choice, Leaderboard, SelectionError
 
@@ -43,13 +43,17 @@ def compared(
         choice = selection.choose(board, candidates)
     except SelectionError as error:
         return [*shown, Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")]
-    figure = [leaderboard_figures.standings(choice)] if len(choice.others) else []
     if not decides:
         word = f"By the rule **{choice.label}** would be chosen. This cohort is for trying the machinery, and decides"
+        figure = [leaderboard_figures.standings(choice)] if len(choice.others) else []
         return [*shown, Prose(f"{word} nothing."), *figure]
-    table = choice.others.rename(columns={"difference": f"{choice.label} minus it"})
-    table["candidate"] = table.candidate.map({True: "yes", False: "no"})
-    return [*shown, Prose(in_words(choice)), *([table] if len(table) else []), *figure]
+    shown.append(Prose(in_words(choice)))
+    if choice.others.empty:
+        return shown
+    table = choice.others[["Dice"]].join(wording.shown(choice.others, f"{choice.label} minus it"))
+    said = f"Mean Dice over classes, and {choice.label} minus the others. {wording.findings(choice.others)}"
+    table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
+    return [*shown, table, leaderboard_figures.standings(choice, said), ablation_pages.caption(said)]
 
 
 def all_published(
@@ -106,8 +110,8 @@ def in_words(choice: Choice) -> str:
         return f"**{choice.label}** is the only candidate that can be compared: {choice.level}."
     next_best, row = rivals.index[0], rivals.iloc[0]
     lines = [
-        f"**{choice.label}** is chosen: {choice.level} against {row.Dice} of {next_best}, the next best; difference "
-        f"{row.difference}, {_word(row.decided)} over {_counted(choice.level.cases, 'case')}."
+        f"**{choice.label}** is chosen: {choice.level} against {row.Dice} of {next_best}, the next best: "
+        f"{wording.word(row)}; {wording.evidence(row)}."
     ]
     if choice.tied:
         lines.append(
@@ -138,27 +142,26 @@ def switched(
         without, switched_on: the same labels without and with it; labels that only one of them has are passed over.
         name: of the switch, such as "mirroring".
     """
-    rows, lines = {}, []
+    rows, found, lines = {}, {}, []
     for label in [label for label in without if without[label] and switched_on.get(label)]:
         pair = selection.leaderboard({"off": without[label], "on": switched_on[label]}, classes)
         if problems := [f"{which}: {'; '.join(row.problems)}" for which, row in pair.items() if row.problems]:
             lines.append(f"- **{label}** cannot be compared ({'; '.join(problems)}).")
             continue
         off, on = (pair[which].merit for which in ("off", "on"))
-        change = difference_interval(on - off)
+        found[label] = statistics.paired(pair["off"].by_seed(), pair["on"].by_seed())
         touched = (pair["on"].dices - pair["off"].dices).ne(0).any(axis=1).sum()
         rows[label] = {f"without {name}": mean_interval(off), f"with {name}": mean_interval(on)}
-        rows[label] |= {"difference": change, "cases": len(off), "cases that change": int(touched)}
-        lines.append(f"- **{label}**: {_word(change.decided())}; {change}, {touched} of {len(off)} cases change.")
-    if not lines:
+        rows[label] |= {"cases": len(off), "cases that change": int(touched)}
+    if not rows and not lines:
         return [Prose(f"*No network has records with and without {name} yet.*")]
-    table = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
-    worded = lines if decides else [line for line in lines if "cannot be compared" in line]
-    return [*table, *([Prose(f"What {name} changes:\n\n" + "\n".join(worded))] if worded else [])]
-
-
-def _word(decided: str) -> str:
-    return f"no difference above {MARGIN:g} Dice" if decided == "no difference" else decided
+    table = statistics.table(found)
+    if decides and rows:
+        lines = wording.verdict(table).splitlines() + lines
+    shown = wording.shown(table) if decides else table[["difference"]]
+    levels = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
+    tables = [pd.concat([of.iloc[:, :2], shown, of.iloc[:, 2:]], axis=1) for of in levels]
+    return [*tables, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -15,14 +15,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from gbmlib import compare, regions
+from gbmlib import compare, regions, statistics
 from gbmlib.compare import Groups
-from gbmlib.intervals import Difference, Interval, difference_interval, mean_interval
+from gbmlib.intervals import Interval, mean_interval
 from gbmlib.records import HELD_OUT, Record
 
 LOW_RESOLUTION = "low resolution"
@@ -45,8 +46,8 @@ class Row:
     """What the records of one network, or of one average of networks, say.
 
     Attributes:
-        dices: Dice of every held-out case (rows) in each class (columns), mean over seeds, folds pooled; empty where
-            there are problems.
+        each: Dice of every held-out case under every seed (rows: case, seed) in each class (columns), folds pooled;
+            empty where there are problems.
         fold_of: the fold that holds out each case.
         networks: how many are averaged.
         seeds: how many.
@@ -54,7 +55,7 @@ class Row:
         problems: why the row cannot be compared; empty where it can.
     """
 
-    dices: pd.DataFrame
+    each: pd.DataFrame
     fold_of: Mapping[str, int]
     networks: int
     seeds: int
@@ -62,10 +63,20 @@ class Row:
     needed: int
     problems: tuple[str, ...] = ()
 
+    @cached_property
+    def dices(self) -> pd.DataFrame:
+        """Dice of every case (rows) in each class (columns), mean over seeds."""
+        return self.each.groupby(level="case", sort=False).mean()
+
     @property
     def merit(self) -> pd.Series:
         """Mean Dice of each case over the classes: what the choice is made by."""
         return self.dices.mean(axis=1, skipna=False)
+
+    def by_seed(self, name: str | None = None) -> pd.DataFrame:
+        """Dice of every case (rows) under every seed (columns): of a class, or their mean."""
+        values = self.each.mean(axis=1, skipna=False) if name is None else self.each[name]
+        return values.unstack("seed").loc[self.dices.index]
 
 
 Leaderboard = Mapping[str, Row]
@@ -78,8 +89,8 @@ class Choice:
     Attributes:
         label: the chosen one.
         level: its mean Dice over classes.
-        others: a row for each other comparable row of the leaderboard, best first: ``Dice``, ``difference`` (the chosen
-            minus it, paired by case), ``decided`` (:meth:`gbmlib.intervals.Difference.decided`) and ``candidate``.
+        others: a row for each other comparable row of the leaderboard, best first: ``Dice``, the chosen minus it (the
+            columns of :func:`gbmlib.statistics.table`; all others are one family) and ``candidate``.
         shares: how often each candidate would be chosen if the cases were drawn again (bootstrap), largest first.
         tied: candidates of the same mean, which are less simple or come later.
         left_out: candidates that cannot be compared, with what is wrong.
@@ -195,7 +206,8 @@ def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[in
     runs = Counter((of.experiment.seed, of.experiment.fold) for of in records)
     seeds, there = (sorted({run[part] for run in runs}) for part in (0, 1))
     networks = max((len(getattr(of.experiment, "members", (of,))) for of in records), default=0)
-    row = Row(pd.DataFrame(columns=list(classes)), {}, networks, len(seeds), len(there), len(needed))
+    nothing = pd.DataFrame(columns=list(classes), index=pd.MultiIndex.from_arrays([[], []], names=["case", "seed"]))
+    row = Row(nothing, {}, networks, len(seeds), len(there), len(needed))
     if not records:
         return replace(row, problems=(*problems, "has no record"))
     for seed in seeds:
@@ -208,9 +220,9 @@ def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[in
     problems += _gaps(held, runs, classes)
     if problems:
         return replace(row, problems=tuple(problems))
-    dices = held.groupby(["case", "region"], sort=False).value.mean().unstack("region")[list(classes)]
+    each = held.groupby(["case", "seed", "region"], sort=False).value.mean().unstack("region")[list(classes)]
     fold_of = dict(zip(held.case, held.fold, strict=True))
-    return replace(row, dices=dices.rename_axis(index="case", columns=None), fold_of=fold_of)
+    return replace(row, each=each.rename_axis(columns=None), fold_of=fold_of)
 
 
 def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequence[str]) -> list[str]:
@@ -235,13 +247,14 @@ def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequ
 
 
 def _others(board: Leaderboard, best: str, candidates: Sequence[str]) -> pd.DataFrame:
-    rows = {}
-    for label, row in board.items():
-        if label != best and not row.problems:
-            change: Difference = difference_interval(board[best].merit - row.merit)
-            rows[label] = (mean_interval(row.merit), change, change.decided(), label in candidates)
-    ranked = dict(sorted(rows.items(), key=lambda item: -item[1][0].mean))
-    return pd.DataFrame.from_dict(ranked, orient="index", columns=["Dice", "difference", "decided", "candidate"])
+    rest = {label: row for label, row in board.items() if label != best and not row.problems}
+    levels = {label: mean_interval(row.merit) for label, row in rest.items()}
+    table = statistics.table(
+        {label: statistics.paired(row.by_seed(), board[best].by_seed()) for label, row in rest.items()}
+    )
+    table.insert(0, "Dice", pd.Series(levels, dtype=object))
+    table["candidate"] = [label in candidates for label in table.index]
+    return table.loc[sorted(levels, key=lambda label: -levels[label].mean)]
 
 
 def _best(merits: pd.DataFrame) -> str:

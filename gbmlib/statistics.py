@@ -19,21 +19,29 @@ distribution a patient with a missed tumour breaks. With n cases no two-sided p 
 that speaks for the other. It is the effect that Wilcoxon's test tests, lies between -1 and 1, and says how regular a
 difference is, which the mean difference in Dice, shown beside it, does not. Cohen's d would divide by a standard
 deviation that one outlier of eight patients makes.
+
+*Words.* One rule for the whole study (:func:`decide`). *No difference*: the interval lies within the margin of 0.01.
+*Higher*, *lower*: it leaves out zero, and p of Wilcoxon's test is at most 0.05 after Holm's correction over the family,
+the comparisons that answer one question. *Undecided*: all else.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from gbmlib.intervals import MARGIN, ROUNDING, Difference, difference_interval
+from gbmlib.intervals import MARGIN, NOTHING, ROUNDING, Difference, difference_interval
 
 RESAMPLES = 9999
+
+#: A p above this, corrected for its family, decides no difference.
+LEVEL = 0.05
 
 Key = TypeVar("Key")
 
@@ -49,6 +57,8 @@ class Paired:
     Attributes:
         difference: mean and 95 % interval, over cases, and over seeds where there are several.
         p: of Wilcoxon's signed-rank test, two-sided: how often chance alone would give as much.
+        adjusted: p after Holm's correction for the family (:func:`family`); of a comparison by itself p.
+        family: how many comparisons were corrected together.
         p_equivalence: of two one-sided such tests (TOST): small where the difference lies within the margin.
         effect: rank-biserial correlation, positive where the other is higher.
         seeds: of the base and of the other.
@@ -62,6 +72,8 @@ class Paired:
     effect: float
     seeds: tuple[int, int]
     by_seed: Mapping[int, float]
+    adjusted: float
+    family: int = 1
     margin: float = MARGIN
 
     @property
@@ -71,8 +83,8 @@ class Paired:
 
     @property
     def decided(self) -> str:
-        """ "higher", "lower", "no difference" (the interval lies within the margin) or "undecided"."""
-        return self.difference.decided(self.margin)
+        """ "higher", "lower", "no difference" or "undecided" (:func:`decide`)."""
+        return decide(self.difference, self.adjusted, self.margin)
 
 
 def paired(base: pd.DataFrame, other: pd.DataFrame, margin: float = MARGIN) -> Paired:
@@ -88,18 +100,63 @@ def paired(base: pd.DataFrame, other: pd.DataFrame, margin: float = MARGIN) -> P
         UnpairedError: the cases are not the same, one occurs twice, or one has no value; all are named.
     """
     _require_pairs(base, other)
-    base, other = base.astype(float), other.loc[base.index].astype(float)
+    # In one order, as the draws go by the position of a case: the same runs listed otherwise have the same interval.
+    base, other = (of.astype(float).sort_index() for of in (base, other))
     change = _clean(other.mean(axis=1) - base.mean(axis=1))
     shared = [seed for seed in base if seed in other]
+    p = wilcoxon(change)
     return Paired(
         difference=_interval(base, other, change),
-        p=wilcoxon(change),
+        p=p,
+        adjusted=p,
         p_equivalence=max(wilcoxon(change + margin, "greater"), wilcoxon(change - margin, "less")),
         effect=rank_biserial(change),
         seeds=(base.shape[1], other.shape[1]),
         by_seed={seed: float((other[seed] - base[seed]).mean()) for seed in shared},
         margin=margin,
     )
+
+
+def decide(difference: Difference, p: float = math.nan, margin: float = MARGIN) -> str:
+    """``"higher"``, ``"lower"``, ``"no difference"`` or ``"undecided"``: the rule that words every comparison.
+
+    Args:
+        difference: with its 95 % interval; without one nothing is decided.
+        p: corrected for the family; NaN where there is no test, and the interval alone decides.
+    """
+    if math.isnan(difference.low):
+        return "undecided"
+    if -margin <= difference.low and difference.high <= margin:
+        return "no difference"
+    if p > LEVEL:
+        return "undecided"
+    return "higher" if difference.low > 0 else "lower" if difference.high < 0 else "undecided"
+
+
+def family(found: Mapping[Key, Paired | None]) -> dict[Key, Paired | None]:
+    """The same comparisons, their p corrected together (:func:`holm`); one that was not made is None, and counts."""
+    adjusted = holm({key: math.nan if of is None else of.p for key, of in found.items()})
+    return {key: of and replace(of, adjusted=adjusted[key], family=len(found)) for key, of in found.items()}
+
+
+def table(found: Mapping[Key, Paired | None]) -> pd.DataFrame:
+    """A :func:`family` of comparisons, a row each.
+
+    Returns:
+        Columns ``difference`` (:data:`gbmlib.intervals.NOTHING` where none was made), ``p`` (corrected),
+        ``rank_biserial``, ``decided``, ``cases``, ``seeds`` (the fewer of the two sides) and ``family`` (its size).
+    """
+    rows = {}
+    for key, of in family(found).items():
+        nothing = (NOTHING, math.nan, math.nan, "undecided", 0, 0, len(found))
+        rows[key] = nothing if of is None else _row(of)
+    columns = ["difference", "p", "rank_biserial", "decided", "cases", "seeds", "family"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def probability(p: float) -> str:
+    """p as it is printed."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def between_seeds(values: pd.DataFrame, margin: float = MARGIN) -> dict[tuple[int, int], Paired]:
@@ -151,6 +208,10 @@ def holm(p: Mapping[Key, float]) -> dict[Key, float]:
     steps = len(values) - np.arange(len(ordered))
     adjusted = np.minimum(np.maximum.accumulate(ordered * steps), 1.0)
     return {key: float(adjusted.get(key, np.nan)) for key in values.index}
+
+
+def _row(of: Paired) -> tuple:
+    return (of.difference, of.adjusted, of.effect, of.decided, of.cases, min(of.seeds), of.family)
 
 
 def _interval(base: pd.DataFrame, other: pd.DataFrame, change: np.ndarray) -> Difference:

@@ -8,29 +8,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gbmlib import ablation_pages, compare, unet_figures, unet_pages
+from gbmlib import ablation_pages, compare, statistics, unet_figures, unet_pages, wording
 from gbmlib.ablation_pages import Prose
 from gbmlib.experiments import paper_b, untested
-from gbmlib.intervals import NOTHING, Interval, mean_interval
+from gbmlib.intervals import Interval, mean_interval
 from gbmlib.planner.words import AXES, sizes
 from gbmlib.records import Record, Store
 
 #: A sweep: the records of each network ("2D", "3D") at each slice thickness in mm.
 Sweep = Mapping[tuple[str, float], Sequence[Record]]
 
+NETWORKS, DIFFERENCE = ("2D", "3D"), "2D minus 3D"
+
 
 def swept(store: Store) -> list[Any]:
     """The sweep at every scale that has records: where from, figure, table and what it says; or how to make it."""
     shown = []
     for profile, groups in ablation_pages.published(untested.anisotropy, store).items():
-        shown += thicknesses(groups)
-        shown.append(Prose(overtaking(sweep(groups), untested.IN_PLANE[profile])))
+        shown += thicknesses(groups, untested.IN_PLANE[profile])
         shown += ablation_pages.collapsed({f"{name}, {at:g} mm": of for (name, at), of in groups.items()})
     return shown or [unet_pages.absent("anisotropy")]
 
 
-def thicknesses(groups: Sweep) -> list[Any]:
-    """A sweep as a line of where it comes from, a figure and a table; no verdict."""
+def thicknesses(groups: Sweep, in_plane: float | None = None) -> list[Any]:
+    """A sweep as a line of where it comes from, a figure and a table.
+
+    Args:
+        in_plane: mm of a voxel within a slice, for a verdict below the figure; None for none.
+    """
     records = [record for of in groups.values() for record in of]
     first, ends = records[0], [end([at for _, at in groups]) for end in (min, max)]
     said = (
@@ -41,34 +46,37 @@ def thicknesses(groups: Sweep) -> list[Any]:
         f"{', '.join(sorted({record.provenance['device'] for record in records}))}."
     )
     table = sweep(groups)
-    return [Prose(said), unet_figures.thickness(table), table]
+    if in_plane is None:
+        return [Prose(said), unet_figures.thickness(table), table[[*NETWORKS, DIFFERENCE, "cases"]]]
+    found = overtaking(table, in_plane)
+    shown = table[list(NETWORKS)].join(wording.shown(_family(table), DIFFERENCE)).assign(cases=table.cases)
+    return [Prose(said), unet_figures.thickness(table, found.replace("**", "")), Prose(found), shown]
 
 
 def sweep(groups: Sweep) -> pd.DataFrame:
-    """Held-out Dice of both networks at each slice thickness, and 2D minus 3D, paired by case.
+    """Held-out Dice of both networks at each slice thickness, and 2D minus 3D, paired by case; a family.
 
     Returns:
-        Index: thickness in mm, rising; columns ``2D``, ``3D`` (NaN without a record), ``2D minus 3D``, ``cases``.
+        Index: thickness in mm, rising; columns ``2D``, ``3D`` (NaN without a record), ``2D minus 3D``, and the others
+        of :func:`gbmlib.statistics.table`.
     """
-    rows, groups = {}, unet_pages.nested(groups)
+    rows, found, groups = {}, {}, unet_pages.nested(groups)
     for thickness in sorted({thickness for _, thickness in groups}):
-        of = {name: groups.get((name, thickness)) for name in ("2D", "3D")}
+        of = {name: groups.get((name, thickness)) for name in NETWORKS}
         rows[thickness] = {name: _level(records) if records else np.nan for name, records in of.items()}
-        change = NOTHING
-        if all(of.values()):
-            pair = compare.on_shared_folds(of["3D"], of["2D"])
-            change = compare.differences(*pair).difference["mean"] if all(pair) else NOTHING
-        rows[thickness] |= {"2D minus 3D": change, "cases": change.cases}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("slices (mm)")
+        pair = compare.on_shared_folds(of["3D"] or [], of["2D"] or [])
+        found[thickness] = compare.paired(*pair) if all(pair) else None
+    table = statistics.table(found).rename(columns={"difference": DIFFERENCE})
+    return pd.DataFrame.from_dict(rows, orient="index").join(table).rename_axis("slices (mm)")
 
 
 def overtaking(table: pd.DataFrame, in_plane: float) -> str:
-    """Where 2D overtakes 3D in a :func:`sweep`, as Markdown: by the means, and where an interval leaves out zero.
+    """Where 2D overtakes 3D in a :func:`sweep`, as Markdown: by the means, and where it is decided.
 
     It overtakes at the thickness from which on it is ahead in all thicker slices, interpolated between two that were
     run.
     """
-    known = {of: change for of, change in table["2D minus 3D"].items() if change.cases}
+    known = {of: change for of, change in table[DIFFERENCE].items() if change.cases}
     if not known:
         return "*There is nothing to compare yet.*"
     thickness, means = list(known), [change.mean for change in known.values()]
@@ -87,11 +95,11 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
             f"2D overtakes 3D at slices of about **{at:.1f} mm**, {at / in_plane:.1f} times the spacing within a slice"
         )
     sides = {
-        "2D": [f"{of:g}" for of, change in known.items() if change.low > 0],
-        "3D": [f"{of:g}" for of, change in known.items() if change.high < 0],
+        name: [f"{of:g}" for of in known if table.decided[of] == word]
+        for name, word in zip(NETWORKS, ("higher", "lower"), strict=True)
     }
     sure = "; ".join(f"of {name} at {', '.join(of)} mm" if of else f"of {name} nowhere" for name, of in sides.items())
-    return f"By the means, {said}. The interval leaves out zero in favour {sure}."
+    return f"By the means, {said}. It is decided in favour {sure}."
 
 
 def plans(cohort: str, spacings: Sequence[Sequence[float]]) -> pd.DataFrame:
@@ -110,6 +118,10 @@ def plans(cohort: str, spacings: Sequence[Sequence[float]]) -> pd.DataFrame:
             }
     names = ["spacing (z, y, x), mm", "network"]
     return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=names))
+
+
+def _family(table: pd.DataFrame) -> pd.DataFrame:
+    return table.rename(columns={DIFFERENCE: "difference"})
 
 
 def _level(records: Sequence[Record]) -> Interval:

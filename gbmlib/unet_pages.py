@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gbmlib import ablation_pages, compare, models, regions
+from gbmlib import ablation_pages, compare, contrasts, models, regions, statistics, wording
 from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.cohorts import GLIOMA
 from gbmlib.compare import Groups
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import ablations, untested
-from gbmlib.intervals import difference_interval, mean_interval
+from gbmlib.intervals import mean_interval
 from gbmlib.planner.pages import facts
 from gbmlib.planner.words import sizes
 from gbmlib.records import HELD_OUT, Record, Store
@@ -58,12 +58,16 @@ def absent(chapter: str, data: str = "brats:PATH") -> Prose:
 
 
 def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame | Prose:
-    """3D minus 2D, paired by case: a row a region and one for their mean, and what each decides."""
+    """3D minus 2D (:func:`gbmlib.contrasts.by_region`): a row a region, one for their mean, and what each decides."""
     if lacking := [name for name in ("2D", "3D") if name not in groups]:
         return Prose(f"*{' and '.join(lacking)} has no record yet, so there is no difference to show.*")
     both = nested(groups)
-    table = compare.differences(both["2D"], both["3D"]).rename(columns={"difference": "3D minus 2D"})
-    return table.assign(decided=[of.decided() for of in table["3D minus 2D"]]) if decides else table
+    table = contrasts.by_region(both["2D"], both["3D"])
+    return (
+        (wording.shown(table) if decides else table[["difference"]])
+        .assign(cases=table.cases, seeds=table.seeds)
+        .rename(columns={"difference": "3D minus 2D"})
+    )
 
 
 def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
@@ -122,15 +126,28 @@ def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFra
 
 
 def against_reference(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
-    """Our networks minus nnU-Net v2, paired by case: a row a network, a column a label and one for their mean."""
-    rows = {}
+    """Our networks minus nnU-Net v2, paired by case: a row a network; differences for each label and in their mean,
+    and what the mean decides (the networks are a family)."""
+    if not groups:
+        return pd.DataFrame()
+    rows, means = {}, {}
     for name, records in groups.items():
-        dices = dices_of(records)
-        theirs = _of_reference(reference(folder), list(dices.index))
-        change = dices[list(theirs)] - theirs
-        rows[name] = {label: difference_interval(values) for label, values in change.items()}
-        rows[name] |= {"mean": difference_interval(change.mean(axis=1)), "cases": len(change)}
-    return pd.DataFrame.from_dict(rows, orient="index")
+        theirs = _of_reference(reference(folder), list(dices_of(records).index))
+        each = {label: against_marks(records, theirs[[label]]) for label in theirs}
+        rows[name] = {label: of.difference for label, of in each.items()}
+        means[name] = against_marks(records, theirs)
+    found = statistics.table(means)
+    return pd.DataFrame.from_dict(rows, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
+
+
+def against_marks(records: Sequence[Record], theirs: pd.DataFrame) -> statistics.Paired:
+    """Our mean Dice over regions minus a published one's, which has no seed of ours.
+
+    Args:
+        theirs: cases (rows) and regions (columns).
+    """
+    ours = compare.scores(records, regions=list(theirs))
+    return statistics.paired(theirs.mean(axis=1).to_frame("published"), ours)
 
 
 def gliomas(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
@@ -165,12 +182,13 @@ def choice(name: str, store: Store) -> list[Any]:
 
 
 def all_choices(store: Store, profile: str = STUDY) -> pd.DataFrame:
-    """:func:`gbmlib.compare.contrasts` of every comparison that has records, one below the other."""
-    tables = [compare.contrasts({})]
+    """:func:`gbmlib.contrasts.contrasts` of every comparison that has records, one below the other; each is a family of
+    its own, as in its own section."""
+    tables = [contrasts.contrasts({})]
     for comparison in untested.COMPARISONS:
         groups = ablations.published(untested.runs(comparison, profile), store)
         if comparison.base in groups:
-            tables.append(compare.contrasts(nested(groups)))
+            tables.append(contrasts.contrasts(nested(groups)))
     return pd.concat([table for table in tables if len(table)] or tables)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gbmlib import ablation_figures as figures
 from gbmlib import compare
+from gbmlib.contrasts import contrasts
 from gbmlib.display import StaticFigure
 
 
@@ -29,12 +30,12 @@ def record(fold, seed, dice, cases=(), epochs=3, **columns):
         id=f"run-{fold}-{seed}",
         history=history.assign(**columns),
         cases=pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"]),
-        experiment=SimpleNamespace(fold=fold, seed=seed, folds=2),
+        experiment=SimpleNamespace(fold=fold, seed=seed, folds=2, cohort="some"),
     )
 
 
 def group(value):
-    return [record(fold, 0, 0.5, [(f"{fold}{n}", value + 0.1 * n + 0.02 * fold) for n in range(2)]) for fold in (0, 1)]
+    return [record(fold, 0, 0.5, [(f"{fold}{n}", value + 0.05 * n + 0.02 * fold) for n in range(4)]) for fold in (0, 1)]
 
 
 def lines(figure, dash):
@@ -86,11 +87,31 @@ def test_terms_are_those_that_were_logged():
     assert figure.data[1].y[0] == pytest.approx(0.2)
 
 
+def test_figures_show_the_intervals_of_the_words():
+    """The luck of two seeds is in the bars, as it is in what they decide."""
+    base, other = ([of for seed in (0, 1) for of in seeded(value, seed)] for value in (0.5, 0.6))
+    table = contrasts({"base": base, "other": other})
+    [points] = [trace for trace in figures.forest(table).data if trace.name]
+    low, high = points.x[0] - points.error_x.arrayminus[0], points.x[0] + points.error_x.array[0]
+    assert (low, high) == pytest.approx((table.difference["other"].low, table.difference["other"].high))
+    assert points.name == table.decided["other"]
+    assert str(table.difference["other"]) in points.text[0]
+    assert f"p = {table.p['other']:.3f}" in points.text[0]
+
+
+def seeded(value, seed):
+    """One seed lies above the other, in the second group by more."""
+    runs = group(value + value**2 * seed)
+    for of in runs:
+        of.experiment.seed = seed
+    return runs
+
+
 def test_the_forest_has_a_row_a_variant_in_the_colour_of_what_is_decided():
     groups = {"base": group(0.5), "better": group(0.6), "the same": group(0.5), "unlike": group(0.5)}
     for of in groups["unlike"]:
         of.cases["region"] = "oedema"
-    figure = figures.forest(compare.contrasts(groups))
+    figure = figures.forest(contrasts(groups))
     found = {trace.name: (list(trace.y), list(trace.x), trace.marker.color) for trace in figure.data}
     assert found["higher"][0] == ["better"]
     assert found["higher"][1] == pytest.approx([0.1])
@@ -109,7 +130,8 @@ def test_the_waterfalls_bars_run_from_each_level_to_the_next():
     levels = list(points.x)
     assert list(bars.base) == pytest.approx(levels[:2])
     assert [base + step for base, step in zip(bars.base, bars.x, strict=True)] == pytest.approx(levels[1:])
-    assert bars.marker.color[0] != bars.marker.color[1]
+    assert list(bars.marker.color) == [figures.DECIDED[word] for word in contrasts(groups, "previous").decided]
+    assert len(set(bars.marker.color)) == 2
     assert list(points.y) == ["text", "one<br>+0.100", "two<br>-0.050"]
 
 
@@ -156,7 +178,7 @@ def test_every_figure_becomes_a_static_page(kind, monkeypatch):
     table = pd.DataFrame({"root mean square": [1.0]}, index=["first"])
     made = {
         "curves": lambda: figures.compare_curves(groups, "words"),
-        "forest": lambda: figures.forest(compare.contrasts(groups), description="words"),
+        "forest": lambda: figures.forest(contrasts(groups), description="words"),
         "waterfall": lambda: figures.waterfall(groups, "words"),
         "terms": lambda: figures.terms(groups["text"], "words"),
         "magnitudes": lambda: figures.magnitudes({"a": table}, "words"),

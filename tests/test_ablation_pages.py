@@ -8,13 +8,14 @@ import pytest
 
 from gbmlib import ablation_pages as pages
 from gbmlib import compare
+from gbmlib.contrasts import contrasts
 from gbmlib.experiments import ablations, run, study
 from gbmlib.reconstruction import reconstruct
 from gbmlib.records import Store
 
 
 def record(value, fold=0, **fields):
-    rows = [(case, "held out", "WT", metric, value) for case in "abc" for metric in compare.NAMES]
+    rows = [(case, "held out", "WT", metric, value) for case in "abcdef" for metric in compare.NAMES]
     history = pd.DataFrame({"epoch": [0, 1]})
     for part in ("train", "val"):
         history[f"{part}_dice"] = history[f"{part}_loss"] = 0.5
@@ -36,7 +37,11 @@ def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missi
     groups = {"base": [record(0.5)], "better": [record(0.6)]}
     text = prose(pages.compared(groups, ["base", "better", "diverged"]))
     assert "**some** at 3 x 3 x 3 mm, 15 cases; 2 runs on 1 fold of 5 with 1 seed, 2 epochs; 3 minutes" in text
-    assert "**better**: higher Dice than base" in text
+    assert "**better**: higher Dice than base; +0.100 (+0.100 to +0.100) on 6 cases, 1 fold, 1 seed; p = 0.031" in text
+    assert text.endswith(
+        "*Dice and loss over epochs: base, better. On held-out cases at the end, better: Dice higher by "
+        "0.100 (0.100 to 0.100) than base, 6 cases.*"
+    )
     assert "did not converge: diverged" in text
 
 
@@ -59,7 +64,7 @@ def test_phantoms_give_no_verdict():
     assert any(isinstance(part, pd.DataFrame) for part in shown)
 
 
-def test_the_gap_is_worded_from_its_interval():
+def test_the_gap_is_worded_as_every_comparison_is():
     def group(trained):
         runs = [record(0.5, fold) for fold in (0, 1)]
         for number, of in enumerate(runs):
@@ -71,10 +76,12 @@ def test_the_gap_is_worded_from_its_interval():
     groups = {"base": group(0.6), "worse": group(0.8), "better": group(0.55), "the same": group(0.605)}
     table, words = pages.memorised(groups)
     assert table.gap["worse"].mean == pytest.approx(0.3)
+    assert table["decided"].tolist() == ["", "higher", "lower", "no difference"]
     worse, better, same = words.splitlines()
-    assert "a larger gap; +0.200" in worse
-    assert "a smaller gap; -0.050" in better
-    assert "no difference that matters" in same
+    assert "a larger gap than base; +0.200" in worse
+    assert "a smaller gap than base; -0.050" in better
+    assert "no difference above 0.01 from base" in same
+    assert "(Holm, 3 comparisons)" in same
     assert len(pages.memorised(groups, decides=False)) == 1
 
 
@@ -102,7 +109,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path):
     assert "sections 3.2.6 and 6" in asked
     assert "--only choices" in command
     assert pages.all_choices(store).empty
-    assert list(pages.all_choices(store).columns) == list(compare.contrasts({}).columns)
+    assert list(pages.all_choices(store).columns) == list(contrasts({}).columns)
 
 
 def test_scales_are_what_the_study_runs():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbmlib import factorial
+from gbmlib import factorial, statistics
 from gbmlib.compare import UnpairedError
 from gbmlib.intervals import difference_interval
 
@@ -81,7 +81,7 @@ def test_other_cases_in_the_same_fold_are_refused(cells):
 
 
 def test_effects_worked_out_by_hand(cells):
-    found = factorial.effects(factorial.by_case(cells))
+    found = factorial.effects(factorial.by_seed(cells))
     expected = {
         "two − one": 0.02,  # 0.02 under either
         "three − one": (0.08 + 0.14) / 2,
@@ -96,11 +96,12 @@ def test_effects_worked_out_by_hand(cells):
     assert found.over["pipeline B − A"] == "one, two, three"
     assert found.over["three − two"] == "pipeline A, pipeline B"
     assert set(found.cases) == {4}
+    assert found.family.tolist() == [3, 3, 3, 1, 3, 3, 3]  # three questions
 
 
 def test_what_can_be_said_without_a_cell_is_said(cells):
     del cells["one", "B"]
-    found = factorial.effects(factorial.by_case(cells))
+    found = factorial.effects(factorial.by_seed(cells))
     assert found.difference["pipeline B − A"].mean == pytest.approx((0.1 + 0.16) / 2)
     assert found.over["pipeline B − A"] == "two, three"
     assert found.over["three − one"] == "pipeline A"
@@ -112,11 +113,37 @@ def test_what_can_be_said_without_a_cell_is_said(cells):
 
 
 def test_each_difference_by_itself(cells):
-    found = factorial.within(factorial.by_case(cells))
+    found = factorial.within(factorial.by_seed(cells))
     assert found.difference["three: B − A"].mean == pytest.approx(0.16)
     assert found.difference["pipeline B: three − one"].mean == pytest.approx(0.14)
     assert len(found) == 3 + 2 * 3
     assert found.against["pipeline B: three − one"] == "one under pipeline B"
+
+
+def test_effects_are_paired_within_seeds_too(cells):
+    """A seed that lifts every cell alike changes no effect; one that lifts a single network widens its interval."""
+    for cell in CELLS:
+        cells[cell] += [record(LEVELS[cell] + 0.2, f, 1, cases=c) for f, c in ((0, "ab"), (1, "cd"))]
+    table = factorial.by_seed(cells)
+    assert table.index.names == ["case", "seed"]
+    pd.testing.assert_frame_equal(table.groupby("case").mean(), factorial.by_case(cells))
+    even = factorial.effects(table).difference["two − one"]
+    assert (even.low, even.high) == pytest.approx((even.mean, even.mean))
+    for pipeline in PIPELINES:
+        cells["two", pipeline] = cells["two", pipeline][:2] + [
+            record(LEVELS["two", pipeline] + 0.3, f, 1, cases=c) for f, c in ((0, "ab"), (1, "cd"))
+        ]
+    found = factorial.effects(factorial.by_seed(cells)).loc["two − one"]
+    assert found.difference.mean == pytest.approx(0.02 + 0.05)
+    assert found.difference.low < 0.03
+    assert found.seeds == 2
+
+
+def test_cells_of_other_seeds_are_compared_by_their_means(cells):
+    cells["one", "A"] = [record(LEVELS["one", "A"], f, 7, cases=c) for f, c in ((0, "ab"), (1, "cd"))]
+    table = factorial.by_seed(cells)
+    assert set(table.index.get_level_values("seed")) == {"mean"}
+    assert factorial.effects(table).difference["pipeline B − A"].mean == pytest.approx((0.1 + 0.1 + 0.16) / 3)
 
 
 def test_spreads_worked_out_by_hand():
@@ -131,7 +158,7 @@ def test_spreads_worked_out_by_hand():
     change = factorial.networks_minus_pipelines(table)
     assert change.mean == pytest.approx(np.sqrt(0.02 / 3) - 0.02)
     assert (change.low, change.high) == pytest.approx((change.mean, change.mean))
-    assert change.decided() == "higher"
+    assert statistics.decide(change) == "higher"
 
 
 @given(st.lists(st.integers(0, 1000), min_size=6, max_size=6))

@@ -89,13 +89,15 @@ def test_lines_of_the_figure_are_the_cells(groups):
 
 
 def test_what_changes_is_said_with_its_interval(groups):
-    forest, table, said = pages.answers(groups)
+    forest, caption, table, said = pages.answers(groups)
     assert sum(len(trace.y) for trace in forest.data) == 3 + 1 + 3
-    assert list(table.columns) == ["effect", "over", "mean", "WT", "TC", "ET", "decided", "cases"]
+    statistics = ["mean", "p (Holm)", "rank-biserial", "decided"]
+    assert list(table.columns) == ["effect", "over", *statistics, "WT", "TC", "ET", "cases", "seeds"]
+    assert "Dice higher: pipeline B − A by +0.200." in caption
     assert table.loc["pipeline B − A", "ET"].mean == pytest.approx(0.2)
     assert table.loc["pipeline B − A", "decided"] == "higher"
-    assert "pipeline B − A: higher Dice, +0.200" in said
-    assert "gain by B: U-Net − V-Net: no difference above 0.01" in said
+    assert "  - **pipeline B − A**: higher Dice; +0.200" in said
+    assert "  - **gain by B: U-Net − V-Net**: no difference above 0.01; " in said
     assert "**Which matters more: the pipeline.**" in said
     assert "on 8 cases" in said
 
@@ -108,7 +110,7 @@ def test_the_verdict_follows_the_numbers(wanted, tmp_path):
     assert "**Which matters more: the architecture.**" in words(pages.answers(groups))
     levels["U-Net", "B"] = 0.9
     groups["U-Net", "B"] = [record(store, e.changed(seed=1), ("U-Net", "B"), levels) for e in wanted["U-Net", "B"]]
-    assert "gain by B: U-Net − V-Net: a larger gain, +0.090" in words(pages.answers(groups))
+    assert "**gain by B: U-Net − V-Net**: a larger gain; +0.090" in words(pages.answers(groups))
 
 
 def test_phantoms_give_no_verdict(groups, wanted):
@@ -136,7 +138,7 @@ def test_missing_cells_and_folds_are_named_and_nothing_is_concluded_from_the_res
     assert "all of those with a record share: 0." in said
     assert "--only headtohead" in said
     answers = words(pages.answers(groups))
-    assert "pipeline B − A: higher Dice" in answers
+    assert "**pipeline B − A**: higher Dice" in answers
     assert "cannot be said before all cells have a record" in answers
     assert "Not before all cells" in pages.spreads(groups)
 

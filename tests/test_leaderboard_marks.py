@@ -86,7 +86,7 @@ def test_gliomas_stand_in_the_order_of_the_decathlon(groups, facts):
 
 
 def test_the_second_version_is_compared_case_by_case(groups):
-    about, levels, title, changes, figure = beside_second(groups, BRATS, ["3D", "2D"])
+    about, levels, title, changes, figure, caption = beside_second(groups, BRATS, ["3D", "2D"])
     assert "trained on about 387 others, ours on 15 or 16." in about
     assert "The folds are the same" not in about
     assert "Case Brats18_2013_2_1 (BRATS_290 in the Decathlon) is the same patient as BRATS_007" in about
@@ -95,6 +95,8 @@ def test_the_second_version_is_compared_case_by_case(groups):
     assert [of.mean for of in changes["mean"]] == pytest.approx([-0.1, -0.3], abs=2e-4)
     assert -0.102 < changes.loc["3D", "oedema"].low < -0.1
     assert changes.decided.tolist() == ["lower", "lower"]
+    assert list(changes)[-5:] == ["mean", "p (Holm)", "rank-biserial", "decided", "cases"]
+    assert caption.startswith("*Dice of each case, 3D of this study beside nnU-Net v2. 3D: Dice lower by 0.100 (")
     theirs = marks(BRATS)[0].mean(axis=1)
     _, marked, ours = figure.data
     assert list(marked.x) == pytest.approx(theirs.loc[list(marked.y)])
@@ -104,7 +106,7 @@ def test_the_second_version_is_compared_case_by_case(groups):
 def test_the_hippocampi_are_held_out_in_the_same_folds(store):
     theirs = marks(HIPPOCAMPUS)[0].T.to_dict()
     groups = {"3D": of_hippocampus(store, 3, lambda case, region: theirs[case][region] - 0.001)}
-    about, _, _, changes, figure = beside_second(groups, HIPPOCAMPUS)
+    about, _, _, changes, figure, _ = beside_second(groups, HIPPOCAMPUS)
     assert about == (
         "The nnU-Net v2 that held out these cases was trained on about 208 others, ours on 208. The folds are the same."
     )

@@ -7,6 +7,7 @@ from leaderboard_records import BRATS, five, glioma_groups, planned, prose, tabl
 
 from gbmlib import leaderboard_figures, selection
 from gbmlib import leaderboard_pages as pages
+from gbmlib.ablation_figures import DECIDED
 from gbmlib.cohorts import GLIOMA
 from gbmlib.ensemble import Ensemble
 from gbmlib.intervals import difference_interval
@@ -38,7 +39,8 @@ def test_a_leaderboard_says_where_it_comes_from_and_what_it_chooses(groups):
     )
     level = selection.choose(selection.leaderboard(groups)).level
     assert f"**2D + 3D** is chosen: {level} against " in text
-    assert "of 3D, the next best; difference +0.000 (+0.000 to +0.001), no difference above 0.01 Dice over 19" in text
+    assert "of 3D, the next best: no difference above 0.01; +0.000 (+0.000 to +0.001) on 19 cases, 1 seed; p" in text
+    assert "*Mean Dice over classes, and 2D + 3D minus the others. 3D: no difference above 0.01, +0.000" in text
     assert "With the cases drawn again (bootstrap), the choice falls on: 2D + 3D 6" in text
     assert "Where each fold is left to what the other folds choose, the mean is" in text
     table, others = tables(shown)
@@ -102,8 +104,10 @@ def test_a_switch_is_compared_with_its_own_network(store):
     assert table.loc["3D", "difference"].mean == pytest.approx(0.001)
     assert table.loc["3D", ["cases", "cases that change"]].tolist() == [19, 1]
     change = difference_interval([0.019] + 18 * [0])
-    assert f"- **3D**: no difference above 0.01 Dice; {change}, 1 of 19 cases change." in text
-    assert len(pages.switched(off, on, "the rule", decides=False)) == 1
+    assert f"- **3D**: no difference above 0.01; {change} on 19 cases, 1 seed; p = 1.00" in text
+    assert table.loc["3D", "decided"] == "no difference"
+    [undecided] = pages.switched(off, on, "the rule", decides=False)
+    assert "decided" not in undecided
     assert "No network has records with and without the rule yet" in pages.switched(off, {}, "the rule")[0]
     on["3D"] = on["3D"][1:]
     [problem] = pages.switched(off, on, "the rule")
@@ -136,4 +140,5 @@ def test_standings_show_the_chosen_one_first_and_candidates_filled(groups):
     assert list(levels.y) == ["2D + 3D", "3D", "low resolution"]
     assert list(levels.marker.symbol) == ["star", "circle", "circle-open"]
     assert list(behind.x) == [of.mean for of in choice.others.difference]
+    assert list(behind.marker.color) == [DECIDED[word] for word in choice.others.decided]
     assert len(figure.layout.shapes) == 2  # the margin and zero

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gbmlib import compare, selection
+from gbmlib.contrasts import contrasts
 from gbmlib.experiments import study
 from gbmlib.intervals import mean_interval
 from gbmlib.records import Store
@@ -99,8 +100,9 @@ def test_the_best_mean_is_chosen_and_every_other_row_compared_with_it_case_by_ca
     found = choice.others.difference["2D"]
     assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
     # The table of comparisons elsewhere in the book says the same.
-    same = compare.differences(groups["2D"], groups["3D"]).difference["mean"]
-    assert (found.mean, found.low, found.high) == pytest.approx((same.mean, same.low, same.high))
+    same = contrasts({"2D": groups["2D"], "3D": groups["3D"]}).loc["3D"]
+    assert found == same.difference
+    assert choice.others.p["2D"] == min(1.0, 2 * same.p)  # of a family of two
     assert choice.others.candidate.to_dict() == {"low resolution": False, "2D": True}
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gbmlib import statistics
-from gbmlib.intervals import difference_interval
-from gbmlib.statistics import UnpairedError, between_seeds, holm, paired, rank_biserial, wilcoxon
+from gbmlib.intervals import NOTHING, Difference, difference_interval
+from gbmlib.statistics import UnpairedError, between_seeds, decide, family, holm, paired, rank_biserial, wilcoxon
 
 CASES = [f"case {number}" for number in range(8)]
 
@@ -196,6 +196,51 @@ def test_holm_as_statsmodels_has_it():
     p = np.random.default_rng(0).uniform(0, 0.1, 20)
     expected = multitest.multipletests(p, method="holm")[1]
     assert list(holm(dict(enumerate(p))).values()) == pytest.approx(list(expected))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "word"),
+    [
+        (0.02, 0.05, 0.01, "higher"),
+        (0.02, 0.05, 0.05, "higher"),
+        (0.02, 0.05, 0.051, "undecided"),  # the test does not confirm the interval
+        (-0.05, -0.02, 0.01, "lower"),
+        (-0.005, 0.005, 0.9, "no difference"),
+        (0.002, 0.008, 0.01, "no difference"),  # real perhaps, but it does not matter
+        (0.002, 0.05, 0.01, "higher"),
+        (-0.005, 0.02, 0.01, "undecided"),
+        (0.0, 0.02, 0.01, "undecided"),
+        (0.02, 0.05, np.nan, "higher"),  # where there is no test, the interval decides
+        (np.nan, np.nan, 0.01, "undecided"),
+    ],
+)
+def test_the_rule(low, high, p, word):
+    assert decide(Difference(0.003, low, high, 19), p, margin=0.01) == word
+
+
+def test_nothing_decides_nothing():
+    assert decide(NOTHING) == "undecided"
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_turned_round_it_decides_the_opposite(mean, below, above, p):
+    opposite = {"higher": "lower", "lower": "higher", "undecided": "undecided", "no difference": "no difference"}
+    one = decide(Difference(mean, mean - below, mean + above, 9), p)
+    assert decide(Difference(-mean, -mean - above, -mean + below, 9), p) == opposite[one]
+
+
+def test_a_family_is_corrected_together_and_its_words_follow():
+    base = table(np.linspace(0.5, 0.7, 8))
+    alone = paired(base, base + 0.02)
+    assert (alone.adjusted, alone.family, alone.decided) == (alone.p, 1, "higher")
+    found = family(dict.fromkeys(range(7), alone) | {"not made": None})
+    assert found["not made"] is None
+    assert found[0].adjusted == pytest.approx(8 * 2 / 2**8)
+    assert (found[0].p, found[0].family, found[0].decided) == (alone.p, 8, "undecided")
+    rows = statistics.table({"made": alone, "not made": None})
+    assert rows.decided.tolist() == ["higher", "undecided"]
+    assert rows.difference["not made"] == NOTHING
+    assert rows.p["made"] == 2 * alone.p
 
 
 def test_what_is_not_paired_is_refused_with_every_name():

@@ -1,0 +1,138 @@
+"""What each claim compares: its groups of runs, found among the records, and what one differs by from the other.
+
+:mod:`gbmlib.verdicts` says what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gbmlib import compare, factorial, regions, statistics
+from gbmlib.ablation_pages import SCALES
+from gbmlib.claims import ByFactorial, ByRuns, Claim
+from gbmlib.claims_sources import Runs, runs_of
+from gbmlib.experiments import head_to_head
+from gbmlib.intervals import Difference
+from gbmlib.records import TRAIN, Record, Store
+from gbmlib.statistics import Paired, UnpairedError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One pair of a claim.
+
+    Attributes:
+        this, that: labels.
+        difference: of this minus that; turned, where less is better, only in :attr:`in_favour`.
+        paired: the statistics behind it; None where there is no test.
+        adjusted: p after Holm in the family; NaN without a test.
+        there, wanted: how many of the runs have a record.
+        problem: why there is nothing to compare; empty otherwise.
+    """
+
+    this: str
+    that: str
+    difference: Difference | None = None
+    paired: Paired | None = None
+    adjusted: float = float("nan")
+    there: int = 0
+    wanted: int = 0
+    problem: str = ""
+    less_is_better: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.difference is not None and self.there == self.wanted
+
+    @property
+    def in_favour(self) -> Difference:
+        """The difference, positive where this is better."""
+        of = self.difference
+        return Difference(-of.mean, -of.high, -of.low, of.cases) if self.less_is_better else of
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the claims are decided by: a store, of which each record is looked for once, and the folder of facts."""
+
+    store: Store
+    facts: Path = Path("book/facts")
+    _records: dict[str, Record | None] = field(default_factory=dict)
+
+    def records(self, wanted: Sequence[Any]) -> list[Record]:
+        """Those that the store holds."""
+        for of in wanted:
+            if of.id not in self._records:
+                self._records[of.id] = self.store.get(of)
+        return [record for of in wanted if (record := self._records[of.id])]
+
+
+def question(claim: Claim, of: Comparison) -> Hashable:
+    """What a comparison tests, whatever is claimed of it: two claims may ask the same of the same runs, in one test."""
+    by = claim.decided_by
+    return by.model_dump_json(exclude={"pairs"}), of.this, of.that
+
+
+def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
+    """The scale, the largest at which all records are there, or else any, and the comparisons at it."""
+    by = claim.decided_by
+    if not isinstance(by, ByRuns | ByFactorial):
+        return "", []
+    pairs = by.pairs if isinstance(by, ByRuns) else (("pipelines", "networks"),)
+    of = _pair if isinstance(by, ByRuns) else _spread
+    tried = {}
+    for scale in (by.scale,) if by.scale else SCALES:
+        tried[scale] = [of(by, *pair, runs_of(by.source, scale), evidence) for pair in pairs]
+        if all(one.complete for one in tried[scale]):
+            return scale, tried[scale]
+    # Without all records of any scale: the one that lacks least.
+    return max(tried.items(), key=lambda item: (sum(one.there for one in item[1]), item[0] == SCALES[-1]))
+
+
+def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
+    wanted = {of.id: of for label in (this, that) for of in runs[label]}
+    first, second = (evidence.records(runs[label]) for label in (this, that))
+    there = sum(1 for of in wanted.values() if evidence.records([of]))
+    known = Comparison(this, that, there=there, wanted=len(wanted), less_is_better=by.split == compare.GAP)
+    first, second = compare.on_shared_folds(first, second)
+    if not first or not second:
+        return known
+    try:
+        found = _paired(by, first, second)
+    except ValueError as error:
+        return replace(known, problem=str(error))
+    return replace(known, difference=found.difference, paired=found)
+
+
+def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paired:
+    shared = set.intersection(*(set(record.cases.region) for record in (*this, *that)))
+    names = [by.region] if by.region else list(regions.BRATS) if set(regions.BRATS) <= shared else None
+    if by.region and by.region not in shared:
+        raise UnpairedError(f"region {by.region} was not measured by all; {', '.join(sorted(shared))} were")
+    if by.that_measure is None and by.that_split is None:
+        return compare.paired(that, this, by.measure, names, by.split)
+    # Two measures of the same runs, or of the same cases held out and trained on.
+    own = compare.scores(this, by.measure, names, by.split)
+    other = compare.scores(that, by.that_measure or by.measure, names, by.that_split or by.split)
+    if TRAIN in (by.split, by.that_split):
+        both = own.index.intersection(other.index)
+        own, other = own.loc[both], other.loc[both]
+    return statistics.paired(other, own)
+
+
+def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
+    wanted = {of.id: of for group in runs.values() for of in group}
+    there = sum(1 for of in wanted.values() if evidence.records([of]))
+    known = Comparison(this, that, there=there, wanted=len(wanted))
+    if there < len(wanted):
+        return known
+    cells = {
+        (network, pipeline): evidence.records(runs[f"{network} under pipeline {pipeline}"])
+        for network in head_to_head.NETWORKS
+        for pipeline in head_to_head.PIPELINES
+    }
+    of = factorial.networks_minus_pipelines(factorial.by_case(cells))
+    return replace(known, difference=Difference(-of.mean, -of.high, -of.low, of.cases))

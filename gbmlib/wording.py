@@ -1,0 +1,131 @@
+"""Comparisons in words: the one way in which every chapter tells what records decide, and with what evidence.
+
+A comparison is a row of :func:`gbmlib.statistics.table`, or of a table with its columns and ``against``, ``folds`` or
+``problem`` beside them. The words come from :func:`gbmlib.statistics.decide`; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from gbmlib.intervals import MARGIN, Difference
+from gbmlib.statistics import LEVEL, probability
+
+#: What is said of Dice; a table on something else gives its own.
+DICE = {"higher": "higher Dice", "lower": "lower Dice"}
+
+#: More comparisons than this are told group by group below a figure.
+FEW = 3
+
+
+def verdict(table: pd.DataFrame, words: Mapping[str, str] = DICE) -> str:
+    """What a table decides and on what evidence, as Markdown, a line a comparison. For published runs on real cases.
+
+    Args:
+        words: for ``higher`` and ``lower``.
+    """
+    return (
+        "\n".join(_line(label, row, words) for label, row in table.iterrows()) or "*There is nothing to compare yet.*"
+    )
+
+
+def word(row: pd.Series, words: Mapping[str, str] = DICE) -> str:
+    """What a comparison decides: ``"higher Dice"``, ``"no difference above 0.01"``, ``"undecided"``."""
+    if row.decided == "no difference":
+        return f"no difference above {MARGIN:g}"
+    return words.get(row.decided, row.decided)
+
+
+def evidence(row: pd.Series) -> str:
+    """``+0.050 (+0.030 to +0.070) on 19 cases, 5 folds, 2 seeds; p = 0.012 …, rank-biserial correlation +0.80``."""
+    names = [name for name in ("cases", "folds", "seeds") if name in row]
+    counts = ", ".join(counted(row[name], name[:-1]) for name in names)
+    if pd.isna(row.p):
+        return f"{row.difference} on {counts}"
+    several = f" (Holm, {row.family} comparisons)" if row.family > 1 else ""
+    effect = f"rank-biserial correlation {row.rank_biserial:+.2f}"
+    return f"{row.difference} on {counts}; p {relation(row.p)}{several}, {effect}"
+
+
+def finding(label: str, row: pd.Series, measure: str = "Dice") -> str:
+    """A comparison as a phrase for a caption: ``with SE: Dice higher by 0.013 (0.002 to 0.029) than without SE, 19
+    cases``, or that it is undecided."""
+    of, against = row.difference, f" {row.against}" if row.get("against") else ""
+    cases = counted(row.cases, "case")
+    if row.get("problem") or not of.cases:
+        return f"{label}: not comparable" + (f" with{against}" if against else "")
+    if row.decided in ("higher", "lower"):
+        size = of if row.decided == "higher" else Difference(-of.mean, -of.high, -of.low, of.cases)
+        interval = f"{size.mean:.3f} ({size.low:.3f} to {size.high:.3f})"
+        return f"{label}: {measure} {row.decided} by {interval}{f' than{against}' if against else ''}, {cases}"
+    if row.decided == "no difference":
+        return f"{label}: no difference{f' from{against}' if against else ''} above {MARGIN:g}, {of}, {cases}"
+    return f"{label}: undecided{f' against{against}' if against else ''}, {of}, {cases}"
+
+
+def findings(table: pd.DataFrame, measure: str = "Dice") -> str:
+    """A table in a sentence or two for a caption: each comparison where they are few, else by what is decided."""
+    if len(table) <= FEW:
+        return "; ".join(finding(label, row, measure) for label, row in table.iterrows()) + "." * bool(len(table))
+    said = []
+    for decided in ("higher", "lower", "no difference"):
+        rows = table[table.decided == decided]
+        if len(rows):
+            each = ", ".join(f"{label} by {row.difference.mean:+.3f}" for label, row in rows.iterrows())
+            what = f"No difference above {MARGIN:g}" if decided == "no difference" else f"{measure} {decided}"
+            said.append(f"{what}: {', '.join(map(str, rows.index)) if decided == 'no difference' else each}.")
+    undecided = table[table.decided == "undecided"]
+    if len(undecided):
+        said.append(f"Undecided: {len(undecided)} of {len(table)} comparisons.")
+    return " ".join(said)
+
+
+def shown(table: pd.DataFrame, name: str = "difference") -> pd.DataFrame:
+    """The columns of a table that a page shows: difference (called ``name``), p, effect size and what they decide."""
+    return pd.DataFrame(
+        {
+            name: table.difference,
+            p_name(table): ["" if pd.isna(p) else probability(p) for p in table.p],
+            "rank-biserial": ["" if pd.isna(effect) else f"{effect:+.2f}" for effect in table.rank_biserial],
+            "decided": table.decided,
+        },
+        table.index,
+        dtype=object,
+    )
+
+
+def p_name(table: pd.DataFrame) -> str:
+    """What a column of p is headed with: corrected, where any of them is."""
+    return "p (Holm)" if len(table) and table.family.max() > 1 else "p"
+
+
+def relation(p: float) -> str:
+    """p after its sign: ``= 0.012``, ``< 0.001``."""
+    said = probability(p)
+    return said if said.startswith("<") else f"= {said}"
+
+
+def counted(number: Any, noun: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _line(label: Any, row: pd.Series, words: Mapping[str, str]) -> str:
+    against = row.get("against")
+    if row.get("problem"):
+        return f"- **{label}**: cannot be compared with {against}: {row.problem}."
+    said = word(row, words)
+    if against:
+        said += {"undecided": f" against {against}", "no difference": f" from {against}"}.get(
+            row.decided, f" than {against}"
+        )
+    return f"- **{label}**: {said}{_unconfirmed(row)}; {evidence(row)}."
+
+
+def _unconfirmed(row: pd.Series) -> str:
+    """Why a comparison whose interval leaves out zero is undecided all the same."""
+    low, high = row.difference.low, row.difference.high
+    return f" (p above {LEVEL:g})" if row.decided == "undecided" and (low > 0 or high < 0) else ""

@@ -1,0 +1,75 @@
+"""Comparisons in words: every word with its evidence, captions that state what was found."""
+
+import pandas as pd
+import pytest
+from grouped_records import BASE, group
+
+from gbmlib import wording
+from gbmlib.contrasts import contrasts
+from gbmlib.intervals import Difference
+
+WIDE = {case: of - 0.55 for case, of in BASE.items()}
+
+
+def test_a_verdict_is_a_line_with_its_evidence():
+    groups = {"base": group(), "up": group(0.05), "down": group(-0.05), "same": group(0.001), "wide": group(WIDE)}
+    up, down, same, wide = wording.verdict(contrasts(groups)).splitlines()
+    assert up == (
+        "- **up**: higher Dice than base; +0.050 (+0.050 to +0.050) on 8 cases, 2 folds, 1 seed; "
+        "p = 0.031 (Holm, 4 comparisons), rank-biserial correlation +1.00."
+    )
+    assert "**down**: lower Dice than base; -0.050" in down
+    assert "**same**: no difference above 0.01 from base; " in same
+    assert "**wide**: undecided against base; " in wide
+
+
+def test_what_cannot_be_compared_says_why():
+    assert "cannot be compared with base: the base" in wording.verdict(
+        contrasts({"base": group(), "x": group(regions=("y",))})
+    )
+    assert "nothing to compare" in wording.verdict(contrasts({"base": group()}))
+
+
+def test_an_interval_that_p_does_not_confirm_says_so():
+    few = contrasts({"base": group(), "up": group(0.05, folds=(0,))})
+    assert "undecided against base (p above 0.05); +0.050" in wording.verdict(few)
+
+
+def row(decided, low, high, against="base"):
+    of = Difference((low + high) / 2, low, high, 19)
+    return pd.Series({"decided": decided, "difference": of, "cases": 19, "against": against, "problem": ""})
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (row("higher", 0.002, 0.024), "with SE: Dice higher by 0.013 (0.002 to 0.024) than base, 19 cases"),
+        (row("lower", -0.024, -0.002), "with SE: Dice lower by 0.013 (0.002 to 0.024) than base, 19 cases"),
+        (
+            row("no difference", -0.002, 0.004),
+            "with SE: no difference from base above 0.01, +0.001 (-0.002 to +0.004), 19 cases",
+        ),
+        (row("undecided", -0.1, 0.2), "with SE: undecided against base, +0.050 (-0.100 to +0.200), 19 cases"),
+        (row("higher", 0.002, 0.024, ""), "with SE: Dice higher by 0.013 (0.002 to 0.024), 19 cases"),
+    ],
+)
+def test_a_finding_for_a_caption(of, said):
+    assert wording.finding("with SE", of) == said
+
+
+def test_many_findings_are_told_by_what_is_decided():
+    groups = {"base": group()} | {name: group(by) for name, by in (("up", 0.05), ("down", -0.05), ("wide", WIDE))}
+    assert wording.findings(contrasts(groups)).count("; ") == 2
+    groups["same"] = group(0.001)
+    assert wording.findings(contrasts(groups)) == (
+        "Dice higher: up by +0.050. Dice lower: down by -0.050. No difference above 0.01: same. "
+        "Undecided: 1 of 4 comparisons."
+    )
+
+
+def test_a_page_shows_p_as_what_it_is():
+    one, two = ({"base": group()} | {f"change {n}": group(0.05 + n) for n in range(count)} for count in (1, 2))
+    assert list(wording.shown(contrasts(one))) == ["difference", "p", "rank-biserial", "decided"]
+    table = wording.shown(contrasts(two), "change in Dice")
+    assert list(table) == ["change in Dice", "p (Holm)", "rank-biserial", "decided"]
+    assert table["p (Holm)"].tolist() == ["0.016", "0.016"]
