@@ -7,7 +7,7 @@ const BRAIN = { through: "See-through", solid: "Solid", off: "Off" };
 const OPACITY = { through: 0.3, solid: 1, off: 0 };
 const CUTS = { none: "Whole", above: "Above", front: "Front", left: "Left", right: "Right" };
 // Where NiiVue's camera stands: azimuth and elevation in degrees.
-const SIDES = { Front: [180, 0], Back: [0, 0], Left: [90, 0], Right: [270, 0], Above: [180, 89], Below: [180, -89] };
+const SIDES = { Front: [180, 0], Back: [0, 0], Left: [90, 0], Right: [270, 0], Above: [0, 89], Below: [180, -89] };
 const START = { elevation: 20, zoom: 1.3 };
 const ZOOM = { min: 0.7, max: 4, step: 1.25 };
 const USE =
