@@ -5,6 +5,7 @@ Text is Markdown as the book's pages are written in; ``book/_ext/honesty.py`` pu
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Group:
 
 def _choices(profile: str) -> Runs:
     return {
-        f"{choice.name}, {label}": runs
+        f"{choice.name}: {label}": runs
         for choice in ablations.choices(profile)
         for label, runs in ablations.runs(choice, profile).items()
     }
@@ -57,7 +58,7 @@ def _choices(profile: str) -> Runs:
 
 def _untested(profile: str) -> Runs:
     return {
-        f"{comparison.name}, {label}": runs
+        f"{comparison.name}: {label}": runs
         for comparison in untested.COMPARISONS
         for label, runs in untested.runs(comparison, profile).items()
     }
@@ -316,12 +317,18 @@ def undecided(verdicts: Mapping[str, Verdict]) -> str:
             f" The median interval of their comparisons is {median(widths):.3f} wide; to show that a difference is "
             f"none, it may not be wider than {2 * MARGIN:g}."
         )
-    names = " ".join(of.claim.id for of in found)
+    command = [
+        "python -m gbmlib.verdicts",
+        *(of.claim.id for of in found),
+        f"--cohort {GLIOMAS}",
+        f"--profile {SCALES[0]}",
+    ]
+    lines = textwrap.wrap(" ".join(command), 76, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
     items = "\n".join(f"- {_linked(of)}: {'; '.join(_differences(of))}{of.why}" for of in found)
     return (
-        f"{text} More runs of the same kind would narrow the luck of seeds, not that of cases. What would decide them "
-        f"is more cases, or the papers' own scale on a graphics card:\n\n```bash\n"
-        f"python -m gbmlib.verdicts {names} \\\n  --cohort {GLIOMAS} --profile {SCALES[0]}\n```\n\n{items}"
+        f"{text} More runs of the same kind would narrow the luck of seeds, not that of cases. What could decide them "
+        "is more cases, which every chapter takes (`-p cohort brats:PATH`), or the papers' own scale, on a graphics card:"
+        "\n\n```bash\n" + " \\\n".join(lines) + f"\n```\n\n{items}"
     )
 
 

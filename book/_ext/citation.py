@@ -35,9 +35,8 @@ class Bibtex(FromFile):
 
 class References(FromFile):
     def shown(self, of) -> list[Node]:
-        return [
-            nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph(text=one)) for one in citation.references(of)))
-        ]
+        items = (nodes.list_item("", nodes.paragraph(text=one)) for one in citation.references(of))
+        return [nodes.bullet_list("", *items, classes=["gbm-citation"])]
 
 
 class Number(FromFile):

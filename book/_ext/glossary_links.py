@@ -57,7 +57,7 @@ EXCLUDED = (
     nodes.comment,
     nodes.Invisible,
 )
-EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of"}
+EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of", "gbm-citation"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ def link(document: nodes.document, known: list[Entry], address: str) -> list[str
     if not known:
         return []
     finder, of = pattern(known)
+    for node in list(document.findall(nodes.TextElement)):
+        _join_lines(node)
     seen: set[Entry] = set()
     linked = []
     for text in list(_prose(document)):
@@ -134,6 +136,14 @@ def link(document: nodes.document, known: list[Entry], address: str) -> list[str
             parent = text.parent
             parent.replace(text, [part for part in (*parts, nodes.Text(text[end:])) if part.astext()])
     return linked
+
+
+def _join_lines(node: nodes.TextElement) -> None:
+    """Make one text of several in a row: Markdown gives each line its own, and a term may reach over two."""
+    for number in range(len(node) - 1, 0, -1):
+        before, text = node[number - 1], node[number]
+        if type(before) is type(text) is nodes.Text:
+            node[number - 1 : number + 1] = [nodes.Text(before + text)]
 
 
 def _singular(found: str, of: dict[str, Entry]) -> str:

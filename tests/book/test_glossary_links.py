@@ -81,6 +81,13 @@ def test_no_link_in_headings_links_code_tables_formulae_and_outputs():
     assert linked(heading.deepcopy(), paragraph("Dice"))[0] == ["Dice"]
 
 
+def test_a_term_over_two_lines_is_found():
+    lines = nodes.paragraph("", "", nodes.Text("The whole"), nodes.Text("\n"), nodes.Text("tumour, and more."))
+    names, of = linked(lines)
+    assert names == ["whole\ntumour"]
+    assert of.astext() == "The whole\ntumour, and more."
+
+
 def test_a_list_an_admonition_and_emphasis_are_prose():
     strong = nodes.paragraph("", "", nodes.strong("", "", nodes.Text("Dice")))
     items = nodes.bullet_list("", nodes.list_item("", strong), nodes.list_item("", paragraph("ET")))
