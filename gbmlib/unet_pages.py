@@ -218,7 +218,7 @@ def _on(record: Record, names: Mapping[str, Any]) -> Record:
     """A record of which only some regions are looked at."""
     kept = replace(record)
     # A cached property keeps its value in the instance's own dictionary; the file is not read for it again.
-    vars(kept)["cases"] = record.cases[record.cases.region.isin(list(names))]
+    vars(kept)["_cases"] = record.cases[record.cases.region.isin(list(names))]
     return kept
 
 
