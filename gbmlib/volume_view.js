@@ -26,12 +26,13 @@ function plane(cut, [z, y, x]) {
   return planes[cut] ?? [2, 0, 0];
 }
 
-// The colours of a label map whose classes are switched on or off, as NiiVue takes them.
+// The colours of a label map, as NiiVue takes them, of the classes that are switched on. What is off loses its colour too:
+// between two voxels NiiVue mixes colours, and the edge of a neighbour would show it.
 function tableOf(classes, on) {
-  const colour = (value, at) => parseInt(value.slice(at, at + 2), 16);
-  const channel = (at) => [0, ...classes.map((one) => colour(one.colour, at))];
-  const [I, A] = [[0, ...classes.map(({ value }) => value)], [0, ...classes.map(({ value }) => (on.has(value) ? 255 : 0))]];
-  return { R: channel(1), G: channel(3), B: channel(5), A, I, labels: ["", ...classes.map(({ name }) => name)] };
+  const channel = (at) => [0, ...classes.map(({ value, colour }) => (on.has(value) ? parseInt(colour.slice(at, at + 2), 16) : 0))];
+  const A = [0, ...classes.map(({ value }) => (on.has(value) ? 255 : 0))];
+  const labels = ["", ...classes.map(({ name }) => name)];
+  return { R: channel(1), G: channel(3), B: channel(5), A, I: [0, ...classes.map(({ value }) => value)], labels };
 }
 
 function hasWebGL2() {

@@ -31,11 +31,11 @@ axe, conftest = _beside("axe/axe.py"), _beside("conftest.py")
 def made(**arguments):
     """A block of brain with a core in front on the right, and oedema behind it."""
     image, truth = np.zeros((24, 28, 20), np.float32), np.zeros((24, 28, 20), np.uint8)
-    image[2:22, 2:26, 2:18] = 500 + np.arange(16) * 20
+    image[2:22, 2:26, 2:18] = 500
     truth[10:18, 16:24, 10:16] = 1
     truth[10:18, 8:16, 10:16] = 2
-    arguments = {"truth": truth, "prediction": np.roll(truth, -6, 2), **arguments}
-    return volume({"t1ce": image}, names=NAMES, spacing=(4, 4, 4), title="A case", mode="static", **arguments)
+    usual = {"truth": truth, "prediction": np.roll(truth, -6, 2), "title": "A case"}
+    return volume({"t1ce": image}, names=NAMES, spacing=(4, 4, 4), mode="static", **{**usual, **arguments})
 
 
 @pytest.fixture
@@ -273,6 +273,6 @@ def test_a_book_that_was_copied_without_its_script_says_which_file(browser_page,
 @pytest.mark.slow
 def test_a_module_system_on_the_page_does_not_swallow_the_script(opened):
     page = opened()
-    page.evaluate("window.define = Object.assign(() => { throw new Error('defined') }, { amd: {} })")
+    page.evaluate("() => { window.define = Object.assign(() => { throw new Error('defined') }, { amd: {} }) }")
     show(page)
     assert coloured(page, YELLOW) is not None
