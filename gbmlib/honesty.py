@@ -327,7 +327,7 @@ def undecided(verdicts: Mapping[str, Verdict]) -> str:
     items = "\n".join(f"- {_linked(of)}: {'; '.join(_differences(of))}{of.why}" for of in found)
     return (
         f"{text} More runs of the same kind would narrow the luck of seeds, not that of cases. What could decide them "
-        "is more cases, which every chapter takes (`-p cohort brats:PATH`), or the papers' own scale, on a graphics card:"
+        "is more cases, which every chapter takes (`-p cohort brats:PATH`), or the papers' scale on a graphics card:"
         "\n\n```bash\n" + " \\\n".join(lines) + f"\n```\n\n{items}"
     )
 
