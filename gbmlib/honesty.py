@@ -156,7 +156,8 @@ def holdings(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = G
             lines.append((pages[group.page].format(group.title), SCALES[-1], f"0 of {found[SCALES[-1]][1]}", *[""] * 5))
         there, wanted = found[SCALES[-1]]
         if len(there) < wanted and group.only:
-            lacking.append(f"- {group.title}, {wanted - len(there)} runs: `{group.command(SCALES[-1])}`")
+            count = wanted - len(there)
+            lacking.append(f"- {group.title}, {count} run{'s' * (count > 1)}: `{group.command(SCALES[-1])}`")
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     text += "\n\nRuns that several chapters show are counted in each of them."
     if lacking:
