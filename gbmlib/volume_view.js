@@ -278,7 +278,8 @@ function mountAll(file) {
 // In JupyterLab: the kernel sends NiiVue when it is asked.
 function render({ model, el }) {
   const spec = model.get("spec");
-  const picture = element("img", { class: "gbm-volume-picture", alt: spec.words, src: "data:image/jpeg;base64," + spec.picture });
+  const src = "data:image/jpeg;base64," + spec.picture;
+  const picture = element("img", { class: "gbm-volume-picture dark-light", alt: spec.words, src });
   const load = () =>
     new Promise((resolve, reject) => {
       if (window.niivue) return resolve(window.niivue);

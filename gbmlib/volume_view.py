@@ -187,12 +187,13 @@ def _style() -> str:
 def _fragment(spec: Mapping[str, Any]) -> str:
     """HTML for one view: it stands alone, and the first one of a page defines ``gbmVolume`` for all."""
     data = json.dumps({key: spec[key] for key in spec if key != "picture"}, allow_nan=False).replace("<", "\\u003c")
-    words = html.escape(spec["words"], quote=True)
+    words, views = html.escape(spec["words"], quote=True), list(volume_data.VIEWS)
     return (
         f"<style>{_style()}</style>\n"
         f'<div class="gbm-volume gbm-room"><script type="application/json" class="gbm-volume-data">{data}</script>'
-        f'<img class="gbm-volume-picture" alt="The case seen from {", ".join(list(volume_data.VIEWS)[:-1])} and from '
-        f'{list(volume_data.VIEWS)[-1]}. {words}" src="data:image/jpeg;base64,{spec["picture"]}"></div>\n'
+        # The class dark-light keeps the book's dark mode from putting a light sheet behind the picture.
+        f'<img class="gbm-volume-picture dark-light" alt="The case seen from {", ".join(views[:-1])} and from '
+        f'{views[-1]}. {words}" src="data:image/jpeg;base64,{spec["picture"]}"></div>\n'
         f'<script>\nwindow.gbmVolume ??= (() => {{\n"use strict";\n{_script()}\nreturn {{ mountAll }};\n}})();\n'
         f'gbmVolume.mountAll("{NIIVUE}");\n</script>'
     )

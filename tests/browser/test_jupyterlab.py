@@ -27,6 +27,14 @@ viewer
     "print('python sees', viewer.position, viewer.modality)",
     "viewer.position = (5, 20, 15); viewer.modality = 'flair'",
     "viewer.position = (5, 20, 99)",
+    """
+import numpy as np
+from gbmlib.volume_view import volume
+image, label = np.zeros((16, 18, 14), np.float32), np.zeros((16, 18, 14), np.uint8)
+image[2:14, 2:16, 2:12] = 500
+label[5:9, 6:10, 7:11] = 2
+volume({"t1ce": image}, label, spacing=(6, 6, 6), title="Live in 3D")
+""",
 ]
 
 
@@ -126,6 +134,30 @@ def test_live_both_ways(lab, browser_page):
     assert page.evaluate("document.activeElement.matches('.gbm-plane canvas')")
     if folder := os.environ.get("GBM_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / "jupyterlab.png")
+    assert not browser_page.complaints.errors
+    assert not browser_page.complaints.requests
+    browser_page.complaints.console.clear()  # JupyterLab's own
+
+
+@pytest.mark.slow
+def test_the_view_in_3d_gets_its_script_from_the_kernel(lab, browser_page):
+    browser_page.complaints.home += (lab,)
+    page = browser_page.open(f"{lab}/lab/tree/viewer.ipynb?token={TOKEN}&reset", width=900, height=800)
+    page.set_default_timeout(180_000)  # drawn in software
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    cells.nth(4).locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Shift+Enter")
+    assert page.locator("img.gbm-volume-picture").evaluate("e => e.decode().then(() => e.naturalWidth)") > 300
+    page.get_by_role("button", name="Show in 3D").click()
+    page.wait_for_selector(".gbm-volume[data-ready]")
+    stage = page.locator(".gbm-volume-stage")
+    stage.focus()
+    page.keyboard.press("ArrowDown")  # JupyterLab would go to the next cell
+    page.wait_for_function("document.querySelector('.gbm-volume-stage').ariaLabel.includes('elevation 10°')")
+    assert page.evaluate("document.activeElement.matches('.gbm-volume-stage')")
+    if folder := os.environ.get("GBM_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / "jupyterlab-3d.png")
     assert not browser_page.complaints.errors
     assert not browser_page.complaints.requests
     browser_page.complaints.console.clear()  # JupyterLab's own
