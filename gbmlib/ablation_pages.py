@@ -58,7 +58,7 @@ def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -
     if has_base and len(groups) > 1:
         found = contrasts.contrasts(groups)
         shown.append(Prose(wording.verdict(found)))
-        said = f"{said} On held-out cases at the end, {wording.findings(found)}"
+        said = f"Dice and loss over epochs. On held-out cases at the end: {wording.findings(found)}"
     return [*shown, *collapsed(groups), ablation_figures.compare_curves(groups, said), caption(said)]
 
 

@@ -17,7 +17,7 @@ from gbmlib.statistics import LEVEL, probability
 #: What is said of Dice; a table on something else gives its own.
 DICE = {"higher": "higher Dice", "lower": "lower Dice"}
 
-#: More comparisons than this are told group by group below a figure.
+#: Below a figure, more than this many are told together, or counted.
 FEW = 3
 
 
@@ -53,8 +53,8 @@ def evidence(row: pd.Series) -> str:
 def finding(label: str, row: pd.Series, measure: str = "Dice") -> str:
     """A comparison as a phrase for a caption: ``with SE: Dice higher by 0.013 (0.002 to 0.029) than without SE, 19
     cases``, or that it is undecided."""
-    of, against = row.difference, f" {row.against}" if row.get("against") else ""
-    cases = counted(row.cases, "case")
+    of, against = row.difference, f" {_quoted(row.against)}" if row.get("against") else ""
+    label, cases = _quoted(label), counted(row.cases, "case")
     if row.get("problem") or not of.cases:
         return f"{label}: not comparable" + (f" with{against}" if against else "")
     if row.decided in ("higher", "lower"):
@@ -67,20 +67,29 @@ def finding(label: str, row: pd.Series, measure: str = "Dice") -> str:
 
 
 def findings(table: pd.DataFrame, measure: str = "Dice") -> str:
-    """A table in a sentence or two for a caption: each comparison where they are few, else by what is decided."""
-    if len(table) <= FEW:
-        return "; ".join(finding(label, row, measure) for label, row in table.iterrows()) + "." * bool(len(table))
-    said = []
-    for decided in ("higher", "lower", "no difference"):
-        rows = table[table.decided == decided]
-        if len(rows):
-            each = ", ".join(f"{label} by {row.difference.mean:+.3f}" for label, row in rows.iterrows())
-            what = f"No difference above {MARGIN:g}" if decided == "no difference" else f"{measure} {decided}"
-            said.append(f"{what}: {', '.join(map(str, rows.index)) if decided == 'no difference' else each}.")
-    undecided = table[table.decided == "undecided"]
-    if len(undecided):
-        said.append(f"Undecided: {len(undecided)} of {len(table)} comparisons.")
-    return " ".join(said)
+    """A table in a sentence or two for a caption: what is decided, with its size, and what is not."""
+    decided = [(label, row) for label, row in table.iterrows() if row.decided in ("higher", "lower")]
+    if len(table) == 1 or 0 < len(decided) <= FEW:
+        said = ["; ".join(finding(*of, measure) for of in decided or table.iterrows())]
+    else:
+        said = [_together(f"{measure} {word}", table[table.decided == word]) for word in ("higher", "lower")]
+    if len(table) > 1:
+        said.append(_together(f"No difference above {MARGIN:g}", table[table.decided == "no difference"], sizes=False))
+        open_ = table[table.decided == "undecided"]
+        named = _together("Undecided", open_, sizes=False)
+        said.append(named if len(open_) <= FEW else f"Undecided: {len(open_)} of {len(table)} comparisons")
+    return " ".join(f"{part}." for part in said if part)
+
+
+def _together(what: str, rows: pd.DataFrame, sizes: bool = True) -> str:
+    """``Dice lower: kernel 5 by -0.035; batch norm by -0.030``; empty of no rows."""
+    each = [_quoted(label) + (f" by {row.difference.mean:+.3f}" if sizes else "") for label, row in rows.iterrows()]
+    return f"{what}: {'; '.join(each)}" if each else ""
+
+
+def _quoted(label: Any) -> str:
+    """A label that holds a comma, told apart from what stands around it."""
+    return f"“{label}”" if "," in str(label) else str(label)
 
 
 def shown(table: pd.DataFrame, name: str = "difference") -> pd.DataFrame:

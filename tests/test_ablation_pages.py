@@ -39,7 +39,7 @@ def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missi
     assert "**some** at 3 x 3 x 3 mm, 15 cases; 2 runs on 1 fold of 5 with 1 seed, 2 epochs; 3 minutes" in text
     assert "**better**: higher Dice than base; +0.100 (+0.100 to +0.100) on 6 cases, 1 fold, 1 seed; p = 0.031" in text
     assert text.endswith(
-        "*Dice and loss over epochs: base, better. On held-out cases at the end, better: Dice higher by "
+        "*Dice and loss over epochs. On held-out cases at the end: better: Dice higher by "
         "0.100 (0.100 to 0.100) than base, 6 cases.*"
     )
     assert "did not converge: diverged" in text

@@ -17,10 +17,10 @@ import plotly.graph_objects as go
 import pytest
 from scipy import stats
 
-from gbmlib import claims, claims_pages, factorial, intervals, statistics, verdicts
+from gbmlib import ablation_figures, claims, claims_pages, factorial, intervals, statistics, verdicts
 from gbmlib.claims_sources import runs_of
 from gbmlib.contrasts import contrasts
-from gbmlib.experiments import ablations, paper_b, study
+from gbmlib.experiments import ablations, head_to_head, paper_b, study
 from gbmlib.records import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,14 +33,24 @@ WITHOUT_RECORDS = ("through_depth", "unet_figures.slices", "planner_pages.in_wor
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    """From the repository's root, drawing figures live, with fewer draws for each interval: texts are compared."""
+    """From the repository's root, figures live; what makes no difference here is left out or done once: thousands of
+    draws for the intervals of means, curves over epochs, and networks that are built for their sizes alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.delenv("GBM_STATIC", raising=False)
         few = SimpleNamespace(bootstrap=partial(stats.bootstrap, n_resamples=199))
         for module in (intervals, factorial):
             patch.setattr(module, "stats", few)
-        patch.setattr(statistics, "RESAMPLES", 999)
+        patch.setattr(ablation_figures, "compare_curves", lambda groups, *_: f"curves of {', '.join(groups)}")
+        divisors = {}
+        build = head_to_head.divisor
+
+        def divisor(of):
+            if of.id not in divisors:
+                divisors[of.id] = build(of)
+            return divisors[of.id]
+
+        patch.setattr(head_to_head, "divisor", divisor)
         yield
 
 
@@ -168,6 +178,7 @@ def test_a_run_of_one_choice_changes_that_choice_alone(before, chosen, tmp_path)
     assert then["kernel-three-beats-five"].word == verdicts.UNDECIDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "cells", "names"),
     [

@@ -59,12 +59,17 @@ def test_a_finding_for_a_caption(of, said):
 
 def test_many_findings_are_told_by_what_is_decided():
     groups = {"base": group()} | {name: group(by) for name, by in (("up", 0.05), ("down", -0.05), ("wide", WIDE))}
-    assert wording.findings(contrasts(groups)).count("; ") == 2
-    groups["same"] = group(0.001)
     assert wording.findings(contrasts(groups)) == (
-        "Dice higher: up by +0.050. Dice lower: down by -0.050. No difference above 0.01: same. "
-        "Undecided: 1 of 4 comparisons."
+        "up: Dice higher by 0.050 (0.050 to 0.050) than base, 8 cases; "
+        "down: Dice lower by 0.050 (0.050 to 0.050) than base, 8 cases. Undecided: wide."
     )
+    groups |= {"same": group(0.001), "1, 2 blocks": group(0.06), "more": group(0.07)}
+    assert wording.findings(contrasts(groups)) == (
+        "Dice higher: up by +0.050; “1, 2 blocks” by +0.060; more by +0.070. Dice lower: down by -0.050. "
+        "No difference above 0.01: same. Undecided: wide."
+    )
+    undecided = contrasts({"base": group()} | {f"wide {number}": group(WIDE) for number in range(4)})
+    assert wording.findings(undecided) == "Undecided: 4 of 4 comparisons."
 
 
 def test_a_page_shows_p_as_what_it_is():
