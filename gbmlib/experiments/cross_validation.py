@@ -30,6 +30,10 @@ CANDIDATES = ("2D", "3D", "cascade")
 SCALES: dict[str, dict[str, Any]] = {"demo": {"spacing": 4}}
 PARTS = {"demo": 2}
 
+#: On the hippocampus, whose first fold :mod:`gbmlib.experiments.paper_b` trains for 600 steps at the plan's own width:
+#: five folds of a third of these steps and about half of that width, in an hour of two cores.
+HIPPOCAMPUS: dict[str, dict[str, Any]] = {"study": {"epochs": 4, "batches": 50, "filters": 16, "threads": 1}}
+
 
 def networks(
     profile: str,
@@ -63,7 +67,8 @@ def _in_parts(run: Experiment, parts: int) -> Experiment:
 
 def of_hippocampus(profile: str, folds: Iterable[int] | None = None) -> dict[str, list[Experiment]]:
     """2D and 3D for the hippocampus, all 260 cases: the planner has no cascade for it, nor has table 2."""
-    return networks(profile, folds, make=paper_b.hippocampus, only=("2D", "3D"))
+    own = HIPPOCAMPUS.get(profile, {})
+    return networks(profile, folds, make=paper_b.hippocampus, only=("2D", "3D"), **own)
 
 
 def averages(of: Networks) -> dict[str, list[Ensemble]]:

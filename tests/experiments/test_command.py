@@ -29,7 +29,8 @@ def test_every_chapter_has_its_runs():
     assert {of.id for of in wanted["unet"]} <= {of.id for of in wanted["crossvalidation"]}
     of_hippocampus = command.wanted("crossvalidation", "study", paper_b.HIPPOCAMPUS_COHORT)
     assert len({of.id for of in of_hippocampus}) == 5 * (2 + 1 + 2 + 3)
-    assert {of.id for of in wanted["hippocampus"]} <= {of.id for of in of_hippocampus}
+    # Its five folds have a shorter schedule than the first fold by itself.
+    assert not {of.id for of in wanted["hippocampus"]} & {of.id for of in of_hippocampus}
 
 
 def test_it_says_what_there_is_to_do_and_then_does_it(tmp_path, capsys):
@@ -59,7 +60,7 @@ def test_what_follows_from_the_data_and_what_does_not_fit_it(tmp_path, capsys):
 def test_the_hippocampus_has_its_own_runs(hippocampus_folder, tmp_path, capsys):
     asked = [f"msd:{hippocampus_folder}", "--list", "--store", str(tmp_path)]
     command.main(asked)
-    assert "40 runs on msd-task04-hippocampus-260, 40 of them to do" in capsys.readouterr().out
+    assert "42 runs on msd-task04-hippocampus-260, 42 of them to do" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         command.main([*asked, "--only", "vnet"])
     assert "which has hippocampus" in capsys.readouterr().err

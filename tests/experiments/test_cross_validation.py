@@ -57,5 +57,9 @@ def test_the_demonstration_has_two_folds_and_so_have_its_cascades_needs():
 def test_the_hippocampus_has_the_networks_of_table_2():
     of = cross_validation.of_hippocampus("study")
     assert list(of) == ["2D", "3D"]
-    assert of["3D"] == paper_b.hippocampus("study", 3, range(5))
+    assert of["3D"] == paper_b.hippocampus("study", 3, range(5), **cross_validation.HIPPOCAMPUS["study"])
+    longer, own = paper_b.hippocampus("study", 3)[0], of["3D"][0]
+    assert own.epochs * own.batches * 3 == longer.epochs * longer.batches
+    assert own.options | {"filters": 30} == longer.options | {"filters": 30}
+    assert cross_validation.of_hippocampus("paper")["2D"] == paper_b.hippocampus("paper", 2, range(5))
     assert list(averages(of)) == ["2D + 3D"]
