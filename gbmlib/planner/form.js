@@ -53,10 +53,10 @@ function shown({ networks, why }) {
       augmentation[of.augmentation] ?? of.augmentation].map((text) => node("td", {}, text))));
   const list = (lines) => node("ul", {}, ...lines.map((line) => node("li", {}, line)));
   return [
-    node("div", { class: "gbm-plan-table" }, node("table", {},
-      node("thead", {}, node("tr", {}, ...heads.map((head) => node("th", { scope: "col" }, head)))),
+    node("div", { class: "gbm-plan-table", tabindex: 0, role: "region", "aria-label": "The plan" }, node("table", {},
+      node("thead", {}, node("tr", {}, ...heads.map((head) => head ? node("th", { scope: "col" }, head) : node("td")))),
       node("tbody", {}, ...rows))),
-    node("h4", {}, "Why"),
+    node("p", {}, node("strong", {}, "Why")),
     list(why),
     ...networks.map((of) => node("details", {}, node("summary", {}, of.name), list(of.why))),
   ];
