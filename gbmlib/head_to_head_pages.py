@@ -127,7 +127,7 @@ def answers(groups: Cells, decides: bool = True) -> list[Any]:
         return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
     if not decides:
         return [ablation_figures.forest(found, description=_described(found)), by_region(groups, decides)]
-    said = f"Differences in mean Dice with their intervals. {wording.findings(found)}"
+    said = f"Differences in mean Dice with their intervals. {wording.findings(found.drop(columns='against'))}"
     figure = ablation_figures.forest(found, description=said)
     return [figure, ablation_pages.caption(said), by_region(groups), Prose(verdict(found, table))]
 
