@@ -227,7 +227,7 @@ def test_no_file_holds_a_path_of_somebodys_machine():
 
 
 def test_no_tracked_file_is_large():
-    limits = {path: 2_500_000 for path in vendored_files()}  # NiiVue's script
+    limits = dict.fromkeys(vendored_files(), 2_500_000)  # NiiVue's script
     assert [path for path in [*tracked(), *limits] if path.stat().st_size > limits.get(path, 2_000_000)] == []
 
 

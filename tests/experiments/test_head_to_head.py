@@ -89,11 +89,13 @@ def test_the_branch_comes_along_and_the_penalty_stays():
     assert (unet.l2, unet.kl_voxels, unet.loss, unet.regions) == (1e-5, None, "dice", "brats")
 
 
-def test_the_v_net_keeps_its_rate_and_its_share_of_warm_up():
+def test_the_v_net_has_a_rate_of_its_own_and_its_share_of_warm_up():
     cells = head_to_head.cells("study", folds=[0])
     own, foreign = cells["V-Net", "A"][0], cells["V-Net", "B"][0]
     assert (own.warmup, own.epochs, foreign.warmup, foreign.epochs) == (10, 60, 1, 8)  # 10 / 60 of 8 is 1.3
-    assert foreign.learning_rate == own.learning_rate < cells["U-Net", "B"][0].learning_rate
+    assert own.learning_rate < foreign.learning_rate == 1e-4 < cells["U-Net", "B"][0].learning_rate
+    demo = head_to_head.cells("demo", folds=[0])  # where no other was tried, its own
+    assert demo["V-Net", "B"][0].learning_rate == demo["V-Net", "A"][0].learning_rate
     assert cells["SegVAE", "B"][0].learning_rate == cells["U-Net", "B"][0].learning_rate
     # The plateau of the paper's scale knows no warm-up.
     assert head_to_head.cells("paper", folds=[0])["V-Net", "B"][0].warmup == 0
