@@ -30,6 +30,7 @@ class Comparison:
         paired: the statistics behind it; None where there is no test.
         adjusted: p after Holm in the family; NaN without a test.
         there, wanted: how many of the runs have a record.
+        ids: of the records that the difference comes out of.
         problem: why there is nothing to compare; empty otherwise.
     """
 
@@ -40,6 +41,7 @@ class Comparison:
     adjusted: float = float("nan")
     there: int = 0
     wanted: int = 0
+    ids: tuple[str, ...] = ()
     problem: str = ""
     less_is_better: bool = False
 
@@ -104,7 +106,8 @@ def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> C
         found = _paired(by, first, second)
     except ValueError as error:
         return replace(known, problem=str(error))
-    return replace(known, difference=found.difference, paired=found)
+    ids = tuple(dict.fromkeys(record.id for record in (*first, *second)))
+    return replace(known, difference=found.difference, paired=found, ids=ids)
 
 
 def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paired:
@@ -135,4 +138,4 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         for pipeline in head_to_head.PIPELINES
     }
     of = factorial.networks_minus_pipelines(factorial.by_case(cells))
-    return replace(known, difference=Difference(-of.mean, -of.high, -of.low, of.cases))
+    return replace(known, difference=Difference(-of.mean, -of.high, -of.low, of.cases), ids=tuple(wanted))

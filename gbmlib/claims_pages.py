@@ -75,6 +75,9 @@ def details(verdict: Verdict, families: Mapping[str, int]) -> str:
         family = verdict.claim.family
         size = f", {counted(families[family], 'test')} in the family *{family}*" if family else ""
         lines.append(f"- From {where}{size}; asked is {_asked(verdict.claim)}.")
+    ids = dict.fromkeys(record for of in verdict.comparisons for record in of.ids)
+    if ids:
+        lines.append(f"- {counted(len(ids), 'record')}: {', '.join(f'`{record}`' for record in ids)}.")
     return "\n".join(lines)
 
 

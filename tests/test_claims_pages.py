@@ -91,6 +91,8 @@ def test_the_numbers_behind_a_verdict(every):
     assert "a smaller gap is better" in gap
     assert re.search(r"rank-biserial correlation [+-]0\.\d\d; p .* \(Wilcoxon\).*by seed .*; 20 of 20 runs", gap)
     assert "*Paper A* (precision) − *Paper A* (recall)" in recall
+    assert re.search(r"- 20 records: `segvae-[0-9a-f]{12}`, ", gap)
+    assert "- 10 records: `segvae-" in recall
     assert "2 comparisons in 2 families" in claims_pages.tests(found)
     assert "19 cases" in claims_pages.tests(found)
     assert "No comparison" in claims_pages.tests({})
