@@ -51,7 +51,8 @@ def compared(
     if choice.others.empty:
         return shown
     table = choice.others[["Dice"]].join(wording.shown(choice.others, f"{choice.label} minus it"))
-    said = f"Mean Dice over classes, and {choice.label} minus the others. {wording.findings(choice.others)}"
+    others = choice.others.rename(index=lambda label: f"against {label}")
+    said = f"Mean Dice over classes, and {choice.label} minus the others. {wording.findings(others)}"
     table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
     return [*shown, table, leaderboard_figures.standings(choice, said), ablation_pages.caption(said)]
 
