@@ -28,7 +28,7 @@ NOW       := $(shell date -u +%Y%m%dT%H%M%SZ)
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make book       the rendered study in _build/html: 20 to 30 minutes the first time, then seconds"
+	@echo "make book       the rendered study in _build/html: about 25 minutes the first time, then seconds"
 	@echo "make test       all tests: about 15 minutes; TESTARGS=\"-k viewer\" passes on to pytest"
 	@echo "make bench      ours against others, as ratios of time and memory: half an hour; BENCHARGS=\"--only step\""
 	@echo "make lab        JupyterLab on the notebooks; LABARGS=\"--no-browser\" passes on to it"
