@@ -1,19 +1,13 @@
 """The panels live in JupyterLab: from nothing run yet to a curve that grows, a prediction, a segmentation on disk."""
 
 import os
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
-import nbformat
 import pytest
-from test_jupyterlab import free_port
+from lab_server import opened, served
 
 from gbmlib.cohorts import phantom
 
-TOKEN = "explore"
 CELLS = [
     """
 from gbmlib import explore_panels
@@ -27,42 +21,9 @@ display(panels)
 
 @pytest.fixture
 def lab(browser, tmp_path):
-    """JupyterLab on this machine alone, with the notebook of ``CELLS`` in ``tmp_path / "root"``; its address."""
-    pytest.importorskip("jupyterlab")
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
-    (tmp_path / "root").mkdir()
-    nbformat.write(notebook, tmp_path / "root" / "explore.ipynb")
-    port = free_port()
-    settings = [
-        *("--no-browser", "--allow-root", f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1"),
-        *(f"--ServerApp.root_dir={tmp_path / 'root'}", f"--IdentityProvider.token={TOKEN}", "--LabApp.news_url=None"),
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
-    environment = {key: value for key, value in os.environ.items() if key != "GBM_STATIC"}
-    environment |= {
-        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-    }
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    with (tmp_path / "lab.log").open("w") as log:
-        command = [sys.executable, "-m", "jupyterlab", *settings]
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        address = f"http://127.0.0.1:{port}"
-        try:
-            for _ in range(240):
-                try:
-                    urllib.request.urlopen(f"{address}/api/status?token={TOKEN}", timeout=1)
-                    break
-                except OSError:
-                    time.sleep(0.25)
-            else:
-                pytest.fail("JupyterLab did not start:\n" + (tmp_path / "lab.log").read_text())
-            yield address
-        finally:
-            server.terminate()
-            server.wait(20)
+    """The address of a JupyterLab with the notebook of ``CELLS``."""
+    with served(tmp_path, CELLS) as address:
+        yield address
 
 
 @pytest.mark.slow
@@ -71,7 +32,7 @@ def test_from_nothing_run_to_a_segmentation_on_disk(lab, browser_page, tmp_path)
     files = {name: next(iter(sorted(folder.rglob(f"*_{name}.nii.gz")))) for name in ("t1ce", "flair")}
     browser_page.complaints.home += (lab,)
     width = int(os.environ.get("GBM_WIDTH", "1400"))
-    page = browser_page.open(f"{lab}/lab/tree/explore.ipynb?token={TOKEN}&reset", width=width, height=1800)
+    page = browser_page.open(opened(lab), width=width, height=1800)
     page.set_default_timeout(120_000)
     cells = page.locator(".jp-Notebook .jp-CodeCell")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()

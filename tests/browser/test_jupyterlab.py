@@ -2,17 +2,11 @@
 
 import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
-import nbformat
 import pytest
+from lab_server import opened, served
 
-TOKEN = "viewer"
 CELLS = [
     """
 import numpy as np
@@ -38,61 +32,17 @@ volume({"t1ce": image}, label, spacing=(6, 6, 6), title="Live in 3D")
 ]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def lab(browser, tmp_path):
-    """JupyterLab on this machine alone, with the notebook of ``CELLS``; the address that opens it."""
-    pytest.importorskip("jupyterlab")
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
-    (tmp_path / "root").mkdir()
-    nbformat.write(notebook, tmp_path / "root" / "viewer.ipynb")
-    port = free_port()
-    settings = [
-        "--no-browser",
-        "--allow-root",
-        f"--ServerApp.port={port}",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.root_dir={tmp_path / 'root'}",
-        f"--IdentityProvider.token={TOKEN}",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
-    environment = {key: value for key, value in os.environ.items() if key != "GBM_STATIC"}
-    environment |= {
-        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-    }
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    log = (tmp_path / "lab.log").open("w")
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *settings], env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{address}/api/status?token={TOKEN}", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail("JupyterLab did not start:\n" + (tmp_path / "lab.log").read_text())
+    """The address of a JupyterLab with the notebook of ``CELLS``."""
+    with served(tmp_path, CELLS) as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(20)
-        log.close()
 
 
 @pytest.mark.slow
 def test_live_both_ways(lab, browser_page):
     browser_page.complaints.home += (lab,)
-    page = browser_page.open(f"{lab}/lab/tree/viewer.ipynb?token={TOKEN}&reset", width=1400, height=1000)
+    page = browser_page.open(opened(lab), width=1400, height=1000)
     cells = page.locator(".jp-Notebook .jp-CodeCell")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)  # before that a cell is not run at all
 
@@ -142,7 +92,7 @@ def test_live_both_ways(lab, browser_page):
 @pytest.mark.slow
 def test_the_view_in_3d_gets_its_script_from_the_kernel(lab, browser_page):
     browser_page.complaints.home += (lab,)
-    page = browser_page.open(f"{lab}/lab/tree/viewer.ipynb?token={TOKEN}&reset", width=900, height=800)
+    page = browser_page.open(opened(lab), width=900, height=800)
     page.set_default_timeout(180_000)  # drawn in software
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     cells = page.locator(".jp-Notebook .jp-CodeCell")
