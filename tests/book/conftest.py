@@ -10,7 +10,10 @@ import pytest
 from making import SMALL, make
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("Makefile", "_config.yml", "_toc.yml", "pyproject.toml", "constraints.txt", "book", "gbmlib", "notebooks")
+SOURCES = (
+    *("Makefile", "_config.yml", "_toc.yml", "CITATION.cff", "pyproject.toml", "constraints.txt"),
+    *("book", "gbmlib", "notebooks"),
+)
 
 _spec = importlib.util.spec_from_file_location("browser_fixtures", ROOT / "tests" / "browser" / "conftest.py")
 _browser = importlib.util.module_from_spec(_spec)

@@ -14,12 +14,14 @@ from gbmlib.experiments import untested
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def execute(name, folder, **parameters):
-    """Run a notebook as papermill does, from the repository's root; what it shows."""
+def execute(name, folder, after="", **parameters):
+    """Run a notebook as papermill does, from the repository's root; what it shows below the heading ``after``."""
     out = folder / f"{name}.ipynb"
     source = ROOT / "notebooks" / f"{name}.ipynb"
     papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    cells = nbformat.read(out, 4).cells
+    first = next(number for number, cell in enumerate(cells) if cell.source.startswith(after))
+    outputs = [output for cell in cells[first:] for output in cell.get("outputs", [])]
     return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
 
 
@@ -58,7 +60,7 @@ def test_a_comparison_that_does_not_exist_stops_before_training(tmp_path):
 @pytest.mark.slow
 def test_the_sweep_runs_live(tmp_path):
     parameters = {"profile": "test", "only": "anisotropy,norm", "epochs": 1, "store": str(tmp_path / "runs")}
-    shown = execute("07b_untested_choices", tmp_path, **parameters)
+    shown = execute("07b_untested_choices", tmp_path, after="## Live", **parameters)
     assert "6 mm within slices, 6 to 12 mm between them; 4 runs of 2 steps" in shown
     assert "batch norm" in shown
     assert "overtakes" not in shown  # phantoms give no verdict
