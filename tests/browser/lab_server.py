@@ -21,7 +21,7 @@ SECONDS = 60
 def served(folder: Path, cells: Sequence[str]) -> Iterator[str]:
     """The address of a JupyterLab while it runs, with ``cells`` as ``notebook.ipynb`` in ``folder / "root"``.
 
-    :func:`opened` makes a notebook's own address of it.
+    :func:`opened` opens that notebook.
     """
     pytest.importorskip("jupyterlab")
     notebook = nbformat.v4.new_notebook(
@@ -53,9 +53,28 @@ def served(folder: Path, cells: Sequence[str]) -> Iterator[str]:
             server.wait(20)
 
 
-def opened(address: str) -> str:
-    """Where the notebook of :func:`served` is opened."""
-    return f"{address}/lab/tree/notebook.ipynb?token={TOKEN}&reset"
+def opened(browser_page, address: str, timeout: int = 60_000, **size: int):
+    """The page of the notebook that :func:`served` wrote, once its kernel waits: before that no cell is run at all."""
+    browser_page.complaints.home += (address,)
+    page = browser_page.open(f"{address}/lab/tree/notebook.ipynb?token={TOKEN}&reset", **size)
+    page.set_default_timeout(timeout)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    return page
+
+
+def run(page, index: int):
+    """Run the cell and return its locator."""
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+    cell.locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Shift+Enter")
+    return cell
+
+
+def nothing_to_complain_of(browser_page) -> None:
+    """No error and no request from elsewhere; what the console says is JupyterLab's own."""
+    assert not browser_page.complaints.errors
+    assert not browser_page.complaints.requests
+    browser_page.complaints.console.clear()
 
 
 def _wait(address: str, log: Path) -> None:

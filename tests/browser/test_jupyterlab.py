@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from lab_server import opened, served
+from lab_server import nothing_to_complain_of, opened, run, served
 
 CELLS = [
     """
@@ -41,20 +41,12 @@ def lab(browser, tmp_path):
 
 @pytest.mark.slow
 def test_live_both_ways(lab, browser_page):
-    browser_page.complaints.home += (lab,)
-    page = browser_page.open(opened(lab), width=1400, height=1000)
-    cells = page.locator(".jp-Notebook .jp-CodeCell")
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)  # before that a cell is not run at all
-
-    def run(index: int):
-        cells.nth(index).locator(".jp-InputArea-editor").click()
-        page.keyboard.press("Shift+Enter")
-        return cells.nth(index)
+    page = opened(browser_page, lab, width=1400, height=1000)
 
     def says(position: str) -> None:
         page.locator(".gbm-readout b").first.get_by_text(position, exact=True).wait_for()
 
-    run(0)
+    run(page, 0)
     page.wait_for_selector(".gbm-viewer[data-ready]", timeout=30_000)
     says("9, 12, 10")
 
@@ -65,14 +57,14 @@ def test_live_both_ways(lab, browser_page):
     page.get_by_role("slider", name="Sagittal slice").fill("7")
     page.get_by_role("radio", name="T1ce").check()
     says("10, 20, 7")
-    run(1).get_by_text("python sees (10, 20, 7) t1ce").wait_for()
+    run(page, 1).get_by_text("python sees (10, 20, 7) t1ce").wait_for()
 
     # Python moves, and the pictures follow.
-    run(2)
+    run(page, 2)
     says("5, 20, 15")
     assert page.get_by_role("radio", name="FLAIR").is_checked()
     assert page.get_by_role("slider", name="Axial slice").input_value() == "5"
-    error = run(3).locator(".jp-OutputArea-output")
+    error = run(page, 3).locator(".jp-OutputArea-output")
     error.get_by_text(re.compile("lies outside of the volume")).first.wait_for()
     says("5, 20, 15")
 
@@ -84,20 +76,13 @@ def test_live_both_ways(lab, browser_page):
     assert page.evaluate("document.activeElement.matches('.gbm-plane canvas')")
     if folder := os.environ.get("GBM_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / "jupyterlab.png")
-    assert not browser_page.complaints.errors
-    assert not browser_page.complaints.requests
-    browser_page.complaints.console.clear()  # JupyterLab's own
+    nothing_to_complain_of(browser_page)
 
 
 @pytest.mark.slow
 def test_the_view_in_3d_gets_its_script_from_the_kernel(lab, browser_page):
-    browser_page.complaints.home += (lab,)
-    page = browser_page.open(opened(lab), width=900, height=800)
-    page.set_default_timeout(180_000)  # drawn in software
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-    cells = page.locator(".jp-Notebook .jp-CodeCell")
-    cells.nth(4).locator(".jp-InputArea-editor").click()
-    page.keyboard.press("Shift+Enter")
+    page = opened(browser_page, lab, timeout=180_000, width=900, height=800)  # drawn in software
+    run(page, 4)
     assert page.locator("img.gbm-volume-picture").evaluate("e => e.decode().then(() => e.naturalWidth)") > 300
     page.get_by_role("button", name="Show in 3D").click()
     page.wait_for_selector(".gbm-volume[data-ready]")
@@ -108,6 +93,4 @@ def test_the_view_in_3d_gets_its_script_from_the_kernel(lab, browser_page):
     assert page.evaluate("document.activeElement.matches('.gbm-volume-stage')")
     if folder := os.environ.get("GBM_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / "jupyterlab-3d.png")
-    assert not browser_page.complaints.errors
-    assert not browser_page.complaints.requests
-    browser_page.complaints.console.clear()  # JupyterLab's own
+    nothing_to_complain_of(browser_page)

@@ -3,8 +3,7 @@
 import re
 
 import pytest
-import test_jupyterlab
-from test_jupyterlab import TOKEN, lab  # noqa: F401
+from lab_server import nothing_to_complain_of, opened, run, served
 
 CELLS = [
     """
@@ -25,26 +24,20 @@ viewer
 
 
 @pytest.fixture
-def cells(monkeypatch):
-    monkeypatch.setattr(test_jupyterlab, "CELLS", CELLS)
+def lab(browser, tmp_path):
+    """The address of a JupyterLab with the notebook of ``CELLS``."""
+    with served(tmp_path, CELLS) as address:
+        yield address
 
 
 @pytest.mark.slow
-def test_the_threshold_is_a_trait(cells, lab, browser_page):  # noqa: F811
-    browser_page.complaints.home += (lab,)
-    page = browser_page.open(f"{lab}/lab/tree/viewer.ipynb?token={TOKEN}&reset", width=1400, height=1000)
-    notebook = page.locator(".jp-Notebook .jp-CodeCell")
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-
-    def run(index: int):
-        notebook.nth(index).locator(".jp-InputArea-editor").click()
-        page.keyboard.press("Shift+Enter")
-        return notebook.nth(index)
+def test_the_threshold_is_a_trait(lab, browser_page):
+    page = opened(browser_page, lab, width=1400, height=1000)
 
     def says(threshold: str) -> None:
         page.locator(".gbm-verdict b").first.get_by_text(threshold, exact=True).wait_for()
 
-    run(0)
+    run(page, 0)
     page.wait_for_selector(".gbm-viewer[data-ready]", timeout=30_000)
     says("0.500")
     page.get_by_role("radio", name="ET").check()
@@ -52,14 +45,12 @@ def test_the_threshold_is_a_trait(cells, lab, browser_page):  # noqa: F811
     slider.fill("0.25")
     slider.press("ArrowRight")
     says(f"{65 / 256:.3f}")
-    run(1).get_by_text(f"python sees ET {65 / 256}").wait_for()
+    run(page, 1).get_by_text(f"python sees ET {65 / 256}").wait_for()
 
-    run(2)
+    run(page, 2)
     says(f"{179 / 256:.3f}")  # the nearest to 0.7
     assert page.get_by_role("radiogroup", name="Region").get_by_role("radio", name="WT").is_checked()
     assert float(slider.input_value()) == 179 / 256
-    run(3).locator(".jp-OutputArea-output").get_by_text(re.compile("threshold is 1.5")).first.wait_for()
+    run(page, 3).locator(".jp-OutputArea-output").get_by_text(re.compile("threshold is 1.5")).first.wait_for()
     says(f"{179 / 256:.3f}")
-    assert not browser_page.complaints.errors
-    assert not browser_page.complaints.requests
-    browser_page.complaints.console.clear()  # JupyterLab's own
+    nothing_to_complain_of(browser_page)
