@@ -152,8 +152,9 @@ def digest(verdicts: Verdicts, clearest: int = 4) -> str:
 def in_line(verdict: Verdict) -> str:
     """A verdict in a line of Markdown, with a link to its row."""
     claim = verdict.claim
+    measure = _measured(getattr(claim.decided_by, "measure", "dice"))
     numbers = "; ".join(
-        f"{of.difference} over {of.difference.cases} cases" for of in verdict.comparisons if of.complete
+        f"{measure} {of.difference} over {of.difference.cases} cases" for of in verdict.comparisons if of.complete
     )
     found = numbers or (verdict.why if isinstance(claim.decided_by, ByCheck) else "")
     return (
@@ -184,6 +185,10 @@ def _evidence(of: Comparison) -> str:
     return f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
 
 
+def _measured(measure: str) -> str:
+    return {"dice": "Dice"}.get(measure, measure.replace("_", " "))
+
+
 def _tested(of: Comparison) -> bool:
     return not math.isnan(of.adjusted)
 
@@ -210,7 +215,7 @@ def _named(of: Comparison, claim: Claim) -> str:
         (of.this, by.measure, by.split),
         (of.that, by.that_measure or by.measure, by.that_split or by.split),
     ):
-        what = {"dice": "Dice"}.get(measure, measure.replace("_", " "))
+        what = _measured(measure)
         where = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}[split]
         sides.append(f"*{label}* ({what}{region}{where})")
     return " − ".join(sides)

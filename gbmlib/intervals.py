@@ -26,7 +26,7 @@ class Interval:
     cases: int
 
     def __str__(self) -> str:
-        return self._text(".3f")
+        return self._text("z.3f")  # z: what rounds to zero has no sign
 
     def _text(self, form: str) -> str:
         if np.isnan(self.low):
@@ -39,7 +39,7 @@ class Difference(Interval):
     """An interval of a difference, printed with its sign. ``mean`` is NaN where there was nothing to compare."""
 
     def __str__(self) -> str:
-        return self._text("+.3f") if self.cases else "not comparable"
+        return self._text("+z.3f") if self.cases else "not comparable"
 
 
 NOTHING = Difference(np.nan, np.nan, np.nan, 0)

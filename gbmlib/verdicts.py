@@ -65,11 +65,13 @@ class Verdict:
 
     @property
     def clearness(self) -> float:
-        """How far a decided verdict is from being undecided, for ranking: the interval's distance from zero or margin,
-        in its own widths; infinite for a check."""
+        """How far a decided verdict is from being undecided, for ranking: what of the measure lies between an interval
+        and zero or the margin. A claim that holds needs all its comparisons, one that fails needs one; infinite for a
+        check."""
         if not self.comparisons:
             return float("inf")
-        return min((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
+        weakest = min if self.word == SUPPORTED else max
+        return weakest((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
 
 
 def decide(claims: Sequence[Claim], store: Store, facts: str | Path = "book/facts") -> dict[str, Verdict]:
@@ -137,9 +139,9 @@ def _verdict(claim: Claim, scale: str, comparisons: tuple[Comparison, ...], evid
 
 def _clearness(of: Comparison, margin: float = MARGIN) -> float:
     low, high = of.difference.low, of.difference.high
-    if not high > low:
+    if np.isnan(low):
         return 0.0
-    return max(low, -high, min(low + margin, margin - high)) / (high - low)
+    return max(low, -high, min(low + margin, margin - high))
 
 
 # ---------------------------------------------------------------------------------------------------------- the command

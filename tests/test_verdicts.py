@@ -79,6 +79,19 @@ def test_one_comparison_that_fails_is_enough(every):
     assert word(good, missing, unsure, bad) == NOT_SUPPORTED
 
 
+def test_a_verdict_is_as_clear_as_its_intervals_are_far_from_the_border(every):
+    def clearness(word, *ends):
+        comparisons = tuple(Comparison("a", "b", Difference(0.0, low, high, 9)) for low, high in ends)
+        return verdicts.Verdict(every[0], word, "", comparisons).clearness
+
+    assert clearness(SUPPORTED, (0.2, 0.4)) == 0.2
+    assert clearness(SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.1  # all of them have to hold
+    assert clearness(NOT_SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.2  # one is enough
+    assert clearness(SUPPORTED, (-0.002, 0.004)) == pytest.approx(0.006)  # within the margin
+    assert clearness(NOT_SUPPORTED, (np.nan, np.nan), (0.2, 0.4)) == 0.2
+    assert clearness(SUPPORTED) == float("inf")
+
+
 def test_families_are_corrected_whole():
     """Two claims of one family: the smaller p counts twice. Real numbers, from the records."""
     several = [claim for claim in claims.read(ROOT / "book/claims.yml") if claim.family == "the autoencoder branch"]
