@@ -16,7 +16,6 @@ from gbmlib import leaderboard_figures, selection, statistics, unet_figures, une
 from gbmlib.ablation_pages import Prose, caption
 from gbmlib.cohorts import GLIOMA
 from gbmlib.compare import Groups
-from gbmlib.intervals import mean_interval
 from gbmlib.leaderboard_pages import left_out
 from gbmlib.planner.pages import facts
 from gbmlib.records import TRAIN, Record
@@ -62,7 +61,7 @@ def beside_paper(
         ours = board[label].dices[classes] if label in board and not board[label].problems else None
         printed = theirs.loc[label] if label in theirs.index else None
         if ours is not None:
-            rows[f"{label}, ours"] = _levels(ours)
+            rows[f"{label}, ours"] = unet_pages.levels(ours)
         if printed is not None:
             levels = {name: f"{value:.4f}" for name, value in printed.items()}
             rows[f"{label}, {PAPER}"] = levels | {"mean": f"{printed.mean():.5f}", "cases": cases}
@@ -129,12 +128,12 @@ def beside_second(
         raise ValueError(f"the published Dice of {SECOND} for {task} lacks {', '.join(lacking)}")
     theirs = theirs.loc[first.index, list(first)]
     known = known.loc[first.index]
-    levels, changes, means = {f"3D, {SECOND}, the same cases": _levels(theirs)}, {}, {}
+    levels, changes, means = {f"3D, {SECOND}, the same cases": unet_pages.levels(theirs)}, {}, {}
     for label in labels:
         row = board[label]
-        levels[f"{label}, ours"] = _levels(row.dices)
-        each = {name: _minus(row.by_seed(name), theirs[name]).difference for name in theirs}
-        changes[label], means[label] = each, _minus(row.by_seed(), theirs.mean(axis=1))
+        levels[f"{label}, ours"] = unet_pages.levels(row.dices)
+        each = {name: unet_pages.minus_published(row.by_seed(name), theirs[name]).difference for name in theirs}
+        changes[label], means[label] = each, unet_pages.minus_published(row.by_seed(), theirs.mean(axis=1))
     found = statistics.table(means)
     shown = pd.DataFrame.from_dict(changes, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
     said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {wording.findings(found[:1])}"
@@ -146,11 +145,6 @@ def beside_second(
         _case_by_case(board, labels[0], theirs, said),
         caption(said),
     ]
-
-
-def _minus(ours: pd.DataFrame, theirs: pd.Series) -> statistics.Paired:
-    """Ours, under every seed, minus what is published."""
-    return statistics.paired(theirs.to_frame("published"), ours)
 
 
 def _provenance(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping[str, int], folder: str | Path) -> str:
@@ -186,8 +180,3 @@ def _in_their_order(task: str, classes: list[str]) -> list[str]:
     """Classes in the order in which the Decathlon numbers them."""
     order = [GLIOMA[value] for value in unet_pages.DECATHLON_ORDER]
     return order if task == "BrainTumour" and set(order) == set(classes) else classes
-
-
-def _levels(dices: pd.DataFrame) -> dict[str, Any]:
-    row = {name: mean_interval(values) for name, values in dices.items()}
-    return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}

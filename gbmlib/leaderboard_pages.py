@@ -14,6 +14,7 @@ import pandas as pd
 from gbmlib import ablation_pages, leaderboard_figures, selection, statistics, unet_pages, wording
 from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.compare import Groups
+from gbmlib.counts import counted
 from gbmlib.intervals import mean_interval
 from gbmlib.records import Record, Store
 from gbmlib.selection import Choice, Leaderboard, SelectionError
@@ -84,7 +85,7 @@ def learned(records: Sequence[Record]) -> Prose:
     for record in records:
         for value in record.provenance["single_components"]:
             found[names[value - 1]] += 1
-    said = ", ".join(f"{name} in {count} of {_counted(len(records), 'fold')}" for name, count in found.items())
+    said = ", ".join(f"{name} in {count} of {counted(len(records), 'fold')}" for name, count in found.items())
     return Prose(f"Of the training labels each of these is a single component: {said}.")
 
 
@@ -93,10 +94,10 @@ def about(records: Sequence[Record]) -> Prose:
     of, made = [record.experiment for record in records], [record.provenance for record in records]
     trained = {record.id for record in records if not hasattr(record.experiment, "members")}
     others = len({record.id for record in records}) - len(trained)
-    words = [_counted(len(trained), "trained network")]
+    words = [counted(len(trained), "trained network")]
     if others:
-        words.append(f"{_counted(others, 'prediction')} made of them by averaging, mirroring or post-processing")
-    counts = [_counted(len({getattr(one, name) for one in of}), name) for name in ("fold", "seed")]
+        words.append(f"{counted(others, 'prediction')} made of them by averaging, mirroring or post-processing")
+    counts = [counted(len({getattr(one, name) for one in of}), name) for name in ("fold", "seed")]
     return Prose(
         f"**{', '.join(sorted({one.cohort for one in of}))}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, "
         f"{counts[1]}; {sum(one['seconds'] for one in made) / 60:.0f} minutes in all on "
@@ -163,7 +164,3 @@ def switched(
     levels = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
     tables = [pd.concat([of.iloc[:, :2], shown, of.iloc[:, 2:]], axis=1) for of in levels]
     return [*tables, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,12 @@ class Record:
     Attributes:
         path: its folder.
         published: whether it comes from a folder of published records.
+        regions: those whose scores are looked at (:meth:`of_regions`); None for all that were measured.
     """
 
     path: Path
     published: bool = False
+    regions: tuple[str, ...] | None = None
 
     @property
     def id(self) -> str:
@@ -84,7 +86,20 @@ class Record:
     def _cases(self) -> pd.DataFrame:
         # Names of cases may be digits alone, and a region may be called NA: text is read as text.
         names = dict.fromkeys(("case", "split", "region", "metric"), str)
-        return pd.read_csv(self.path / "cases.csv", dtype=names, keep_default_na=False, na_values={"value": ["nan"]})
+        path = self.path / "cases.csv"
+        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values={"value": ["nan"]})
+        return table if self.regions is None else table[table.region.isin(self.regions)]
+
+    def of_regions(self, names: Iterable[str]) -> Record:
+        """The same run with the scores of some regions alone; on disk, and in itself, it stays whole.
+
+        Raises:
+            RecordError: it was not measured on one of them.
+        """
+        names, there = tuple(names), list(self.cases.region.unique())
+        if lacking := [name for name in names if name not in there]:
+            raise RecordError(f"record {self.path} has no scores of {', '.join(lacking)}; it has {', '.join(there)}")
+        return replace(self, regions=names)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gbmlib.counts import counted
 from gbmlib.display import is_static
 
 if TYPE_CHECKING:
@@ -97,14 +98,14 @@ def line(records: Sequence[Record]) -> str:
     """How many records, from when, of which code, on which data, how many minutes, where computed, in a line."""
     made = [record.provenance for record in records]
     kinds = Counter(record.published for record in records)
-    counted = [_counted(kinds[True], "published record")] * (kinds[True] > 0)
-    counted += [_counted(kinds[False], "run") + " of the local store"] * (kinds[False] > 0)
+    how_many = [counted(kinds[True], "published record")] * (kinds[True] > 0)
+    how_many += [counted(kinds[False], "run") + " of the local store"] * (kinds[False] > 0)
     days = sorted(day for of in made if (day := _began(of)[:10]))
     days = list(dict.fromkeys(_day(day) for day in (days[:1] + days[-1:])))
     stale = sum(1 for record in records if record.stale())
     return "; ".join(
         [
-            " and ".join(counted),
+            " and ".join(how_many),
             f"data {_listed(record.experiment.cohort for record in records)}",
             *(["made " + " to ".join(days)] * bool(days)),
             f"code {_listed(of.get('gbmlib', 'unknown') for of in made)}",
@@ -123,7 +124,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
         found.append(
             (
                 record.id,
-                f"made of {_counted(len(members), 'network')}" if members else of.model,
+                f"made of {counted(len(members), 'network')}" if members else of.model,
                 str(of.fold),
                 str(of.seed),
                 _began(made)[:16].replace("T", " "),
@@ -151,7 +152,3 @@ def _minutes(seconds: float) -> str:
 
 def _listed(values: Iterable[Any]) -> str:
     return ", ".join(sorted(set(map(str, values))))
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

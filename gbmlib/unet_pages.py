@@ -7,7 +7,6 @@ regions WT, TC and ET too, and those are what is shown here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.cohorts import GLIOMA
 from gbmlib.compare import Groups
 from gbmlib.configuration import Experiment
+from gbmlib.counts import counted
 from gbmlib.experiments import ablations, untested
 from gbmlib.intervals import mean_interval
 from gbmlib.planner.pages import facts
@@ -37,7 +37,7 @@ def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
     every = [record for records in groups.values() for record in records]
     if not all(set(regions.BRATS) <= set(record.cases.region) for record in every):
         return {label: list(records) for label, records in groups.items()}
-    return {label: [_on(record, regions.BRATS) for record in records] for label, records in groups.items()}
+    return {label: [record.of_regions(regions.BRATS) for record in records] for label, records in groups.items()}
 
 
 def compared(groups: Groups, wanted: Sequence[str] = (), decides: bool = True) -> list[Any]:
@@ -110,8 +110,8 @@ def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFra
     labels = list(theirs)
     for name, records in groups.items():
         dices = dices_of(records)[labels]
-        folds = _counted(len({record.experiment.fold for record in records}), "fold")
-        rows[f"{name}, ours, {folds}"] = _row(dices)
+        folds = counted(len({record.experiment.fold for record in records}), "fold")
+        rows[f"{name}, ours, {folds}"] = levels(dices)
     for network, values in printed("Hippocampus", folder).iterrows():
         row = {name: f"{value:.4f}" for name, value in zip(labels, values, strict=True)}
         rows[f"{network}, Isensee et al. 2018, five folds"] = row | {
@@ -120,8 +120,8 @@ def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFra
         }
     same = _cases(next(iter(groups.values()))) if groups else []
     if same:
-        rows["3D, nnU-Net v2, our held-out cases"] = _row(_of_reference(theirs, same))
-    rows["3D, nnU-Net v2, five folds"] = _row(theirs)
+        rows["3D, nnU-Net v2, our held-out cases"] = levels(_of_reference(theirs, same))
+    rows["3D, nnU-Net v2, five folds"] = levels(theirs)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -133,21 +133,32 @@ def against_reference(groups: Groups, folder: str | Path = "book/facts") -> pd.D
     rows, means = {}, {}
     for name, records in groups.items():
         theirs = _of_reference(reference(folder), list(dices_of(records).index))
-        each = {label: against_marks(records, theirs[[label]]) for label in theirs}
-        rows[name] = {label: of.difference for label, of in each.items()}
-        means[name] = against_marks(records, theirs)
+        rows[name] = {
+            label: minus_published(compare.scores(records, regions=[label]), theirs[label]).difference
+            for label in theirs
+        }
+        means[name] = minus_published(compare.scores(records, regions=list(theirs)), theirs.mean(axis=1))
     found = statistics.table(means)
     return pd.DataFrame.from_dict(rows, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
 
 
-def against_marks(records: Sequence[Record], theirs: pd.DataFrame) -> statistics.Paired:
-    """Our mean Dice over regions minus a published one's, which has no seed of ours.
+def minus_published(ours: pd.DataFrame, theirs: pd.Series) -> statistics.Paired:
+    """Our Dice minus a published one, which has no seed of ours, paired by case.
 
     Args:
-        theirs: cases (rows) and regions (columns).
+        ours: a row a case, a column a seed.
+        theirs: of the same cases.
+
+    Raises:
+        UnpairedError: the cases are not the same.
     """
-    ours = compare.scores(records, regions=list(theirs))
-    return statistics.paired(theirs.mean(axis=1).to_frame("published"), ours)
+    return statistics.paired(theirs.to_frame("published"), ours)
+
+
+def levels(dices: pd.DataFrame) -> dict[str, Any]:
+    """A row of a table: the mean of each label (columns) over cases (rows), that of all labels, and how many cases."""
+    row = {label: mean_interval(values) for label, values in dices.items()}
+    return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
 
 
 def gliomas(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
@@ -214,19 +225,6 @@ def steps(label_maps: Mapping[str, np.ndarray], spacing: Sequence[float]) -> pd.
     return table.assign(**{f"ratio over {table.index[0]}'s": table.ratio / table.ratio.iloc[0]}).round(2)
 
 
-def _on(record: Record, names: Mapping[str, Any]) -> Record:
-    """A record of which only some regions are looked at."""
-    kept = replace(record)
-    # A cached property keeps its value in the instance's own dictionary; the file is not read for it again.
-    vars(kept)["_cases"] = record.cases[record.cases.region.isin(list(names))]
-    return kept
-
-
-def _row(dices: pd.DataFrame) -> dict[str, Any]:
-    row = {label: mean_interval(values) for label, values in dices.items()}
-    return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
-
-
 def _cases(records: Sequence[Record]) -> list[str]:
     return list(dices_of(records).index)
 
@@ -236,7 +234,3 @@ def _of_reference(theirs: pd.DataFrame, cases: Sequence[str]) -> pd.DataFrame:
     if lacking:
         raise ValueError(f"the published Dice of nnU-Net v2 lacks {', '.join(lacking)}; were these cases renamed?")
     return theirs.loc[list(cases)]
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from gbmlib.counts import counted
 from gbmlib.intervals import MARGIN, Difference
 from gbmlib.statistics import LEVEL, probability
 
@@ -115,11 +116,6 @@ def relation(p: float) -> str:
     """p after its sign: ``= 0.012``, ``< 0.001``."""
     said = probability(p)
     return said if said.startswith("<") else f"= {said}"
-
-
-def counted(number: Any, noun: str) -> str:
-    """``1 case``, ``2 cases``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(label: Any, row: pd.Series, words: Mapping[str, str]) -> str:

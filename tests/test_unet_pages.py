@@ -10,6 +10,7 @@ from gbmlib.experiments import paper_b, untested
 from gbmlib.folds import split
 from gbmlib.intervals import NOTHING, Difference
 from gbmlib.records import Store
+from gbmlib.statistics import UnpairedError
 
 REGIONS = (*GLIOMA.values(), "WT", "TC", "ET")
 
@@ -97,6 +98,24 @@ def test_the_hippocampus_stands_beside_the_paper_and_the_second_version(tmp_path
     change = unet_pages.against_reference(groups).loc["3D"]
     assert [change[name].mean for name in ("Anterior", "Posterior", "mean")] == pytest.approx([-0.01] * 3)
     assert unet_pages.hippocampus({}).index.str.contains("five folds").all()
+
+
+def test_a_published_mark_is_the_same_under_every_seed_of_ours():
+    ours = pd.DataFrame({0: [0.5, 0.6, 0.7], 1: [0.7, 0.8, 0.9]}, list("abc"))
+    found = unet_pages.minus_published(ours, pd.Series([0.5, 0.65, 0.95], list("abc")))
+    assert found.difference.mean == pytest.approx((0.1 + 0.05 - 0.15) / 3)
+    assert (found.cases, found.seeds, found.by_seed) == (3, (1, 2), {})
+    # Ranks of 0.1, 0.05, -0.15 are 2, 1, 3: three for us, three against.
+    assert found.effect == pytest.approx(0)
+    with pytest.raises(UnpairedError, match="c"):
+        unet_pages.minus_published(ours, pd.Series([0.5, 0.65], list("ab")))
+
+
+def test_a_row_has_every_label_their_mean_and_the_cases():
+    row = unet_pages.levels(pd.DataFrame({"x": [0.2, 0.4], "y": [0.6, 1.0]}))
+    assert list(row) == ["x", "y", "mean", "cases"]
+    assert [row[name].mean for name in ("x", "y", "mean")] == pytest.approx([0.3, 0.8, 0.55])
+    assert row["cases"] == 2
 
 
 def test_a_case_that_the_reference_lacks_is_named(tmp_path):
