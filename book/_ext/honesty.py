@@ -2,7 +2,7 @@
 
 Directives: ``holdings`` (what each group of records holds and cost), ``seeds-apart`` (what another seed changes),
 ``claims-undecided``, ``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of
-:data:`gbmlib.honesty.FACTS` within a sentence.
+:data:`gbmlib.holdings.FACTS` within a sentence.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ from docutils import nodes
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from gbmlib import claims_pages, honesty
+from gbmlib import claims_pages, claims_undecided, holdings, seed_spread
 from gbmlib.records import Store
 
 
@@ -25,7 +25,7 @@ def published(root: str) -> Store:
 
 @cache
 def facts(root: str) -> dict[str, str]:
-    return honesty.facts(published(root).all())
+    return holdings.facts(published(root).all())
 
 
 def depend(env) -> None:
@@ -49,12 +49,12 @@ class FromRecords(SphinxDirective):
 
 class Holdings(FromRecords):
     def text(self, store: Store) -> str:
-        return honesty.holdings(store, self.pages())
+        return holdings.markdown(store, self.pages())
 
 
 class SeedsApart(FromRecords):
     def text(self, store: Store) -> str:
-        return honesty.seeds(store, self.pages())
+        return seed_spread.markdown(store, self.pages())
 
 
 class FromVerdicts(FromRecords):
@@ -68,17 +68,17 @@ class FromVerdicts(FromRecords):
 
 class Undecided(FromVerdicts):
     def text(self, store: Store) -> str:
-        return honesty.undecided(self.verdicts)
+        return claims_undecided.insufficient(self.verdicts)
 
 
 class WithoutRecords(FromVerdicts):
     def text(self, store: Store) -> str:
-        return honesty.without_records(self.verdicts, store)
+        return claims_undecided.without_records(self.verdicts, store)
 
 
 class WithoutRuns(FromVerdicts):
     def text(self, store: Store) -> str:
-        return honesty.no_runs_defined(self.verdicts)
+        return claims_undecided.without_runs(self.verdicts)
 
 
 class Fact(SphinxRole):

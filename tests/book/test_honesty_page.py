@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gbmlib import honesty
+from gbmlib import holdings
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = ("branch-reduces-overfitting", "leaky-relu-helps", "borders-are-worse", "table-1")
@@ -82,5 +82,5 @@ def test_claims_stand_where_they_belong(page):
 
 
 def test_every_group_has_a_row(page):
-    for group in honesty.GROUPS:
+    for group in holdings.GROUPS:
         assert group.title in page[0]
