@@ -13,7 +13,7 @@ import pandas as pd
 from gbmlib import ablation_figures, compare, contrasts, models, overfitting, wording
 from gbmlib.compare import Groups
 from gbmlib.configuration import Experiment
-from gbmlib.counts import counted
+from gbmlib.counts import counted, minutes
 from gbmlib.experiments import ablations, study
 from gbmlib.experiments.ablations import Comparison
 from gbmlib.records import Record, Store
@@ -151,11 +151,10 @@ def about(records: Sequence[Record]) -> Prose:
     spacing = " x ".join(f"{mm:g}" for mm in of[0].spacing) + " mm" if of[0].spacing else "each case's own spacing"
     folds, seeds, epochs = ({getattr(one, name) for one in of} for name in ("fold", "seed", "epochs"))
     length = counted(" or ".join(map(str, sorted(epochs))), "epoch")
-    minutes = sum(one["seconds"] for one in made) / 60
     return Prose(
         f"**{', '.join(sorted({one.cohort for one in of}))}** at {spacing}, {made[0]['cases']} cases; "
         f"{counted(len(records), 'run')} on {counted(len(folds), 'fold')} of {of[0].folds} with "
-        f"{counted(len(seeds), 'seed')}, {length}; {minutes:.0f} minutes in all "
+        f"{counted(len(seeds), 'seed')}, {length}; {minutes(sum(one['seconds'] for one in made))} minutes in all "
         f"on {', '.join(sorted({one['device'] for one in made}))}."
     )
 

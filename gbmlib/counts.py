@@ -1,4 +1,4 @@
-"""A number with its noun, as every text of the study has it; it imports nothing, so records and pages can share it."""
+"""Numbers as every text of the study has them; nothing is imported, so records and pages can share them."""
 
 
 def counted(number: float | str, noun: str) -> str:
@@ -8,3 +8,8 @@ def counted(number: float | str, noun: str) -> str:
         noun: one that takes an s.
     """
     return f"{number} {noun}{'' if number in (1, '1') else 's'}"
+
+
+def minutes(seconds: float) -> str:
+    """``0.5``, ``9.0``, ``12``: minutes, below ten with a decimal."""
+    return f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.1f}"

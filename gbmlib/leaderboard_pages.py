@@ -14,7 +14,7 @@ import pandas as pd
 from gbmlib import ablation_pages, leaderboard_figures, selection, statistics, unet_pages, wording
 from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.compare import Groups
-from gbmlib.counts import counted
+from gbmlib.counts import counted, minutes
 from gbmlib.intervals import mean_interval
 from gbmlib.records import Record, Store
 from gbmlib.selection import Choice, Leaderboard, SelectionError
@@ -100,7 +100,7 @@ def about(records: Sequence[Record]) -> Prose:
     counts = [counted(len({getattr(one, name) for one in of}), name) for name in ("fold", "seed")]
     return Prose(
         f"**{', '.join(sorted({one.cohort for one in of}))}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, "
-        f"{counts[1]}; {sum(one['seconds'] for one in made) / 60:.0f} minutes in all on "
+        f"{counts[1]}; {minutes(sum(one['seconds'] for one in made))} minutes in all on "
         f"{', '.join(sorted({one['device'] for one in made}))}."
     )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from gbmlib.counts import counted
+from gbmlib.counts import counted, minutes
 from gbmlib.display import is_static
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def line(records: Sequence[Record]) -> str:
             f"data {_listed(record.experiment.cohort for record in records)}",
             *(["made " + " to ".join(days)] * bool(days)),
             f"code {_listed(of.get('gbmlib', 'unknown') for of in made)}",
-            f"{_minutes(sum(of['seconds'] for of in made))} minutes in all on {_listed(of['device'] for of in made)}",
+            f"{minutes(sum(of['seconds'] for of in made))} minutes in all on {_listed(of['device'] for of in made)}",
             *([f"{stale} made by another version of the numerics"] * bool(stale)),
         ]
     )
@@ -129,7 +129,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
                 str(of.seed),
                 _began(made)[:16].replace("T", " "),
                 f"{made.get('gbmlib', 'unknown')}, commit {made.get('commit', 'unknown')}",
-                _minutes(made["seconds"]),
+                minutes(made["seconds"]),
                 made["device"],
             )
         )
@@ -144,10 +144,6 @@ def _day(date: str) -> str:
     """``2026-01-31`` as people write it."""
     day = datetime.fromisoformat(date)
     return f"{day.day} {day:%B %Y}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.1f}"
 
 
 def _listed(values: Iterable[Any]) -> str:

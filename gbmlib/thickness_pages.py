@@ -10,6 +10,7 @@ import pandas as pd
 
 from gbmlib import ablation_pages, compare, statistics, unet_figures, unet_pages, wording
 from gbmlib.ablation_pages import Prose
+from gbmlib.counts import minutes
 from gbmlib.experiments import paper_b, untested
 from gbmlib.intervals import Interval, mean_interval
 from gbmlib.planner.words import AXES, sizes
@@ -42,7 +43,7 @@ def thicknesses(groups: Sweep, in_plane: float | None = None) -> list[Any]:
         f"**{first.experiment.cohort}**, {first.provenance['cases']} cases, {first.experiment.spacing[-1]:g} mm within "
         f"slices, {ends[0]:g} to {ends[1]:g} mm between them; {len(records)} runs of "
         f"{first.experiment.epochs * first.experiment.batches} steps; "
-        f"{sum(record.provenance['seconds'] for record in records) / 60:.0f} minutes in all on "
+        f"{minutes(sum(record.provenance['seconds'] for record in records))} minutes in all on "
         f"{', '.join(sorted({record.provenance['device'] for record in records}))}."
     )
     table = sweep(groups)

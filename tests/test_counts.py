@@ -1,10 +1,10 @@
-"""Numbers with their nouns."""
+"""Numbers as texts have them."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gbmlib.counts import counted
+from gbmlib.counts import counted, minutes
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,8 @@ from gbmlib.counts import counted
 )
 def test_one_has_no_s(number, said):
     assert counted(number, "case") == said
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(6, "0.1"), (60, "1.0"), (599, "10.0"), (600, "10"), (5940, "99")])
+def test_minutes_below_ten_have_a_decimal(seconds, said):
+    assert minutes(seconds) == said
