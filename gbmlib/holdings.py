@@ -13,10 +13,10 @@ from gbmlib import batches, costs
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims_sources import GLIOMAS, HIPPOCAMPUS, SOURCES, Runs
 from gbmlib.configuration import Experiment
+from gbmlib.counts import counted
 from gbmlib.experiments import ablations, paper_b, study, untested
 from gbmlib.experiments.ablations import Comparison
 from gbmlib.records import HELD_OUT, TRAIN, Record, Store
-from gbmlib.wording import counted
 
 
 @dataclass(frozen=True)
