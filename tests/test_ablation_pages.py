@@ -36,7 +36,7 @@ def prose(shown):
 def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missing():
     groups = {"base": [record(0.5)], "better": [record(0.6)]}
     text = prose(pages.compared(groups, ["base", "better", "diverged"]))
-    assert "**some** at 3 x 3 x 3 mm, 15 cases; 2 runs on 1 fold of 5 with 1 seed, 2 epochs; 3 minutes" in text
+    assert "**some** at 3 x 3 x 3 mm, 15 cases; 2 runs on 1 fold of 5 with 1 seed, 2 epochs; 3.0 minutes" in text
     assert "**better**: higher Dice than base; +0.100 (+0.100 to +0.100) on 6 cases, 1 fold, 1 seed; p = 0.031" in text
     assert text.endswith(
         "*Dice and loss over epochs. On held-out cases at the end: better: Dice higher by "
