@@ -15,11 +15,12 @@ from pathlib import Path
 from gbmlib.claims import ByCheck, ByFactorial, ByRuns, Claim
 from gbmlib.claims_evidence import Comparison, question
 from gbmlib.compare import GAP
+from gbmlib.counts import counted
 from gbmlib.intervals import MARGIN
 from gbmlib.planner.words import listed
 from gbmlib.statistics import LEVEL, probability
 from gbmlib.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Verdict
-from gbmlib.wording import counted, relation
+from gbmlib.wording import relation
 
 Verdicts = Mapping[str, Verdict]
 

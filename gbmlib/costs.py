@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from gbmlib.configuration import Experiment
+from gbmlib.counts import counted
 from gbmlib.records import Record
 
 COLUMNS = ("network", "minutes a run", "memory", "runs", "cases", "computed on")
@@ -57,7 +58,7 @@ def _kind(record: Record) -> tuple[str, ...]:
     if of.model == "unet":
         name = f"{'2D' if of.flat else '3D'} {name}" + (", second of a cascade" if of.previous else "")
     grid = "their own spacing" if of.spacing is None else _grid(of.spacing)
-    threads = "" if on_graphics_card(record) else f", {of.threads} thread{'s' * (of.threads > 1)}"
+    threads = "" if on_graphics_card(record) else f", {counted(of.threads, 'thread')}"
     phantoms = of.cohort.startswith("phantom:")
     cases = f"{record.provenance['cases']} phantoms" if phantoms else of.cohort
     return name, f"{cases} at {grid}", record.provenance["device"] + threads

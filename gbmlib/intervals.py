@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from gbmlib.counts import counted
+
 #: Differences of mean Dice below this one do not matter: "makes no difference" means an interval within it
 #: (:func:`gbmlib.statistics.decide`).
 MARGIN = 0.01
@@ -30,7 +32,7 @@ class Interval:
 
     def _text(self, form: str) -> str:
         if np.isnan(self.low):
-            return f"{self.mean:{form}} ({self.cases} case{'s' if self.cases > 1 else ''})"
+            return f"{self.mean:{form}} ({counted(self.cases, 'case')})"
         return f"{self.mean:{form}} ({self.low:{form}} to {self.high:{form}})"
 
 

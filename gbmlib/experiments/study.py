@@ -78,7 +78,7 @@ SCALES: dict[str, dict[str, Any]] = {
 
 
 def fast_precision() -> str:
-    """Mixed precision where the processor computes in it, four times faster for this network; where it does not, it
+    """Mixed precision where the processor computes in it, where it is faster; where it does not, it
     would only be emulated. For demonstrations alone: what a verdict rests on does not depend on the machine."""
     capable = getattr(torch.cpu, "get_capabilities", dict)()
     return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
