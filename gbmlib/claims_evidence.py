@@ -32,6 +32,7 @@ class Comparison:
         there, wanted: how many of the runs have a record.
         ids: of the records that the difference comes out of.
         problem: why there is nothing to compare; empty otherwise.
+        caution: what the difference rests on, where another choice would decide otherwise; empty otherwise.
     """
 
     this: str
@@ -43,6 +44,7 @@ class Comparison:
     wanted: int = 0
     ids: tuple[str, ...] = ()
     problem: str = ""
+    caution: str = ""
     less_is_better: bool = False
 
     @property
@@ -137,5 +139,16 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         for network in head_to_head.NETWORKS
         for pipeline in head_to_head.PIPELINES
     }
-    of = factorial.networks_minus_pipelines(factorial.by_case(cells))
-    return replace(known, difference=Difference(-of.mean, -of.high, -of.low, of.cases), ids=tuple(wanted))
+    table = factorial.by_case(cells)
+    otherwise = [f"{_turned(of)} without {name}" for name, of in factorial.otherwise_without(table).items()]
+    return replace(
+        known,
+        difference=_turned(factorial.networks_minus_pipelines(table)),
+        ids=tuple(wanted),
+        caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
+    )
+
+
+def _turned(of: Difference) -> Difference:
+    """The other one minus this one."""
+    return Difference(-of.mean, -of.high, -of.low, of.cases)

@@ -155,7 +155,9 @@ def in_line(verdict: Verdict) -> str:
     claim = verdict.claim
     measure = _measured(getattr(claim.decided_by, "measure", "dice"))
     numbers = "; ".join(
-        f"{measure} {of.difference} over {of.difference.cases} cases" for of in verdict.comparisons if of.complete
+        f"{measure} {of.difference} over {of.difference.cases} cases{_caution(of)}"
+        for of in verdict.comparisons
+        if of.complete
     )
     found = numbers or (verdict.why if isinstance(claim.decided_by, ByCheck) else "")
     return (
@@ -183,7 +185,11 @@ def sentence(text: str) -> str:
 def _evidence(of: Comparison) -> str:
     """A comparison as it stands beside the verdict: difference, cases, adjusted p (in one piece: no-break spaces)."""
     p = f", p {relation(of.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ") if _tested(of) else ""
-    return f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
+    return f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}{_caution(of)}"
+
+
+def _caution(of: Comparison) -> str:
+    return f"; {of.caution}" if of.caution else ""
 
 
 def _measured(measure: str) -> str:

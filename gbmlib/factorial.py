@@ -193,6 +193,38 @@ def networks_minus_pipelines(table: pd.DataFrame) -> Difference:
     return Difference(**vars(found))
 
 
+def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
+    """The spreads with all networks and with each left out: whether one network carries the answer.
+
+    Args:
+        table: :func:`by_case` of all cells.
+
+    Returns:
+        Index: ``None`` (all networks), then each network that is left out; columns ``network`` and ``pipeline``
+        (:func:`spreads`) and ``difference`` (:func:`networks_minus_pipelines`).
+
+    Raises:
+        ValueError: a cell is missing, or there are fewer than three networks.
+    """
+    rows = {}
+    for name in (None, *table.columns.unique(FACTORS[0])):
+        rest = table if name is None else table.drop(columns=name, level=FACTORS[0])
+        of = spreads(rest).spread
+        rows[name] = {**of[list(FACTORS)], "difference": networks_minus_pipelines(rest)}
+    return pd.DataFrame(list(rows.values()), index=pd.Index(rows, dtype=object))
+
+
+def otherwise_without(table: pd.DataFrame) -> dict[str, Difference]:
+    """The networks without which :func:`networks_minus_pipelines` decides otherwise, and what it is without them.
+
+    Raises:
+        ValueError: as :func:`leaving_out`.
+    """
+    found = leaving_out(table).difference
+    decided = {name: statistics.decide(of) for name, of in found.items()}
+    return {name: of for name, of in found.items() if decided[name] != decided[None]}
+
+
 def _paired(values: pd.Series) -> Paired:
     """An effect by (case, seed), against none at all."""
     table = values.unstack("seed")

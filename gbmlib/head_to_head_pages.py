@@ -32,7 +32,7 @@ from gbmlib.compare import UnpairedError
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import head_to_head, paper_b
 from gbmlib.factorial import Cells
-from gbmlib.intervals import MARGIN, mean_interval
+from gbmlib.intervals import MARGIN, Difference, mean_interval
 from gbmlib.planner.words import listed, sizes
 from gbmlib.records import Record, Store
 
@@ -49,6 +49,9 @@ LOSSES = {
     "dice_ce_batch": "Dice of the batch and cross entropy",
 }
 EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
+
+#: What the spread of the networks minus that of the pipelines decides.
+MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": f"neither by more than {MARGIN:g}"}
 
 
 def published(store: Store) -> dict[str, dict[tuple[str, str], list[Record]]]:
@@ -154,15 +157,16 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
     if not complete(table):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     change = factorial.networks_minus_pipelines(table)
-    words = {"higher": "the architecture", "lower": "the pipeline", "no difference": f"neither by more than {MARGIN:g}"}
-    spreads, more = factorial.spreads(table).spread, words.get(statistics.decide(change), "undecided")
+    spreads, more = factorial.spreads(table).spread, _more(change)
+    otherwise = [f"without {name} {_more(of)}, {of}" for name, of in factorial.otherwise_without(table).items()]
+    carried = f"It rests on its company: {'; '.join(otherwise)}." if otherwise else "So it is without any one of them."
     return "\n".join(
         [
             *lines,
             f"- **Which matters more: {more}.** The means of the networks lie "
             f"{spreads['network']} from their own mean (root mean square, Dice), those of the pipelines "
             f"{spreads['pipeline']}; the difference is {change}, on {change.cases} cases. There is no test of spreads: "
-            "the interval, over cases alone, decides.",
+            f"the interval, over cases alone, decides. {carried}",
         ]
     )
 
@@ -174,6 +178,32 @@ def spreads(groups: Cells) -> pd.DataFrame | Prose:
     except UnpairedError as error:
         return Prose(f"*Not yet: {error}.*")
     return factorial.spreads(table) if complete(table) else Prose("*Not before all cells have a record.*")
+
+
+def leaving_out(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
+    """:func:`gbmlib.factorial.leaving_out` with what it decides, once all cells have a record."""
+    try:
+        table = factorial.by_case(groups)
+    except UnpairedError as error:
+        return Prose(f"*Not yet: {error}.*")
+    if not complete(table):
+        return Prose("*Not before all cells have a record.*")
+    found = factorial.leaving_out(table)
+    out = pd.DataFrame(
+        {
+            "spread of the networks": found.network,
+            "spread of the pipelines": found.pipeline,
+            "networks minus pipelines": found.difference,
+        }
+    )
+    if decides:
+        out["matters more"] = [_more(of) for of in found.difference]
+    return out.set_axis(["all networks", *(f"without {name}" for name in found.index[1:])])
+
+
+def _more(change: Difference) -> str:
+    """Which matters more, by :func:`gbmlib.factorial.networks_minus_pipelines`."""
+    return MATTERS.get(statistics.decide(change), "undecided")
 
 
 def complete(table: pd.DataFrame) -> bool:

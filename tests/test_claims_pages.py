@@ -102,6 +102,15 @@ def test_the_numbers_behind_a_verdict(every):
     assert "No comparison" in claims_pages.tests({})
 
 
+def test_what_one_network_carries_is_said_wherever_the_number_stands(every):
+    claim = every["pipeline-matters-more"]
+    caution = "decided otherwise if one network is left out: +0.020 (-0.010 to +0.050) without V-Net"
+    of = Comparison("a", "b", Difference(-0.06, -0.08, -0.04, 19), there=1, wanted=1, caution=caution)
+    verdict = Verdict(claim, "not supported", "", (of,), "study")
+    assert claims_pages.in_line(verdict).endswith(f"Dice -0.060 (-0.080 to -0.040) over 19 cases; {caution}.")
+    assert caution in claims_pages.cells(verdict, "chapter")[2]
+
+
 def test_titles_are_those_of_the_chapters():
     found = claims_pages.titles(ROOT)
     assert found["03_vae_ablation"] == "Does the autoencoder branch reduce overfitting?"

@@ -161,6 +161,22 @@ def test_spreads_worked_out_by_hand():
     assert statistics.decide(change) == "higher"
 
 
+def test_one_network_can_carry_the_spread():
+    # The first lies 0.15 below two that are equal; pipelines are 0.04 apart.
+    means = 0.5 + np.array([-0.1, 0.05, 0.05])[:, None] + np.array([-0.02, 0.02])
+    table = table_of([means - hardness for hardness in HARDNESS.values()])
+    found = factorial.leaving_out(table)
+    assert list(found.index) == [None, "one", "two", "three"]
+    assert [of.mean for of in found.network] == pytest.approx([np.sqrt(0.015 / 3), 0, 0.075, 0.075])
+    assert [of.mean for of in found.pipeline] == pytest.approx([0.02] * 4)
+    assert [statistics.decide(of) for of in found.difference] == ["higher", "lower", "higher", "higher"]
+    otherwise = factorial.otherwise_without(table)
+    assert list(otherwise) == ["one"]
+    assert otherwise["one"].mean == pytest.approx(-0.02)
+    with pytest.raises(ValueError, match="a second network"):
+        factorial.leaving_out(table.drop(columns="three", level="network"))
+
+
 @given(st.lists(st.integers(0, 1000), min_size=6, max_size=6))
 @settings(deadline=None)
 def test_the_parts_are_those_of_a_linear_model_and_add_up(thousandths):

@@ -100,6 +100,7 @@ def test_what_changes_is_said_with_its_interval(groups):
     assert "  - **gain by B: U-Net − V-Net**: no difference above 0.01; " in said
     assert "**Which matters more: the pipeline.**" in said
     assert "on 8 cases" in said
+    assert "So it is without any one of them." in said
 
 
 def test_the_verdict_follows_the_numbers(wanted, tmp_path):
@@ -113,6 +114,15 @@ def test_the_verdict_follows_the_numbers(wanted, tmp_path):
     assert "**gain by B: U-Net − V-Net**: a larger gain; +0.090" in words(pages.answers(groups))
 
 
+def test_an_answer_that_one_network_carries_says_so(wanted, tmp_path):
+    levels = dict(zip(CELLS, (0.4, 0.43, 0.6, 0.63, 0.6, 0.63), strict=True))
+    store = Store(tmp_path)
+    groups = {cell: [record(store, e, cell, levels) for e in of] for cell, of in wanted.items()}
+    said = words(pages.answers(groups))
+    assert "**Which matters more: the architecture.**" in said
+    assert "It rests on its company: without V-Net the pipeline, -0.01" in said
+
+
 def test_phantoms_give_no_verdict(groups, wanted):
     shown = [*pages.answers(groups, decides=False), pages.within(groups, decides=False)]
     assert not words(shown)
@@ -121,6 +131,10 @@ def test_phantoms_give_no_verdict(groups, wanted):
 
 def test_spreads_and_single_differences(groups):
     assert pages.spreads(groups).spread["pipeline"].mean == pytest.approx(0.1)
+    table = pages.leaving_out(groups)
+    assert list(table.index) == ["all networks", "without V-Net", "without SegVAE", "without U-Net"]
+    assert list(table["matters more"].unique()) == ["the pipeline"]  # of networks that are equal on average
+    assert "matters more" not in pages.leaving_out(groups, decides=False)
     table = pages.within(groups)
     assert table.difference["U-Net: B − A"].mean == pytest.approx(0.2)
     assert table.decided["pipeline A: SegVAE − V-Net"] == "no difference"
@@ -141,6 +155,7 @@ def test_missing_cells_and_folds_are_named_and_nothing_is_concluded_from_the_res
     assert "**pipeline B − A**: undecided (p above 0.05); +0.20" in answers  # of the four cases of a fold
     assert "cannot be said before all cells have a record" in answers
     assert "Not before all cells" in pages.spreads(groups)
+    assert "Not before all cells" in pages.leaving_out(groups)
 
 
 @pytest.mark.parametrize("cells", [[("V-Net", "A")], [("V-Net", "A"), ("U-Net", "B")]], ids=["one", "two"])
@@ -163,6 +178,7 @@ def test_cells_without_a_common_fold_say_so(groups, wanted):
     assert "Nothing can be compared" in words(pages.answers(groups))
     assert "no fold" in pages.within(groups)
     assert "no fold" in pages.spreads(groups)
+    assert "no fold" in pages.leaving_out(groups)
 
 
 def test_without_records_the_command_is_named(tmp_path):

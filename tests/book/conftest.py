@@ -15,11 +15,20 @@ SOURCES = (
     *("book", "gbmlib", "notebooks"),
 )
 
+#: Seconds that the first test which needs the copy may wait for it: every notebook is executed.
+MAKING = 1800
+
 _spec = importlib.util.spec_from_file_location("browser_fixtures", ROOT / "tests" / "browser" / "conftest.py")
 _browser = importlib.util.module_from_spec(_spec)
 sys.modules[_spec.name] = _browser
 _spec.loader.exec_module(_browser)
 browser_page = _browser.browser_page
+
+
+def pytest_collection_modifyitems(items) -> None:
+    for item in items:
+        if "repository" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(MAKING))
 
 
 @pytest.fixture(scope="module")
