@@ -71,7 +71,11 @@ class Parameters:
 
 
 def paper_b(
-    patch_size: Sequence[int], without: Collection[str] = (), constants: str = "code", spare_zeros: bool = False
+    patch_size: Sequence[int],
+    without: Collection[str] = (),
+    constants: str = "code",
+    spare_zeros: bool = False,
+    slicewise: bool | None = None,
 ) -> Settings:
     """The augmentation that a patch (z, y, x) gets.
 
@@ -84,9 +88,10 @@ def paper_b(
         without: names of :data:`TRANSFORMS` to leave out.
         constants: "code" or "paper", for the one value in which they differ.
         spare_zeros: see :class:`Settings`.
+        slicewise: whether slices are moved in their plane, whatever the rule above says; None follows it.
 
     Raises:
-        ValueError: an unknown name; a patch that is not three positive numbers.
+        ValueError: an unknown name; a patch that is not three positive numbers; one slice to be moved out of its plane.
     """
     wrong = []
     if unknown := sorted(set(without) - set(TRANSFORMS)):
@@ -95,10 +100,15 @@ def paper_b(
         wrong.append(f"constants are {' or '.join(map(repr, ANISOTROPIC))}, not {constants!r}")
     if len(patch_size) != 3 or min(patch_size) < 1:
         wrong.append(f"a patch is (z, y, x) of positive numbers, not {tuple(patch_size)}")
+    if slicewise is False and min(patch_size) == 1:
+        wrong.append(
+            f"a patch {tuple(patch_size)} is one slice, which moves in its plane alone; slicewise cannot be False"
+        )
     if wrong:
         raise ValueError("augmentation of nnU-Net: " + "; ".join(wrong))
     moves = spatial.Settings()
-    if max(patch_size) > ANISOTROPIC[constants] * min(patch_size):
+    ruled = max(patch_size) > ANISOTROPIC[constants] * min(patch_size)
+    if ruled if slicewise is None else slicewise:
         slices = min(range(3), key=patch_size.__getitem__)
         plane = [patch_size[axis] for axis in spatial.moving_axes(slices)]
         longish = max(plane) > 1.5 * min(plane)

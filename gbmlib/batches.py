@@ -82,7 +82,7 @@ def settings(experiment: Experiment) -> augment_batch.Settings:
     """What the second paper's augmentation draws for a configuration."""
     constants = "code" if experiment.augmentation == "nnunet_code" else "paper"
     masked = experiment.normalisation in ZERO_IS_BACKGROUND
-    return augment_batch.paper_b(experiment.patch_size, experiment.without, constants, spare_zeros=masked)
+    return augment_batch.paper_b(experiment.patch_size, experiment.without, constants, masked, experiment.slicewise)
 
 
 def _corner(

@@ -103,6 +103,7 @@ class Experiment(BaseModel):
         augmentation: ``"simple"``, the first paper's: flips, mirroring and intensity, below; or the second paper's,
             ``"nnunet"``, and with its public code's constants ``"nnunet_code"`` (:mod:`gbmlib.augment_batch`).
         without: names of transforms that the second paper's augmentation leaves out.
+        slicewise: whether the second paper's augmentation moves slices in their plane; None follows its rule.
         flips: probability of mirroring each axis.
         mirroring: ``"axes"``, each on its own, or ``"copy"``, what the first paper's code did
             (:func:`gbmlib.augment.draw_copy`).
@@ -152,6 +153,7 @@ class Experiment(BaseModel):
     l2: NonNegativeFloat = 0.0
     augmentation: Literal["simple", "nnunet", "nnunet_code"] = "simple"
     without: tuple[Literal[TRANSFORMS], ...] = ()
+    slicewise: bool | None = None
     flips: Annotated[float, Field(ge=0, le=1)] = 0.75
     mirroring: Literal["axes", "copy"] = "axes"
     intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -190,6 +192,12 @@ class Experiment(BaseModel):
             faults.append("batches draws cases at random, so crops and fixed_crops have no meaning; leave them out")
         if self.without and self.augmentation == "simple":
             faults.append(f"without {self.without} leaves out transforms of augmentation 'nnunet'; choose that")
+        if self.slicewise is not None and self.augmentation == "simple":
+            faults.append(f"slicewise is {self.slicewise}, of which augmentation 'simple' knows nothing; leave it out")
+        if self.slicewise is False and self.flat:
+            faults.append(
+                "slicewise is False, but the network sees slices, which move in their plane alone; leave it out"
+            )
         simple = {"flips": self.flips, "mirroring": self.mirroring, "intensity": self.intensity}
         unread = [name for name, value in simple.items() if value != type(self).model_fields[name].default]
         if unread and self.augmentation != "simple":

@@ -48,6 +48,13 @@ def test_flat_patches_move_slice_by_slice(patch, constants, slices, rotation):
     assert (found.sigma, found.scaling) == ((9, 13), (0.85, 1.25))
 
 
+def test_the_rule_can_be_overruled():
+    flat, cube = (12, 64, 48), (48, 48, 48)
+    assert paper_b(flat, slicewise=None) == paper_b(flat, slicewise=True) == paper_b(flat)
+    assert paper_b(flat, slicewise=False).spatial == paper_b(cube).spatial
+    assert paper_b(cube, slicewise=True).spatial.slices == 0
+
+
 @pytest.mark.parametrize("name", augment_batch.TRANSFORMS)
 def test_one_can_be_left_out(name):
     found = paper_b((64, 64, 64), without=(name,))
@@ -126,6 +133,8 @@ def test_what_is_wrong_is_said_at_once():
         paper_b((4, 4), without=("noise", "blur", "gamma"), constants="book")
     with pytest.raises(ValueError, match=r"p_gamma.*p_mirror.*gamma is \(lowest, highest\)"):
         Settings(p_gamma=2, p_mirror=-1, gamma=(0, 1))
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\) is one slice.*slicewise cannot be False"):
+        paper_b((1, 8, 8), slicewise=False)
 
 
 def test_a_real_tumour_changes_its_volume_as_the_map_does(brats_folder):

@@ -129,6 +129,8 @@ def test_what_means_the_same_has_one_name():
         ({"loss": "dice_ce_batch", "regions": "brats"}, "'dice_ce_batch' has classes that exclude"),
         ({"without": ("gamma",)}, "leaves out transforms of augmentation 'nnunet'"),
         ({"without": ("gama",), "augmentation": "nnunet"}, "without"),
+        ({"slicewise": False}, "slicewise is False, of which augmentation 'simple' knows nothing"),
+        ({"slicewise": False, "augmentation": "nnunet", "patch_size": (1, 16, 16)}, "move in their plane alone"),
         ({"batches": 5, "fixed_crops": True}, "crops and fixed_crops have no meaning"),
         ({"batches": 5, "crops": 3}, "crops and fixed_crops have no meaning"),
         ({"batches": 0}, "batches"),

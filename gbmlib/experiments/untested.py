@@ -1,8 +1,9 @@
 """What nnU-Net's first paper (Isensee et al. 2018) did not validate, as comparisons, and a sweep over slice thickness.
 
-Single choices are changes to the planned 3D U-Net; the sweep over slice thickness plans both networks anew at each. At
-the study's scale both are a screening on a processor: two folds, one seed, and five epochs of 50 batches, of two
-patches of 48 x 64 x 48 at 3 mm: 250 steps, about four minutes on one core.
+Single choices are changes to the planned 3D U-Net, the last of them in the thickest slices of the sweep. The sweep over
+slice thickness plans both networks anew at each. At the study's scale both are a screening on a processor: two folds,
+one seed, and five epochs of 50 batches, of two patches of 48 x 64 x 48 at 3 mm: 250 steps, about four minutes on one
+core.
 
 Nothing here is averaged over mirrorings at the end: a network that never saw a mirrored case would take them for other
 cases, and all variants are to be measured alike.
@@ -79,6 +80,13 @@ COMPARISONS = (
         "section 2.3",
         {"Adam": {}, "AMSGrad, weight decay": {name: paper_b.CODE[name] for name in ("amsgrad", "weight_decay")}},
     ),
+    Comparison(
+        "slicewise",
+        "Thick slices: moved each in its plane, or in three dimensions?",
+        "Patches whose longest edge is over twice the shortest are augmented slice by slice; no comparison is shown.",
+        "section 2.3",
+        {"slice by slice": {}, "in three dimensions": {"slicewise": False}},
+    ),
 )
 
 
@@ -91,6 +99,8 @@ def runs(
 ) -> dict[str, list[Experiment]]:
     """The experiments of each variant of the planned 3D U-Net for gliomas, by label.
 
+    Where slices are augmented is asked in the thickest slices of the sweep, all else on the scale's own grid.
+
     Args:
         folds, seeds: None for the folds of the screening, and seed 0.
         changes: hold for all variants (:func:`gbmlib.experiments.paper_b.glioma`), and a variant's own go before them;
@@ -98,10 +108,17 @@ def runs(
     """
     folds, changes = screened(profile, folds, PLAIN | changes, SCREENING)
     seeds = None if seeds is None else tuple(seeds)
+    if comparison.name == "slicewise":
+        changes |= {"spacing": thickest(profile)}
     return {
         label: paper_b.glioma(profile, 3, folds, seeds, **changes | dict(of))
         for label, of in comparison.variants.items()
     }
+
+
+def thickest(profile: str) -> tuple[float, float, float]:
+    """The spacing (z, y, x) in mm of the sweep's thickest slices, which the rule has augmented in their plane."""
+    return THICKNESS[profile][-1], IN_PLANE[profile], IN_PLANE[profile]
 
 
 def anisotropy(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gbmlib import batches
 from gbmlib.augment_batch import TRANSFORMS
 from gbmlib.experiments import paper_b, untested
 from gbmlib.experiments.untested import COMPARISONS
@@ -26,8 +27,19 @@ def test_every_variant_differs_from_the_paper_in_what_it_names_and_nothing_else(
 
 
 def test_all_comparisons_share_the_network_that_the_sweep_has_at_3_mm():
-    bases = {untested.runs(comparison, "study")[comparison.base][0].id for comparison in COMPARISONS}
-    assert bases == {untested.anisotropy("study")["3D", 3][0].id}
+    bases = {comparison.name: untested.runs(comparison, "study")[comparison.base][0].id for comparison in COMPARISONS}
+    sweep = untested.anisotropy("study")
+    assert bases.pop("slicewise") == sweep["3D", 12][0].id
+    assert set(bases.values()) == {sweep["3D", 3][0].id}
+
+
+@pytest.mark.parametrize("profile", ["test", "demo", "study", "paper"])
+def test_in_the_thickest_slices_the_rule_augments_slice_by_slice_and_the_other_variant_does_not(profile):
+    comparison = next(of for of in COMPARISONS if of.name == "slicewise")
+    cohort = {} if profile in ("study", "paper") else {"cohort": "brats2018-19"}
+    ruled, other = (of[0] for of in untested.runs(comparison, profile, **cohort).values())
+    assert batches.settings(ruled).spatial.slices == 0
+    assert batches.settings(other).spatial.slices is None
 
 
 def test_each_transform_is_left_out_by_itself_and_all_together():
