@@ -6,7 +6,7 @@ and applied again.
 
     settings = paper_b(patch_size)
     drawn = draw(batch, channels, patch_size, settings, generator)
-    size = spatial.reach(drawn.spatial, patch_size)         # or block_size(patch_size, settings), whatever is drawn
+    size = spatial_draws.reach(drawn.spatial, patch_size)  # or block_size(patch_size, settings), whatever is drawn
     images, label = apply(blocks, block_labels, drawn, patch_size)
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from gbmlib import intensity, spatial
+from gbmlib import intensity, spatial, spatial_draws
 from gbmlib.augment import draw_mirror, mirror
 
 #: What can be left out, by name.
@@ -42,7 +42,7 @@ class Settings:
         ValueError: says all that is wrong.
     """
 
-    spatial: spatial.Settings = field(default_factory=spatial.Settings)
+    spatial: spatial_draws.Settings = field(default_factory=spatial_draws.Settings)
     gamma: tuple[float, float] = (0.7, 1.5)
     p_gamma: float = 0.3
     p_mirror: float = 0.5
@@ -64,7 +64,7 @@ class Settings:
 class Parameters:
     """One draw for a batch, on the host: the map, exponents (sample, channel), mirrored axes (sample, 3), mask rule."""
 
-    spatial: spatial.SpatialParameters
+    spatial: spatial_draws.SpatialParameters
     gamma: Tensor
     mirror: Tensor
     spare_zeros: bool = False
@@ -106,11 +106,11 @@ def paper_b(
         )
     if wrong:
         raise ValueError("augmentation of nnU-Net: " + "; ".join(wrong))
-    moves = spatial.Settings()
+    moves = spatial_draws.Settings()
     ruled = max(patch_size) > ANISOTROPIC[constants] * min(patch_size)
     if ruled if slicewise is None else slicewise:
         slices = min(range(3), key=patch_size.__getitem__)
-        plane = [patch_size[axis] for axis in spatial.moving_axes(slices)]
+        plane = [patch_size[axis] for axis in spatial_draws.moving_axes(slices)]
         longish = max(plane) > 1.5 * min(plane)
         moves = replace(moves, slices=slices, alpha=(0, 200), rotation=15 if longish else 180)
     moves = replace(moves, **{f"p_{name}": 0.0 for name in ("rotation", "scaling", "elastic") if name in without})
@@ -120,8 +120,8 @@ def paper_b(
 
 
 def block_size(patch_size: Sequence[int], settings: Settings) -> tuple[int, int, int]:
-    """How large a block (z, y, x) to cut for a patch: see :func:`gbmlib.spatial.block_size`."""
-    return spatial.block_size(patch_size, settings.spatial)
+    """How large a block (z, y, x) to cut for a patch: see :func:`gbmlib.spatial_draws.block_size`."""
+    return spatial_draws.block_size(patch_size, settings.spatial)
 
 
 def draw(
@@ -132,7 +132,7 @@ def draw(
     A transform that is left out takes as much from the generator as one that is not: the others draw the same.
     """
     return Parameters(
-        spatial.draw(batch, patch_size, settings.spatial, generator),
+        spatial_draws.draw(batch, patch_size, settings.spatial, generator),
         intensity.draw_gamma(batch, channels, settings.p_gamma, settings.gamma, generator),
         draw_mirror(batch, settings.p_mirror, generator),
         settings.spare_zeros,

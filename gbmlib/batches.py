@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gbmlib import augment, augment_batch, morphology, patches, spatial
+from gbmlib import augment, augment_batch, morphology, patches, spatial_draws
 from gbmlib.configuration import Experiment
 from gbmlib.normalise import ZERO_IS_BACKGROUND
 from gbmlib.samples import Sample, decode, one_hot
@@ -58,7 +58,7 @@ def draw(
         return tuple(torch.stack(part) for part in zip(*drawn, strict=True))
     corners = list(corners)
     parameters = augment_batch.draw(len(of), len(of[0].images), patch, settings(experiment), generator)
-    size = spatial.reach(parameters.spatial, patch)
+    size = spatial_draws.reach(parameters.spatial, patch)
     corners = [
         tuple(at - (block - own) // 2 for at, block, own in zip(corner, size, patch, strict=True)) for corner in corners
     ]

@@ -14,7 +14,7 @@ from gbmlib.ablation_pages import SCALES
 from gbmlib.claims_sources import GLIOMAS, HIPPOCAMPUS, SOURCES, Runs
 from gbmlib.configuration import Experiment
 from gbmlib.counts import counted
-from gbmlib.experiments import ablations, paper_b, study, untested
+from gbmlib.experiments import ablations, paper_b, study, text_to_code, untested
 from gbmlib.experiments.ablations import Comparison
 from gbmlib.records import HELD_OUT, TRAIN, Record, Store
 
@@ -63,7 +63,7 @@ GROUPS = (
         lambda profile: _variants(ablations.choices(profile), ablations.runs, profile),
         "choices",
     ),
-    Group("text to code", "05b_from_paper_to_code", ablations.ladder, "code"),
+    Group("text to code", "05b_from_paper_to_code", text_to_code.ladder, "code"),
     Group(
         "U-Nets, gliomas",
         "07_unet_2d_vs_3d",

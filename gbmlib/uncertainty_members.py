@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gbmlib import regions, uncertainty, validation
-from gbmlib.cohorts import Case, Cohort, open_cohort, phantom
+from gbmlib.cohorts import Case, Cohort, open_cohort, phantom_spec
 from gbmlib.cohorts.summary import write
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import cross_validation, study
@@ -85,7 +85,7 @@ def elsewhere(cohort: Cohort, cases: int = 6) -> Cohort | None:
     """Other patients like these, which no network of the study has seen; only of phantoms is there no end."""
     if not cohort.name.startswith("phantom:"):
         return None
-    spec = phantom.Spec.parse(cohort.name.removeprefix("phantom:"))
+    spec = phantom_spec.Spec.parse(cohort.name.removeprefix("phantom:"))
     return open_cohort(replace(spec, cases=min(cases, spec.cases), seed=spec.seed + FURTHER).name, cohort.modalities)
 
 

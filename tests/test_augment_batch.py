@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbmlib import augment_batch, spatial
+from gbmlib import augment_batch, spatial, spatial_draws
 from gbmlib.augment import mirror
 from gbmlib.augment_batch import Settings, paper_b
 from gbmlib.cohorts import open_cohort
 from gbmlib.intensity import gamma
 
-FORCED = Settings(spatial.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
+FORCED = Settings(spatial_draws.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
 
 
 def blocks(size, samples=2, seed=0):
@@ -23,7 +23,7 @@ def blocks(size, samples=2, seed=0):
 def test_a_cube_moves_in_three_dimensions():
     found = paper_b((128, 128, 128))
     assert found == Settings()
-    assert found.spatial == spatial.Settings(15, (0.85, 1.25), (0, 900), (9, 13), 0.2, 0.2, 0.2, None)
+    assert found.spatial == spatial_draws.Settings(15, (0.85, 1.25), (0, 900), (9, 13), 0.2, 0.2, 0.2, None)
     assert (found.gamma, found.p_gamma, found.p_mirror) == ((0.7, 1.5), 0.3, 0.5)
 
 
@@ -117,7 +117,7 @@ def test_the_others_draw_the_same(name):
 def test_any_patch_gives_its_own_shape_and_only_labels_that_were_there(patch, seed):
     choice = paper_b(patch)
     drawn = augment_batch.draw(4, 2, patch, choice, torch.manual_seed(seed))
-    images, label = blocks(spatial.reach(drawn.spatial, patch), samples=4, seed=seed)
+    images, label = blocks(spatial_draws.reach(drawn.spatial, patch), samples=4, seed=seed)
     found, found_label = augment_batch.apply(images, label * 60, drawn, patch)
     assert found.shape == (4, 2, *patch)
     assert found.dtype == torch.float32
@@ -143,7 +143,7 @@ def test_a_real_tumour_changes_its_volume_as_the_map_does(brats_folder):
     images = torch.from_numpy(case.images()[:, ::2, ::2, ::2])[None].expand(3, -1, -1, -1, -1)
     label = torch.from_numpy(case.label()[::2, ::2, ::2])[None].expand(3, -1, -1, -1)
     patch = (76, 118, 118)
-    moves = spatial.Settings(p_rotation=1, p_scaling=1, p_elastic=0)
+    moves = spatial_draws.Settings(p_rotation=1, p_scaling=1, p_elastic=0)
     drawn = augment_batch.draw(3, 2, patch, Settings(moves, p_gamma=0), torch.manual_seed(1))
     found, found_label = augment_batch.apply(images, label, drawn, patch)
     inside = [images[0, 1][label[0] == value].mean() for value in (1, 2, 3)]

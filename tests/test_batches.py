@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gbmlib import augment_batch, batches, patches, spatial, training
+from gbmlib import augment_batch, batches, patches, spatial_draws, training
 from gbmlib.experiments import Experiment
 from gbmlib.samples import Sample, encode
 
@@ -141,7 +141,7 @@ def test_mirroring_alone_is_a_plain_crop_mirrored(samples):
 
 def always(monkeypatch):
     """Every transform for every sample."""
-    settings = augment_batch.Settings(spatial.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
+    settings = augment_batch.Settings(spatial_draws.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
     monkeypatch.setattr(batches, "settings", lambda experiment: settings)
 
 

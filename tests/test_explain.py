@@ -14,7 +14,7 @@ from torch import nn
 
 from gbmlib import explain, inference, models
 from gbmlib.explain import Subject
-from gbmlib.models import autoencoder
+from gbmlib.models import residual
 from gbmlib.preprocess import Grid
 
 NETWORKS = {
@@ -294,7 +294,7 @@ def test_norms_that_are_computed_again_change_no_map(name, precision, monkeypatc
     frozen = maps()
     subject.network.requires_grad_(True)
     calls = []
-    monkeypatch.setattr(autoencoder, "computed_again", lambda *_, **__: calls.append(1) or nullcontext())
+    monkeypatch.setattr(residual, "computed_again", lambda *_, **__: calls.append(1) or nullcontext())
     assert torch.equal(again, maps())
     assert calls
     assert torch.equal(again, frozen)

@@ -14,7 +14,8 @@ from PIL import Image
 
 from gbmlib import sprites
 from gbmlib.cohorts import open_cohort
-from gbmlib.viewer import StaticViewer, view
+from gbmlib.viewer import view
+from gbmlib.viewer_output import StaticViewer
 
 SHAPES = arrays.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)
 
@@ -193,13 +194,13 @@ def test_live_traits_are_checked_and_saved(volume, tmp_path):
 
 
 def test_live_without_anywidget_says_what_to_do(volume, monkeypatch):
-    from gbmlib import viewer
+    from gbmlib import viewer_output
 
-    viewer._live_viewer.cache_clear()
+    viewer_output.live_viewer.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "anywidget", None)
     with pytest.raises(ImportError, match=r"gbmlib\[book\].*mode='static'"):
         view({"t1": volume}, spacing=(1, 1, 1), mode="live")
-    viewer._live_viewer.cache_clear()
+    viewer_output.live_viewer.cache_clear()
 
 
 def test_all_problems_in_one_message(volume, label):

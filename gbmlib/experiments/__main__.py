@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from gbmlib import cohorts
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
-from gbmlib.experiments import ablations, cross_validation, head_to_head, paper_b, run, study, untested
+from gbmlib.experiments import ablations, cross_validation, head_to_head, paper_b, run, study, text_to_code, untested
 from gbmlib.experiments.runner import to_do
 from gbmlib.records import Store
 
@@ -42,7 +42,7 @@ def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment | Ensembl
     elif chapter == "anisotropy":
         groups = [untested.anisotropy(profile, cohort=cohort)]
     elif chapter == "code":
-        groups = [ablations.ladder(profile, cohort=cohort)]
+        groups = [text_to_code.ladder(profile, cohort=cohort)]
     elif chapter == "headtohead":
         groups = [head_to_head.cells(profile, cohort=cohort)]
     else:

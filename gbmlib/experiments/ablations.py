@@ -12,7 +12,6 @@ from typing import Any
 
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import study
-from gbmlib.losses import PAPER_VOXELS
 from gbmlib.records import Record, Store
 
 
@@ -34,16 +33,6 @@ class Comparison:
     def base(self) -> str:
         """The label of the paper's own variant."""
         return next(iter(self.variants))
-
-
-@dataclass(frozen=True)
-class Quirk:
-    """One thing in which the paper's code (vliu15/3d-brain-tumor-segmentation, 23d955b) differs from its text."""
-
-    label: str
-    paper: str
-    code: str
-    changes: Mapping[str, Any]
 
 
 VAE = Comparison(
@@ -211,37 +200,6 @@ def choices(profile: str) -> tuple[Comparison, ...]:
     )
 
 
-#: From the paper's text to its code, in the order in which 05b turns them on.
-CODE = (
-    Quirk("exclusive labels", "nested regions ET, TC, WT", "the labels 1, 2 and 4, each alone", {"regions": "labels"}),
-    Quirk("data-set normalisation", "image by image", "one mean and deviation a channel", {"normalisation": "dataset"}),
-    Quirk(
-        "flipped copies",
-        "each spatial axis with probability 0.75",
-        "a copy flipped in two axes, its channels exchanged",
-        {"mirroring": "copy"},
-    ),
-    Quirk("levels", "1, 2, 2, 4 blocks", "2, 2, 2, 4 blocks", {"blocks": (2, 2, 2, 4)}),
-    Quirk("slab norm", "groups of channels", "slabs of space (a missing transpose)", {"norm": "slab"}),
-    Quirk(
-        "SE on the shortcut",
-        "the residual is scaled; the shortcut is the identity",
-        "the shortcut is scaled, and always a 1 x 1 x 1 convolution",
-        {"se": "shortcut", "shortcut": "conv"},
-    ),
-    Quirk("ReLU first", "last ReLU after the addition", "before the addition", {"last_relu": "before"}),
-    Quirk("nearest upsampling", "linear", "nearest", {"up": "nearest"}),
-    Quirk(
-        "VAE head",
-        "16 channels, then 128 means and 128 log-variances",
-        "no reduction of channels before the dense layer, 128 numbers in all",
-        {"vae_channels": 0, "latent": 64},
-    ),
-    Quirk("He output", "Glorot before the output's sigmoid", "He there too", {"init": "he_output"}),
-    Quirk("KL's N", "voxels", "voxels times input channels", {"kl_voxels": 2 * PAPER_VOXELS}),
-)
-
-
 def runs(
     comparison: Comparison,
     profile: str,
@@ -258,23 +216,10 @@ def runs(
     """
     if comparison not in (VAE, SE):
         folds, changes = screened(profile, folds, changes, SCREENING)
-    folds, seeds = _kept(folds), _kept(seeds)
+    folds, seeds = kept(folds), kept(seeds)
     return {
         label: study.paper_a(profile, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()
     }
-
-
-def ladder(
-    profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
-) -> dict[str, list[Experiment]]:
-    """From the paper's text to its code, one difference more at each rung; screened as in :func:`runs`."""
-    folds, changes = screened(profile, folds, changes, SCREENING)
-    seeds = _kept(seeds)
-    rungs, so_far = {"paper's text": study.paper_a(profile, folds, seeds, **changes)}, dict(changes)
-    for quirk in CODE:
-        so_far |= quirk.changes
-        rungs[quirk.label] = study.paper_a(profile, folds, seeds, **so_far)
-    return rungs
 
 
 def screened(
@@ -285,7 +230,7 @@ def screened(
     return SCREENED_FOLDS[profile] if folds is None else tuple(folds), {**screening.get(profile, {}), **asked}
 
 
-def _kept(values: Iterable[int] | None) -> tuple[int, ...] | None:
+def kept(values: Iterable[int] | None) -> tuple[int, ...] | None:
     """A tuple can be gone through once for each variant."""
     return None if values is None else tuple(values)
 

@@ -5,40 +5,23 @@ input image through a VAE; Adeniji and Liu (2019, section 3.2) halve the filters
 of striding, reorder the layers and initialise after He and Glorot. Here each of these is an option of one network. The
 defaults are what Adeniji and Liu's text says; :data:`MYRONENKO` are the options of the original.
 
-Two things the text leaves open, and what is done here:
-
-- *Where the channels double.* A strided convolution down doubles them itself. Pooling cannot, so the first block of the
-  next level does, and its shortcut becomes a 1 x 1 x 1 convolution, the only place where one is needed.
-- *Where the last ReLU of a block stands.* After the addition, as in the residual network that section 3.2.6 refers to:
-  what a level hands on is then not negative. The code has it before the addition (``last_relu="before"``), which lets
-  features only grow from block to block. In the original order (norm, ReLU, convolution) a block has none at its end.
+The text leaves open where the channels double. A strided convolution down doubles them itself. Pooling cannot, so the
+first block of the next level does, and its shortcut becomes a 1 x 1 x 1 convolution, the only place where one is
+needed. The blocks are those of :mod:`gbmlib.models.residual`.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gbmlib.models.blocks import (
-    DOWN,
-    NORMS,
-    UP,
-    SqueezeExcitation,
-    Upsample,
-    computed_again,
-    convolution,
-    downsample,
-    norm,
-)
+from gbmlib.models import residual
+from gbmlib.models.blocks import DOWN, NORMS, UP, SqueezeExcitation, convolution, downsample, norm
+from gbmlib.models.residual import LAST_RELU, ORDERS, SE, SHORTCUTS
 from gbmlib.published import CROP
 
-ORDERS = ("conv-norm-act", "norm-act-conv")
-SE = ("residual", "shortcut", "none")
-SHORTCUTS = ("identity", "conv")
-LAST_RELU = ("after", "before")
 INITS = ("he", "he_output", "glorot", "torch")
 
 #: The options of the original (Myronenko 2018, section 3): twice the filters, pre-activation, strided convolutions.
@@ -65,49 +48,6 @@ class Outputs(NamedTuple):
     log_variance: Tensor
 
 
-class Block(nn.Module):
-    """A residual block: two convolutions, squeeze-excitation, and the addition of the shortcut."""
-
-    def __init__(self, channels_in: int, channels: int, options: dict[str, Any]):
-        super().__init__()
-        self.pre = options["order"] == "norm-act-conv"
-        self.last_relu, self.se = options["last_relu"], options["se"]
-        size, kind = options["kernel_size"], options["norm"]
-        self.convolutions = nn.ModuleList([convolution(channels_in, channels, size)])
-        self.convolutions.append(convolution(channels, channels, size))
-        self.norms = nn.ModuleList([norm(kind, channels_in if self.pre else channels), norm(kind, channels)])
-        projected = channels_in != channels or options["shortcut"] == "conv"
-        self.shortcut = convolution(channels_in, channels, 1) if projected else nn.Identity()
-        self.excitation = SqueezeExcitation(channels, options["reduction"]) if self.se != "none" else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        residual, again = self._residual(x)
-        shortcut = self.shortcut(x)
-        if self.se == "residual":
-            weight = self.excitation(residual).to(residual.dtype)
-            with again:
-                out = torch.addcmul(shortcut, residual, weight)  # weight x residual + shortcut in one pass over memory
-        elif self.se == "shortcut":
-            out = torch.addcmul(residual, shortcut, self.excitation(shortcut).to(shortcut.dtype))
-        else:
-            out = residual + shortcut
-        return out if self.pre or self.last_relu == "before" else torch.relu_(out)
-
-    def _residual(self, x: Tensor) -> tuple[Tensor, AbstractContextManager]:
-        """The residual, and what keeps it from being kept for the backward pass once more."""
-        first, second = self.convolutions
-        if self.pre:
-            return second(torch.relu_(self.norms[1](first(torch.relu(self.norms[0](x)))))), nullcontext()
-        inner, last = self.norms
-        convolved = first(x)
-        normed = inner(convolved)
-        with computed_again(normed, inner, lambda: torch.relu_(inner(convolved)), uses=2):
-            out = second(torch.relu_(normed))
-        finish = (lambda: torch.relu_(last(out))) if self.last_relu == "before" else (lambda: last(out))
-        residual = finish()
-        return residual, computed_again(residual, last, finish)
-
-
 class SegVAE(nn.Module):
     """Logits (batch, out_channels, z, y, x) from images (batch, in_channels, z, y, x); in training :class:`Outputs`.
 
@@ -128,7 +68,7 @@ class SegVAE(nn.Module):
         se: squeeze-excitation scales the ``"residual"`` (section 3.2.2), the ``"shortcut"`` (the code), or ``"none"``.
         reduction: of the squeeze. The paper leaves r open; 2 is the code's.
         shortcut: ``"identity"`` wherever the channels allow, or always a 1 x 1 x 1 ``"conv"`` (the code).
-        last_relu: of a block, ``"after"`` or ``"before"`` the addition; see the module's text.
+        last_relu: of a block, ``"after"`` or ``"before"`` the addition; see :mod:`gbmlib.models.residual`.
         init: ``"he"``: He-normal, and Glorot-normal before a sigmoid (section 3.2.3); ``"he_output"``: the output too
             (the code); ``"glorot"``: Glorot-uniform throughout, the default of the paper's framework; ``"torch"``.
         dropout: of whole channels after the first convolution (the original 0.2).
@@ -173,14 +113,14 @@ class SegVAE(nn.Module):
         self.divisor = 2 ** (len(blocks) - 1)
         self.training_divisor = self.divisor * (2 if vae else 1)
         widths = [filters * 2**level for level in range(len(blocks))]
-        self.first = nn.Sequential(_single(in_channels, widths[0], kernel_size, options), nn.Dropout3d(dropout))
+        self.first = nn.Sequential(residual.single(in_channels, widths[0], kernel_size, options), nn.Dropout3d(dropout))
         self.down, self.encoder = nn.ModuleList(), nn.ModuleList()
         for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             entering = width if level == 0 or down == "stride" else widths[level - 1]
             if level:
                 self.down.append(downsample(down, widths[level - 1], width, kernel_size))
-            self.encoder.append(_blocks(entering, width, count, options))
-        self.up, self.decoder = _decoder(widths, options)
+            self.encoder.append(residual.blocks(entering, width, count, options))
+        self.up, self.decoder = residual.decoder(widths, options)
         self.output = nn.Conv3d(widths[0], out_channels, 1)
         self.vae = VAE(in_channels, widths, options) if vae else None
         _initialise(self, init)
@@ -226,8 +166,8 @@ class VAE(nn.Module):
         self.distribution = nn.Linear(channels * voxels, 2 * latent)
         self.back_channels = options["vae_channels"] or 16
         self.back = nn.Linear(latent, self.back_channels * voxels)
-        self.widen = nn.Sequential(*_upward(self.back_channels, deepest, options))
-        self.up, self.decoder = _decoder(widths, options)
+        self.widen = nn.Sequential(*residual.upward(self.back_channels, deepest, options))
+        self.up, self.decoder = residual.decoder(widths, options)
         self.output = nn.Conv3d(widths[0], in_channels, 1)
 
     def forward(self, deepest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -246,35 +186,6 @@ class VAE(nn.Module):
         for up, block in zip(self.up, self.decoder, strict=True):
             out = block(up(out))
         return self.output(out).float(), mean, log_variance
-
-
-def _single(channels_in: int, channels: int, kernel_size: int, options: dict[str, Any]) -> nn.Module:
-    """One convolution outside the blocks, with norm and ReLU behind it in the reordered network."""
-    layer = convolution(channels_in, channels, kernel_size)
-    if options["order"] == "norm-act-conv":
-        return layer
-    return nn.Sequential(layer, norm(options["norm"], channels), nn.ReLU(inplace=True))
-
-
-def _blocks(channels_in: int, channels: int, count: int, options: dict[str, Any]) -> nn.Sequential:
-    return nn.Sequential(*(Block(channels if number else channels_in, channels, options) for number in range(count)))
-
-
-def _upward(channels_in: int, channels: int, options: dict[str, Any]) -> list[nn.Module]:
-    """Other channels and twice the size."""
-    if options["up"] != "transposed":
-        return [_single(channels_in, channels, 1, options), Upsample(options["up"])]
-    layer = nn.ConvTranspose3d(channels_in, channels, 2, stride=2, bias=False)
-    if options["order"] == "norm-act-conv":
-        return [layer]
-    return [layer, norm(options["norm"], channels), nn.ReLU(inplace=True)]
-
-
-def _decoder(widths: list[int], options: dict[str, Any]) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """The steps up and the block of each level, from the deepest but one to the finest."""
-    upward = list(zip(widths[::-1], widths[-2::-1], strict=False))
-    up = nn.ModuleList(nn.Sequential(*_upward(below, width, options)) for below, width in upward)
-    return up, nn.ModuleList(_blocks(width, width, 1, options) for _, width in upward)
 
 
 def _initialise(network: SegVAE, init: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gbmlib.experiments import ablations, run, study
+from gbmlib.experiments import ablations, run, study, text_to_code
 from gbmlib.losses import PAPER_VOXELS
 from gbmlib.records import Store
 
@@ -44,7 +44,7 @@ def test_whole_networks_have_every_fold_and_two_seeds_single_choices_two_folds_o
 
 def test_all_single_choices_share_one_base():
     bases = {tuple(e.id for e in ablations.runs(of, "study")[of.base]) for of in STUDY}
-    assert bases == {tuple(e.id for e in ablations.ladder("study")["paper's text"])}
+    assert bases == {tuple(e.id for e in text_to_code.ladder("study")["paper's text"])}
 
 
 def test_three_crops_take_as_many_steps_as_one():
@@ -54,8 +54,8 @@ def test_three_crops_take_as_many_steps_as_one():
 
 
 def test_the_ladder_turns_on_one_difference_after_another():
-    rungs = list(ablations.ladder("study", folds=[0]).values())
-    for quirk, before, after in zip(ablations.CODE, rungs[:-1], rungs[1:], strict=True):
+    rungs = list(text_to_code.ladder("study", folds=[0]).values())
+    for quirk, before, after in zip(text_to_code.QUIRKS, rungs[:-1], rungs[1:], strict=True):
         named = {n if n in type(before[0]).model_fields else f"option {n}" for n in quirk.changes}
         assert difference(before[0], after[0]) == named
     last = rungs[-1][0]

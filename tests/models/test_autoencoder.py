@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gbmlib import models
-from gbmlib.models import autoencoder, summary
+from gbmlib.models import autoencoder, residual, summary
 from gbmlib.models.autoencoder import Outputs
 
 PATCH = (16, 32, 16)
@@ -30,13 +30,13 @@ def test_training_gives_the_image_again_and_prediction_logits_alone():
 
 
 CHOICES = {
-    "order": autoencoder.ORDERS,
+    "order": residual.ORDERS,
     "norm": ("group", "groups_of_8", "batch", "instance", "slab", "none"),
     "down": ("max_pool", "average_pool", "stride"),
     "up": ("linear", "nearest", "transposed"),
-    "se": autoencoder.SE,
-    "shortcut": autoencoder.SHORTCUTS,
-    "last_relu": autoencoder.LAST_RELU,
+    "se": residual.SE,
+    "shortcut": residual.SHORTCUTS,
+    "last_relu": residual.LAST_RELU,
     "init": autoencoder.INITS,
     "kernel_size": (1, 3, 5),
     "blocks": ((1, 1), (2, 2, 2, 4)),
@@ -114,7 +114,7 @@ def test_the_last_relu_stands_after_the_addition_unless_asked():
 
 
 def test_squeeze_excitation_off_is_a_smaller_network():
-    sizes = {se: models.parameters(small(se=se)) for se in autoencoder.SE}
+    sizes = {se: models.parameters(small(se=se)) for se in residual.SE}
     assert sizes["residual"] == sizes["shortcut"] > sizes["none"]
 
 
@@ -177,7 +177,7 @@ def test_what_is_computed_again_in_the_backward_pass_changes_no_gradient(monkeyp
         return [p.grad for p in network.parameters()] + list(network.buffers())
 
     lean = gradients()
-    monkeypatch.setattr(autoencoder, "computed_again", lambda *of, **how: nullcontext())
+    monkeypatch.setattr(residual, "computed_again", lambda *of, **how: nullcontext())
     assert all(torch.equal(a, b) for a, b in zip(lean, gradients(), strict=True))
 
 
@@ -189,7 +189,7 @@ def test_a_block_keeps_four_tensors_for_the_backward_pass(monkeypatch):
         return summary.explain(network, 2, (64, 64, 64)).activations_mb
 
     lean = kept_mb()
-    monkeypatch.setattr(autoencoder, "computed_again", lambda *of, **how: nullcontext())
+    monkeypatch.setattr(residual, "computed_again", lambda *of, **how: nullcontext())
     feature_map_mb = 16 * 64**3 * 4 / 1e6
     spared = (kept_mb() - lean) / feature_map_mb
     # Two of each of the five blocks at full resolution, and of one with twice the channels at half of it.

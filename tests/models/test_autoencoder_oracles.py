@@ -18,8 +18,9 @@ from torch.nn import functional
 from gbmlib import models, training
 from gbmlib.configuration import Experiment
 from gbmlib.losses import dice_loss, kl_loss, reconstruction_loss
-from gbmlib.models.autoencoder import MYRONENKO, Block, SegVAE
+from gbmlib.models.autoencoder import MYRONENKO, SegVAE
 from gbmlib.models.blocks import Conv3d, SqueezeExcitation
+from gbmlib.models.residual import Block
 
 PATCH = (16, 32, 32)
 SMALL = MYRONENKO | {"filters": 8, "dropout": 0.0}
