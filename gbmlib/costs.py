@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from gbmlib.configuration import Experiment
-from gbmlib.counts import counted
+from gbmlib.counts import counted, markdown_table, millimetres
 from gbmlib.records import Record
 
 COLUMNS = ("network", "minutes a run", "memory", "runs", "cases", "computed on")
@@ -38,13 +38,13 @@ def markdown(records: Iterable[Record]) -> str:
     records = trained(records)
     if not records:
         return "No run has been published yet, so there is nothing to go by."
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.values() for row in table(records))]
     hours = sum(record.provenance["seconds"] for record in records) / 3600
     devices = sorted({record.provenance["device"] for record in records})
     said = f"All {len(records)} together: {hours:.3g} hours on {' and '.join(devices)}."
     if not any(on_graphics_card(record) for record in records):
         said += " None was computed on a graphics card: what a run takes there has not been measured yet."
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{said}\n"
+    rows = markdown_table(COLUMNS, (row.values() for row in table(records)))
+    return f"{rows}\n\n{said}\n"
 
 
 def on_graphics_card(record: Record) -> bool:
@@ -57,17 +57,11 @@ def _kind(record: Record) -> tuple[str, ...]:
     name = NETWORKS.get(of.model, of.model)
     if of.model == "unet":
         name = f"{'2D' if of.flat else '3D'} {name}" + (", second of a cascade" if of.previous else "")
-    grid = "their own spacing" if of.spacing is None else _grid(of.spacing)
+    grid = "their own spacing" if of.spacing is None else millimetres(of.spacing)
     threads = "" if on_graphics_card(record) else f", {counted(of.threads, 'thread')}"
     phantoms = of.cohort.startswith("phantom:")
     cases = f"{record.provenance['cases']} phantoms" if phantoms else of.cohort
     return name, f"{cases} at {grid}", record.provenance["device"] + threads
-
-
-def _grid(spacing: tuple[float, float, float]) -> str:
-    """Spacing (z, y, x) in words; one number where all axes share it."""
-    sizes = [f"{size:.3g}" for size in spacing]
-    return f"{sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)} mm"
 
 
 def _measured(records: list[Record]) -> tuple[str, str, str]:

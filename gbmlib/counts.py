@@ -1,4 +1,8 @@
-"""Numbers as every text of the study has them; nothing is imported, so records and pages can share them."""
+"""Numbers and tables as every text of the study has them; the study is not imported, so all of it can share them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 
 def counted(number: float | str, noun: str) -> str:
@@ -13,3 +17,14 @@ def counted(number: float | str, noun: str) -> str:
 def minutes(seconds: float) -> str:
     """``0.5``, ``9.0``, ``12``: minutes, below ten with a decimal."""
     return f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.1f}"
+
+
+def millimetres(spacing: Sequence[float]) -> str:
+    """``1.5 x 3 x 3 mm``, spacing (z, y, x); ``3 mm`` where all axes share it."""
+    sizes = [f"{size:.3g}" for size in spacing]
+    return f"{sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)} mm"
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown: what its columns are called, and a line for each row."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ("---",) * len(head), *lines))

@@ -11,14 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import (
-    ablation_figures,
-    ablation_pages,
-    factorial,
-    factorial_figures,
-    statistics,
-    wording,
-)
+from gbmlib import ablation_figures, ablation_pages, factorial, factorial_figures, statistics, wording
 from gbmlib.ablation_pages import Prose
 from gbmlib.compare import UnpairedError
 from gbmlib.experiments import head_to_head

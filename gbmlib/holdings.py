@@ -13,7 +13,7 @@ from gbmlib import batches, costs
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims_sources import GLIOMAS, HIPPOCAMPUS, SOURCES, Runs
 from gbmlib.configuration import Experiment
-from gbmlib.counts import counted
+from gbmlib.counts import counted, markdown_table, millimetres
 from gbmlib.experiments import ablations, paper_b, study, text_to_code, untested
 from gbmlib.experiments.ablations import Comparison
 from gbmlib.records import HELD_OUT, TRAIN, Record, Store
@@ -136,18 +136,10 @@ def steps(record: Record) -> int:
 
 
 def _grid(of: Experiment) -> str:
-    if of.spacing is None:
-        return "the cases' own grid"
-    sizes = [f"{size:.3g}" for size in of.spacing]
-    return f"{sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)} mm"
+    return "the cases' own grid" if of.spacing is None else millimetres(of.spacing)
 
 
 # ---------------------------------------------------------------------------------------------------------- in a table
-
-
-def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ("---",) * len(head), *lines))
 
 
 def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = GROUPS) -> str:
@@ -168,7 +160,7 @@ def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = G
             missing = counted(wanted - len(there), "run")
             lacking.append(f"- {group.title}, {missing}: `{group.command(SCALES[-1])}`")
     head = ("runs of", "scale", "published", "cases held out", "folds", "seeds", "steps of a run", "minutes")
-    text = table(head, lines) + "\n\nRuns that several chapters show are counted in each of them."
+    text = markdown_table(head, lines) + "\n\nRuns that several chapters show are counted in each of them."
     if lacking:
         text += " What is not there yet is made by\n\n" + "\n".join(lacking)
     return text

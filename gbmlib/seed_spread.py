@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from gbmlib import compare, costs, holdings, regions
+from gbmlib import compare, costs, regions
 from gbmlib.ablation_pages import SCALES
+from gbmlib.counts import markdown_table
 from gbmlib.experiments import ablations
 from gbmlib.holdings import GROUPS, Group
 from gbmlib.intervals import MARGIN
@@ -89,7 +90,7 @@ def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = G
     return (
         f"{_beyond(every)} of {len(every)} networks that were trained with two seeds or more differ from themselves "
         f"by more than {MARGIN:g} Dice, the difference that this book calls one that matters; the median is "
-        f"{median(of.apart for of in every):.3f}.\n\n{holdings.table(HEAD, lines)}"
+        f"{median(of.apart for of in every):.3f}.\n\n{markdown_table(HEAD, lines)}"
     )
 
 

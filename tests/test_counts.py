@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbmlib.counts import counted, minutes
+from gbmlib.counts import counted, markdown_table, millimetres, minutes
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,16 @@ def test_one_has_no_s(number, said):
 @pytest.mark.parametrize(("seconds", "said"), [(6, "0.1"), (60, "1.0"), (599, "10.0"), (600, "10"), (5940, "99")])
 def test_minutes_below_ten_have_a_decimal(seconds, said):
     assert minutes(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("spacing", "said"),
+    [((3, 3, 3), "3 mm"), ((1.5, 3, 3), "1.5 x 3 x 3 mm"), ((1.0, 1.00001, 1), "1 mm"), ((2 / 3, 2), "0.667 x 2 mm")],
+)
+def test_spacing_is_one_number_where_axes_share_it(spacing, said):
+    assert millimetres(spacing) == said
+
+
+def test_a_table_has_a_line_a_row():
+    assert markdown_table(("a", "b"), [("1", "2"), ("3", "")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 |  |"
+    assert markdown_table(("a",), []) == "| a |\n| --- |"
