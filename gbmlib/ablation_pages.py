@@ -96,7 +96,7 @@ def collapsed(groups: Groups, least: float = 0.1) -> list[Prose]:
 def memorised(groups: Groups, decides: bool = True) -> list[Any]:
     """The gap between cases trained on and cases held out (:mod:`gbmlib.overfitting`), and what it decides."""
     table, found = overfitting.overfitting(groups), overfitting.changes(groups)
-    name = f"gap − that of {table.index[0]}"
+    name = f"gap less that of “{table.index[0]}”"
     if not decides or found.empty:
         return [table.join(found[["difference"]].rename(columns={"difference": name})).fillna("")]
     words = {"higher": "a larger gap", "lower": "a smaller gap"}

@@ -141,7 +141,7 @@ def digest(verdicts: Verdicts, clearest: int = 4) -> str:
     for paper, name in PAPERS.items():
         words = Counter(of.word for of in verdicts.values() if of.claim.paper == paper)
         lines.append(f"| {name} | {' | '.join(str(words[word]) for word in WORDS)} | {words.total()} |")
-    for word, said in ((SUPPORTED, "Clearest of what held up"), (NOT_SUPPORTED, "Clearest of what did not")):
+    for word, said in ((SUPPORTED, "Held up most clearly"), (NOT_SUPPORTED, "Failed most clearly")):
         of_word = [of for of in verdicts.values() if of.word == word]
         ranked = sorted((of for of in of_word if of.comparisons), key=lambda of: -of.clearness)[:clearest]
         ranked += [of for of in of_word if not of.comparisons][: clearest - len(ranked)]

@@ -99,8 +99,8 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
         name: [f"{of:g}" for of in known if table.decided[of] == word]
         for name, word in zip(NETWORKS, ("higher", "lower"), strict=True)
     }
-    sure = "; ".join(f"of {name} at {', '.join(of)} mm" if of else f"of {name} nowhere" for name, of in sides.items())
-    return f"By the means, {said}. It is decided in favour {sure}."
+    first, second = (f"at {', '.join(of)} mm" if of else "nowhere" for of in sides.values())
+    return f"By the means, {said}. By the one rule of the book, 2D is higher {first}, and 3D {second}."
 
 
 def plans(cohort: str, spacings: Sequence[Sequence[float]]) -> pd.DataFrame:

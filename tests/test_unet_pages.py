@@ -174,7 +174,7 @@ def test_the_sweep_is_paired_by_case_and_says_where_slices_overtake(sweep):
     assert set(table.family) == {5}
     said = thickness_pages.overtaking(table, 3)
     assert "about **6.2 mm**, 2.1 times the spacing within a slice" in said
-    assert "decided in favour of 2D at 9, 12 mm; of 3D at 1.5, 3 mm" in said
+    assert "2D is higher at 9, 12 mm, and 3D at 1.5, 3 mm" in said
 
 
 def test_a_thickness_with_one_network_has_no_difference(sweep):
