@@ -85,7 +85,7 @@ def slices(profile: str) -> Runs:
 
 def factorial(profile: str) -> Runs:
     """The six cells of the head to head."""
-    return {" under pipeline ".join(cell): runs for cell, runs in head_to_head.cells(profile).items()}
+    return {head_to_head.named(cell): runs for cell, runs in head_to_head.cells(profile).items()}
 
 
 SOURCES: dict[str, Source] = {

@@ -16,6 +16,7 @@ from gbmlib.augment_batch import TRANSFORMS
 from gbmlib.cohorts import GLIOMA
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import head_to_head, paper_b
+from gbmlib.experiments.head_to_head import named
 from gbmlib.factorial import Cells
 from gbmlib.planner.words import sizes
 
@@ -76,11 +77,6 @@ def parameters(of: Experiment) -> int:
     with torch.device("meta"):  # shapes without memory
         network = models.build(of.model, len(of.modalities), channels, of.patch_size, **of.options)
     return models.parameters(network)
-
-
-def named(cell: tuple[str, str]) -> str:
-    """``V-Net under pipeline A``."""
-    return " under pipeline ".join(cell)
 
 
 def _pipeline(of: Experiment) -> dict[str, str]:

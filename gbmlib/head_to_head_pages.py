@@ -15,8 +15,9 @@ from gbmlib import ablation_figures, ablation_pages, factorial, factorial_figure
 from gbmlib.ablation_pages import Prose
 from gbmlib.compare import UnpairedError
 from gbmlib.experiments import head_to_head
+from gbmlib.experiments.head_to_head import named
 from gbmlib.factorial import Cells
-from gbmlib.head_to_head_configurations import Wanted, named
+from gbmlib.head_to_head_configurations import Wanted
 from gbmlib.intervals import MARGIN, Difference, mean_interval
 from gbmlib.planner.words import listed
 from gbmlib.records import Record, Store

@@ -64,6 +64,11 @@ TRIED_RATES = {("V-Net", "B"): {"study": 1e-4}}
 Cells = dict[tuple[str, str], list[Experiment]]
 
 
+def named(cell: tuple[str, str]) -> str:
+    """A network and a pipeline in words: ``V-Net under pipeline A``."""
+    return " under pipeline ".join(cell)
+
+
 def cells(
     profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
 ) -> Cells:
