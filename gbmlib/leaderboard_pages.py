@@ -52,7 +52,7 @@ def compared(
     if choice.others.empty:
         return shown
     table = choice.others[["Dice"]].join(wording.shown(choice.others, f"{choice.label} minus it"))
-    others = choice.others.rename(index=lambda label: f"against {label}")
+    others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
     said = f"Mean Dice over classes, and {choice.label} minus the others. {wording.findings(others)}"
     table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
     return [*shown, table, leaderboard_figures.standings(choice, said), ablation_pages.caption(said)]
