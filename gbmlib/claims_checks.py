@@ -182,7 +182,8 @@ def growth(folder: Path) -> Finding:
     ratios = {down: [_growth(down, seed) for seed in range(3)] for down in ("stride", "max_pool")}
     stride, pooled = (float(np.mean(ratios[down])) for down in ("stride", "max_pool"))
     return Finding(
-        min(ratios["stride"]) > max(ratios["max_pool"]), f"x {stride:.1f} with strides, x {pooled:.1f} with pooling"
+        min(ratios["stride"]) > max(ratios["max_pool"]),
+        f"{stride:.1f} times with strides, {pooled:.1f} times with pooling",
     )
 
 

@@ -135,8 +135,10 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     change = factorial.networks_minus_pipelines(table)
     spreads, more = factorial.spreads(table).spread, _more(change)
-    otherwise = [f"without {name} {_more(of)}, {of}" for name, of in factorial.otherwise_without(table).items()]
-    carried = f"It rests on its company: {'; '.join(otherwise)}." if otherwise else "So it is without any one of them."
+    otherwise = [f"without {name} it is {_more(of)}, {of}" for name, of in factorial.otherwise_without(table).items()]
+    carried = "The answer is the same without any one of the networks."
+    if otherwise:
+        carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
     return "\n".join(
         [
             *lines,

@@ -76,7 +76,7 @@ def beside_paper(
 def _apart(gaps: pd.Series) -> str:
     """Differences in hundredths of Dice, and whether all are small."""
     said = ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
-    return f"{said}; {'within' if gaps.abs().max() <= POINTS else 'not within'} {POINTS:g} in every class"
+    return f"{said}; {'within' if gaps.abs().max() <= POINTS else 'not within'} {POINTS:g} of it in every class"
 
 
 def _their_choice(theirs: pd.DataFrame) -> str:
@@ -160,7 +160,7 @@ def _provenance(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping
         for case, of in seen.iterrows():
             said += (
                 f"Case {case} ({of.decathlon} in the Decathlon) is the same patient as {of.twin}, which was among "
-                "them: its mark is flattered. "
+                "them: its Dice is flattered. "
             )
     return said.strip()
 

@@ -100,7 +100,7 @@ def test_what_changes_is_said_with_its_interval(groups):
     assert "  - **gain by B: U-Net − V-Net**: no difference above 0.01; " in said
     assert "**Which matters more: the pipeline.**" in said
     assert "on 8 cases" in said
-    assert "So it is without any one of them." in said
+    assert "The answer is the same without any one of the networks." in said
 
 
 def test_the_verdict_follows_the_numbers(wanted, tmp_path):
@@ -120,7 +120,7 @@ def test_an_answer_that_one_network_carries_says_so(wanted, tmp_path):
     groups = {cell: [record(store, e, cell, levels) for e in of] for cell, of in wanted.items()}
     said = words(pages.answers(groups))
     assert "**Which matters more: the architecture.**" in said
-    assert "It rests on its company: without V-Net the pipeline, -0.01" in said
+    assert "compared: without V-Net it is the pipeline, -0.01" in said
 
 
 def test_phantoms_give_no_verdict(groups, wanted):
