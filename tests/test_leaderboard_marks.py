@@ -60,12 +60,12 @@ def test_the_hippocampus_beside_table_2(store, facts):
     ]
     assert table.loc["3D, Isensee et al. 2018"].tolist() == ["0.8987", "0.8820", "0.89035", 260]
     assert table.loc["3D, ours", "Anterior"].mean == pytest.approx(0.9027)
-    assert words.endswith("- **3D**: Anterior +0.40, Posterior +0.40; within 0.5 in every class.")
+    assert words.endswith("- **3D**: Anterior +0.40, Posterior +0.40; within 0.5 of it in every class.")
     assert choice == (
         "Of the paper's own rows its rule takes **3D**: 0.89035, against 0.88935 of 2D + 3D, against 0.87610 of 2D."
     )
     off = {"3D": of_hippocampus(store, 2, lambda case, region: dice(case, region) - 0.02)}
-    assert "Anterior -1.60, Posterior -1.60; not within 0.5" in beside_paper(off, HIPPOCAMPUS, folder=facts)[1]
+    assert "Anterior -1.60, Posterior -1.60; not within 0.5 of it" in beside_paper(off, HIPPOCAMPUS, folder=facts)[1]
     assert list(beside_paper({}, HIPPOCAMPUS, folder=facts)[0].columns[:2]) == [
         "Anterior",
         "Posterior",
