@@ -170,9 +170,9 @@ def leaving_out(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
     found = factorial.leaving_out(table)
     out = pd.DataFrame(
         {
-            "spread of the networks": found.network,
-            "spread of the pipelines": found.pipeline,
-            "networks minus pipelines": found.difference,
+            "spread of networks": found.network,
+            "of pipelines": found.pipeline,
+            "difference": found.difference,
         }
     )
     if decides:
