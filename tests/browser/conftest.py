@@ -93,3 +93,12 @@ def browser_page(browser) -> Iterator[BrowserPage]:
     yield pages
     pages.close()
     assert pages.complaints.none(), pages.complaints
+
+
+@pytest.fixture
+def lab(request, browser, tmp_path) -> Iterator[str]:
+    """The address of a JupyterLab with the notebook of the module's ``CELLS``."""
+    from lab_server import served
+
+    with served(tmp_path, request.module.CELLS) as address:
+        yield address

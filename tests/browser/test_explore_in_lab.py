@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from lab_server import nothing_to_complain_of, opened, run, served
+from lab_server import nothing_to_complain_of, opened, run
 
 from gbmlib.cohorts import phantom
 
@@ -17,13 +17,6 @@ display(panels)
 """,
     "print('saved', panels.own.result is not None, len(panels.case.made))",
 ]
-
-
-@pytest.fixture
-def lab(browser, tmp_path):
-    """The address of a JupyterLab with the notebook of ``CELLS``."""
-    with served(tmp_path, CELLS) as address:
-        yield address
 
 
 @pytest.mark.slow

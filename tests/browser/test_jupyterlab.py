@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from lab_server import nothing_to_complain_of, opened, run, served
+from lab_server import nothing_to_complain_of, opened, run
 
 CELLS = [
     """
@@ -30,13 +30,6 @@ label[5:9, 6:10, 7:11] = 2
 volume({"t1ce": image}, label, spacing=(6, 6, 6), title="Live in 3D")
 """,
 ]
-
-
-@pytest.fixture
-def lab(browser, tmp_path):
-    """The address of a JupyterLab with the notebook of ``CELLS``."""
-    with served(tmp_path, CELLS) as address:
-        yield address
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from lab_server import nothing_to_complain_of, opened, run, served
+from lab_server import nothing_to_complain_of, opened, run
 
 CELLS = [
     """
@@ -21,13 +21,6 @@ viewer
     "viewer.region = 'WT'; viewer.threshold = 0.7",
     "viewer.threshold = 1.5",
 ]
-
-
-@pytest.fixture
-def lab(browser, tmp_path):
-    """The address of a JupyterLab with the notebook of ``CELLS``."""
-    with served(tmp_path, CELLS) as address:
-        yield address
 
 
 @pytest.mark.slow
