@@ -38,7 +38,7 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.delenv("GBM_STATIC", raising=False)
-        few = SimpleNamespace(bootstrap=partial(stats.bootstrap, n_resamples=199))
+        few = SimpleNamespace(**vars(stats) | {"bootstrap": partial(stats.bootstrap, n_resamples=199)})
         for module in (intervals, factorial):
             patch.setattr(module, "stats", few)
         patch.setattr(ablation_figures, "compare_curves", lambda groups, *_: f"curves of {', '.join(groups)}")

@@ -180,12 +180,14 @@ def test_the_command_prints_and_lists(monkeypatch, capsys, every):
     assert "no claim no-such-claim" in capsys.readouterr().err
 
 
-def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, every):
+def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, every, tmp_path):
     asked, name = [], study.paper_a("study")[0].cohort
+    for of in penalty("study")["with penalty"]:
+        (tmp_path / of.id).symlink_to(RECORDS / of.id)
     monkeypatch.setattr(verdicts.cohorts, "open_cohort", lambda spec: SimpleNamespace(name=name))
     monkeypatch.setattr(verdicts.experiments, "run", lambda runs, *_: asked.extend(runs))
     claim = next(claim for claim in every if claim.id == "penalty-prevents-overfitting")
     options = SimpleNamespace(cohort="brats:X", profile="study", workers=1, list=False)
-    verdicts._make([claim], options, Store(ROOT / "none", published=RECORDS))
+    verdicts._make([claim], options, Store(ROOT / "none", published=tmp_path))
     assert {of.id for of in asked} == {of.id for of in penalty("study")["without penalty"]}
     assert all(of.l2 == 0 for of in asked)
