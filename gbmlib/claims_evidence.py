@@ -139,11 +139,11 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         for network in head_to_head.NETWORKS
         for pipeline in head_to_head.PIPELINES
     }
-    table = factorial.by_case(cells)
-    otherwise = [f"{_turned(of)} without {name}" for name, of in factorial.otherwise_without(table).items()]
+    found = factorial.leaving_out(factorial.by_case(cells))
+    otherwise = [f"{_turned(of)} without {name}" for name, of in factorial.otherwise_without(found).items()]
     return replace(
         known,
-        difference=_turned(factorial.networks_minus_pipelines(table)),
+        difference=_turned(found.difference.iloc[0]),
         ids=tuple(wanted),
         caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
     )

@@ -133,18 +133,18 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
             lines += [f"  {line}" for line in wording.verdict(of, words).splitlines()]
     if not complete(table):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
-    change = factorial.networks_minus_pipelines(table)
-    spreads, more = factorial.spreads(table).spread, _more(change)
-    otherwise = [f"without {name} it is {_more(of)}, {of}" for name, of in factorial.otherwise_without(table).items()]
+    found = factorial.leaving_out(table)
+    network, pipeline, change = found.iloc[0]
+    otherwise = [f"without {name} it is {_more(of)}, {of}" for name, of in factorial.otherwise_without(found).items()]
     carried = "The answer is the same without any one of the networks."
     if otherwise:
         carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
     return "\n".join(
         [
             *lines,
-            f"- **Which matters more: {more}.** The means of the networks lie "
-            f"{spreads['network']} from their own mean (root mean square, Dice), those of the pipelines "
-            f"{spreads['pipeline']}; the difference is {change}, on {change.cases} cases. There is no test of spreads: "
+            f"- **Which matters more: {_more(change)}.** The means of the networks lie "
+            f"{network} from their own mean (root mean square, Dice), those of the pipelines "
+            f"{pipeline}; the difference is {change}, on {change.cases} cases. There is no test of spreads: "
             f"the interval, over cases alone, decides. {carried}",
         ]
     )

@@ -70,8 +70,8 @@ class Verdict:
         check."""
         if not self.comparisons:
             return float("inf")
-        weakest = min if self.word == SUPPORTED else max
-        return weakest((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
+        deciding = min if self.word == SUPPORTED else max
+        return deciding((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
 
 
 def decide(claims: Sequence[Claim], store: Store, facts: str | Path = "book/facts") -> dict[str, Verdict]:

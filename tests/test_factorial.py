@@ -170,7 +170,7 @@ def test_one_network_can_carry_the_spread():
     assert [of.mean for of in found.network] == pytest.approx([np.sqrt(0.015 / 3), 0, 0.075, 0.075])
     assert [of.mean for of in found.pipeline] == pytest.approx([0.02] * 4)
     assert [statistics.decide(of) for of in found.difference] == ["higher", "lower", "higher", "higher"]
-    otherwise = factorial.otherwise_without(table)
+    otherwise = factorial.otherwise_without(found)
     assert list(otherwise) == ["one"]
     assert otherwise["one"].mean == pytest.approx(-0.02)
     with pytest.raises(ValueError, match="a second network"):
