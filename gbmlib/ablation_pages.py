@@ -19,7 +19,7 @@ from gbmlib.experiments.ablations import Comparison
 from gbmlib.records import Record, Store
 
 #: The scales whose records are published, the largest first.
-SCALES = ("paper", "study")
+SCALES = ("paper", "study", "short")
 
 Wanted = Mapping[str, Sequence[Experiment]]
 
@@ -172,7 +172,7 @@ def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:
     return table.rename_axis(index=row.replace("_", " "), columns=column.replace("_", " "))
 
 
-def scales(profiles: Sequence[str] = ("demo", "study", "paper")) -> pd.DataFrame:
+def scales(profiles: Sequence[str] = ("demo", "short", "study", "paper")) -> pd.DataFrame:
     """What the first paper's network is trained with at each scale, a row a scale."""
     rows = {}
     for profile in profiles:

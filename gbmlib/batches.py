@@ -22,19 +22,20 @@ def per_epoch(experiment: Experiment, cases: int) -> int:
 
 
 def choose(experiment: Experiment, cases: int, generator: torch.Generator) -> Iterator[Chosen]:
-    """The batches of an epoch: every crop of every case once, in random order, or so many of cases drawn at random."""
+    """The batches of an epoch: every crop of every case once, in random order, or so many of crops drawn at random."""
     if experiment.batches is None:
         order = torch.randperm(cases * experiment.crops, generator=generator)
         for numbers in order.split(experiment.batch_size):
             yield [divmod(int(number), cases) for number in numbers]
         return
-    yield from at_random(experiment.batches, experiment.batch_size, cases, generator)
+    yield from at_random(experiment.batches, experiment.batch_size, cases, generator, experiment.crops)
 
 
-def at_random(number: int, batch_size: int, cases: int, generator: torch.Generator) -> Iterator[Chosen]:
-    """So many batches, each of cases drawn with replacement."""
+def at_random(number: int, batch_size: int, cases: int, generator: torch.Generator, crops: int = 1) -> Iterator[Chosen]:
+    """So many batches, each of crops drawn with replacement from ``crops`` of every case."""
     for _ in range(number):
-        yield [(0, case) for case in torch.randint(cases, (batch_size,), generator=generator).tolist()]
+        drawn = torch.randint(cases * crops, (batch_size,), generator=generator)
+        yield [divmod(crop, cases) for crop in drawn.tolist()]
 
 
 def draw(

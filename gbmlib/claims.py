@@ -41,7 +41,7 @@ class ByRuns(_Strict):
         measure, split: of what; ``gap`` is how much better cases do where they were trained on, and less is better.
         that_measure, that_split: of the second of each pair, where it is not the same.
         region: None for the mean over all (of gliomas WT, TC, ET).
-        scale: ``"paper"`` or ``"study"``; None for the largest that has all records.
+        scale: one of :data:`gbmlib.ablation_pages.SCALES`; None for the largest that has all records.
     """
 
     source: str
@@ -51,14 +51,14 @@ class ByRuns(_Strict):
     that_measure: Measure | None = None
     that_split: Literal["held out", "train"] | None = None
     region: str | None = None
-    scale: Literal["paper", "study"] | None = None
+    scale: Literal[SCALES] | None = None
 
 
 class ByFactorial(_Strict):
     """How far the means of one factor of the head to head lie apart, against those of the other."""
 
     factorial: Literal["pipelines over networks"]
-    scale: Literal["paper", "study"] | None = None
+    scale: Literal[SCALES] | None = None
 
     source: Literal["head to head"] = "head to head"
 

@@ -23,8 +23,8 @@ from gbmlib import models
 from gbmlib.augment_batch import TRANSFORMS
 from gbmlib.losses import LOSSES, SOFTMAX
 from gbmlib.patches import FOREGROUND
-from gbmlib.preprocess import NORMALISATION, RESAMPLING
-from gbmlib.regions import SCHEMES
+from gbmlib.preprocess import CROPPING, NORMALISATION, RESAMPLING
+from gbmlib.regions import COMPOSITIONS, SCHEMES
 from gbmlib.schedules import PLATEAUS, SCHEDULES
 
 
@@ -79,8 +79,11 @@ class Experiment(BaseModel):
         cohort: a cohort's *name*, such as ``brats2018-19``; never a path.
         modalities: the input channels, in order.
         regions: ``"brats"`` (nested) or ``"labels"`` (exclusive).
+        composition: how nested channels become one label map (:func:`gbmlib.regions.to_labels`).
         spacing: of the network's grid (z, y, x) in mm; None keeps each case's own.
         resampling: how volumes get there (:func:`gbmlib.preprocess.prepare`).
+        cropping: ``"brain"``, the box of the non-zero voxels, or ``"none"``, the whole volume, out of which Adeniji and
+            Liu (section 4.2) draw their crops.
         normalisation: a scheme of :mod:`gbmlib.normalise`.
         axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y.
         patch_size: of training (z, y, x) in voxels, in the order of ``axes``; (1, y, x) of a two-dimensional network.
@@ -88,8 +91,11 @@ class Experiment(BaseModel):
         elsewhere: names of further cohorts, every case of which the trained network is measured on.
         folds, fold: which part of the cases is held out (:func:`gbmlib.folds.split`).
         seed: of the weights, patches and augmentation.
+        draws: what they are drawn from: ``"seed"``, so that all folds begin with the same weights, or ``"seed and
+            fold"``, so that the folds' networks are independent of each other.
         epochs, crops, batch_size: an epoch takes ``crops`` random patches of every training case.
-        batches: in place of that, an epoch takes so many batches of cases drawn at random (nnU-Net: 250).
+        batches: in place of that, an epoch takes so many batches of crops drawn at random (nnU-Net: 250; the 780 of
+            Adeniji and Liu), so that a schedule means the same on cohorts of any size.
         foreground: how many patches of a batch must hold some (:func:`gbmlib.patches.forced`).
         validation_batches: an epoch is judged by so many batches of held-out patches in place of whole volumes.
         fixed_crops: the same patches in every epoch, as Adeniji and Liu (section 4.2) keep theirs; else drawn anew.
@@ -110,6 +116,8 @@ class Experiment(BaseModel):
         intensity: largest shift and relative scaling of each channel's intensities; 0 for none.
         patience: stop after so many epochs without a lower validation loss; None trains to the end. The weights are
             those of the last epoch in either case: choosing the best epoch on the held-out cases would flatter it.
+        watched: the loss that patience watches: ``"val_loss"`` of whole volumes, or ``"crops_loss"`` of fixed crops, on
+            which Adeniji and Liu validate.
         mirrored_inference: average the predictions of whole cases over all mirrorings.
         previous: the first network of a cascade, in fold 0; this one is given what that predicted of each case, in the
             fold that holds it out, as a channel for each class beside its images (Isensee et al. 2018, section 2.2).
@@ -124,8 +132,10 @@ class Experiment(BaseModel):
     cohort: str
     modalities: tuple[str, ...] = ("t1ce", "flair")
     regions: Literal[SCHEMES] = "brats"
+    composition: Literal[COMPOSITIONS] = "innermost"
     spacing: Spacing | None = None
     resampling: Literal[RESAMPLING] = "average"
+    cropping: Literal[CROPPING] = "brain"
     normalisation: Literal[NORMALISATION] = "image"
     axes: tuple[int, int, int] = (0, 1, 2)
     patch_size: Size
@@ -134,6 +144,7 @@ class Experiment(BaseModel):
     folds: Annotated[int, Field(ge=2)] = 5
     fold: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
+    draws: Literal["seed", "seed and fold"] = "seed"
     epochs: PositiveInt
     crops: PositiveInt = 1
     fixed_crops: bool = False
@@ -158,6 +169,7 @@ class Experiment(BaseModel):
     mirroring: Literal["axes", "copy"] = "axes"
     intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
+    watched: Literal["val_loss", "crops_loss"] = "val_loss"
     mirrored_inference: bool = False
     previous: Experiment | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -188,8 +200,12 @@ class Experiment(BaseModel):
             faults.append(f"axes {self.axes}: they must be 0, 1 and 2 in some order, for z, y and x")
         if self.softmax and self.regions != "labels":
             faults.append(f"loss {self.loss!r} has classes that exclude each other; give it regions 'labels'")
-        if self.batches is not None and (self.fixed_crops or self.crops != 1):
-            faults.append("batches draws cases at random, so crops and fixed_crops have no meaning; leave them out")
+        if self.batches is not None and self.crops != 1 and not self.fixed_crops:
+            faults.append("batches draws cases at random, so crops counts nothing unless they are fixed_crops")
+        if self.composition != "innermost" and self.regions != "brats":
+            faults.append(f"composition {self.composition!r} is of nested regions; leave it out with {self.regions!r}")
+        if self.watched == "crops_loss" and (self.patience is None or self.validation_batches is not None):
+            faults.append("watched 'crops_loss' needs patience, and no validation_batches in place of the crops")
         if self.without and self.augmentation == "simple":
             faults.append(f"without {self.without} leaves out transforms of augmentation 'nnunet'; choose that")
         if self.slicewise is not None and self.augmentation == "simple":
@@ -251,6 +267,11 @@ class Experiment(BaseModel):
         if self.previous is None:
             return ()
         return tuple(self.previous.changed(fold=fold) for fold in range(self.folds))
+
+    @property
+    def drawn_from(self) -> int:
+        """The seed of the process: of the initial weights, the order and place of patches, and the augmentation."""
+        return self.seed if self.draws == "seed" else self.seed * self.folds + self.fold
 
     @property
     def softmax(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from gbmlib.configuration import Experiment, canonical, digest
@@ -18,6 +20,7 @@ class Ensemble(BaseModel):
         members: the configurations whose networks predict; of one cohort, one fold and the same channels.
         mirrored: whether predictions are averaged over mirrorings; None for as each member has it.
         single_components: post-process, by what the training labels of the fold say (:mod:`gbmlib.postprocess`).
+        connectivity: of that rule's components: 6 for voxels that share a face, 26 for faces, edges and corners.
         elsewhere: the name of another cohort, on whose cases the average is measured in place of the held-out ones. Its
             members may be of different folds.
     """
@@ -27,6 +30,7 @@ class Ensemble(BaseModel):
     members: tuple[Experiment, ...]
     mirrored: bool | None = None
     single_components: bool = False
+    connectivity: Literal[6, 26] = 6
     elsewhere: str | None = None
 
     @model_validator(mode="after")
@@ -43,6 +47,8 @@ class Ensemble(BaseModel):
             faults.append("a member is named twice")
         if self.mirrored is not None and all(member.mirrored_inference == self.mirrored for member in self.members):
             faults.append(f"mirrored is {self.mirrored}, as all members have it already; leave it out")
+        if self.connectivity != 6 and not self.single_components:
+            faults.append(f"connectivity is {self.connectivity}, which only single_components reads; leave it out")
         if self.elsewhere is not None:
             if any(mark in self.elsewhere for mark in ("/", "\\")):
                 faults.append(f"elsewhere {self.elsewhere!r} is a path; give the cohort's name (open_cohort(…).name)")

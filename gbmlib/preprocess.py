@@ -39,8 +39,12 @@ from gbmlib.resampling import (
     resample_to,
 )
 
+#: To what a case is cropped: the box of its non-zero voxels, or nothing.
+CROPPING = ("brain", "none")
+
 __all__ = [
     "BY_STATISTICS",
+    "CROPPING",
     "NORMALISATION",
     "RESAMPLING",
     "Grid",
@@ -74,6 +78,7 @@ def prepare(
     statistics: Statistics | None = None,
     normalisation: str | None = None,
     axes: Sequence[int] = (0, 1, 2),
+    cropping: str = "brain",
 ) -> Prepared:
     """Crop a case to its non-zero voxels, resample it to ``spacing`` (z, y, x, mm; None keeps its own), normalise it.
 
@@ -88,6 +93,7 @@ def prepare(
             where there are none.
         axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y
             (:attr:`gbmlib.planner.Network.axes`).
+        cropping: one of :data:`CROPPING`: to the box of the non-zero voxels, or not at all.
 
     Cropping takes away whole planes of zeros alone; a CT, whose air is not zero, keeps its shape unless it was padded.
     Where a zero is background (:data:`gbmlib.normalise.ZERO_IS_BACKGROUND`), background stays zero when resampled.
@@ -95,9 +101,11 @@ def prepare(
     Raises:
         CaseError: the statistics are of other channels or of another grid than the case, or its images are zero
             throughout.
-        ValueError: an unknown resampling, normalisation or order of axes; statistics that are missing, not needed or
-            of another scheme.
+        ValueError: an unknown resampling, normalisation, cropping or order of axes; statistics that are missing, not
+            needed or of another scheme.
     """
+    if cropping not in CROPPING:
+        raise ValueError(f"cropping {cropping!r}: unknown; use one of {CROPPING}")
     if resampling not in RESAMPLING:
         raise ValueError(f"resampling {resampling!r}: unknown; use one of {RESAMPLING}")
     if sorted(axes) != [0, 1, 2]:
@@ -108,6 +116,8 @@ def prepare(
         box = nonzero_box(images)
     except ValueError as error:
         raise CaseError(f"case {case.id}: {error}") from error
+    if cropping == "none":
+        box = tuple(slice(0, size) for size in case.shape)
     if statistics is not None:
         statistics = _of_box(statistics, case, (len(images), *case.shape), box)
     images = images[(slice(None), *box)]

@@ -19,6 +19,9 @@ import numpy as np
 
 SCHEMES = ("brats", "labels")
 
+#: How channels that mark nested regions become one label map (:func:`to_labels`).
+COMPOSITIONS = ("innermost", "intersected")
+
 #: Nested regions from the outermost inwards: name and the label values it holds.
 BRATS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 
@@ -56,6 +59,7 @@ def to_labels(
     scheme: str,
     labels: Mapping[int, str] | Sequence[int] = (1, 2, 3),
     threshold: float = 0.5,
+    composition: str = "innermost",
 ) -> np.ndarray:
     """Channels of probabilities (channel, z, y, x) as one label map, uint8 (z, y, x).
 
@@ -64,17 +68,20 @@ def to_labels(
 
     - Exclusive labels: the likeliest channel's, if that reaches the threshold; of equal channels the lowest label.
       Otherwise 0.
-    - Nested regions: from the outermost inwards each region that reaches the threshold overwrites, so the innermost
-      decides: 3 where ET does; else 1 where TC does; else 2 where WT does; else 0. An inner region counts even where an
-      outer one missed it, and the outer one then holds it too: the regions of the result are nested whatever the
-      probabilities are, and each inner one is as it was predicted.
+    - Nested regions, ``"innermost"``: from the outermost inwards each region that reaches the threshold overwrites: 3
+      where ET does; else 1 where TC does; else 2 where WT does; else 0. An inner region counts even where an outer one
+      missed it. One channel that marks everything then overwrites all others.
+    - Nested regions, ``"intersected"``: an inner region counts only inside the outer ones, so a channel that marks
+      everything becomes the region around it, and the others stay as they were predicted.
 
     A network with a softmax gives one channel more, the first, for the background: the largest of all decides, of equal
     ones the first.
 
     Raises:
-        ValueError: the number of channels is not the scheme's.
+        ValueError: the number of channels is not the scheme's, or an unknown composition.
     """
+    if composition not in COMPOSITIONS:
+        raise ValueError(f"composition {composition!r}: unknown; use one of {COMPOSITIONS}")
     channels = members(scheme, labels)
     if scheme == "labels" and len(probabilities) == len(channels) + 1:
         return np.array([0, *sorted(labels)], np.uint8)[probabilities.argmax(0)]
@@ -84,8 +91,11 @@ def to_labels(
         likeliest = np.array(sorted(labels), np.uint8)[probabilities.argmax(0)]
         return np.where(probabilities.max(0) >= threshold, likeliest, 0).astype(np.uint8)
     out = np.zeros(probabilities.shape[1:], np.uint8)
-    for probability, (name, values) in zip(probabilities, channels.items(), strict=True):
-        out[probability >= threshold] = _own_value(name, values)
+    marked = probabilities >= threshold
+    if composition == "intersected":
+        marked = np.logical_and.accumulate(marked)
+    for region, (name, values) in zip(marked, channels.items(), strict=True):
+        out[region] = _own_value(name, values)
     return out
 
 

@@ -126,7 +126,7 @@ def cpu_threads(number: int) -> Iterator[None]:
 
 
 def _start(experiment: Experiment, channels: int, device: torch.device) -> State:
-    torch.manual_seed(experiment.seed)
+    torch.manual_seed(experiment.drawn_from)
     channels_in = len(experiment.modalities) + (channels - 1 if experiment.previous is not None else 0)
     network = models.build(experiment.model, channels_in, channels, experiment.patch_size, **experiment.options)
     network = network.to(device)
@@ -137,7 +137,7 @@ def _start(experiment: Experiment, channels: int, device: torch.device) -> State
         amsgrad=experiment.amsgrad,
         fused=True,
     )
-    return State(network, optimiser, torch.Generator().manual_seed(experiment.seed), [], [])
+    return State(network, optimiser, torch.Generator().manual_seed(experiment.drawn_from), [], [])
 
 
 def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epoch: int, bar: tqdm) -> dict[str, float]:
@@ -235,7 +235,7 @@ def _over(history: list[dict[str, float]], experiment: Experiment) -> bool:
         return False
     if experiment.schedule in PLATEAUS and plateau_over(PLATEAUS[experiment.schedule], history):
         return True
-    losses = [row["val_loss"] for row in history]
+    losses = [row[experiment.watched] for row in history]
     return experiment.patience is not None and len(losses) - 1 - int(np.argmin(losses)) >= experiment.patience
 
 

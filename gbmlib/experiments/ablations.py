@@ -53,8 +53,8 @@ SE = Comparison(
 
 #: The single choices and the ladder are screened: half the schedule and two folds, each with the seeds of the
 #: profile. Whole networks have it whole.
-SCREENING: dict[str, dict[str, Any]] = {"study": {"epochs": 12, "warmup": 3}}
-SCREENED_FOLDS = {"test": (0,), "demo": (0,), "study": (0, 1), "paper": (0, 1)}
+SCREENING: dict[str, dict[str, Any]] = {"short": {"epochs": 12, "warmup": 3}}
+SCREENED_FOLDS = {"test": (0,), "demo": (0,), "short": (0, 1), "study": (0, 1, 2, 3, 4), "paper": (0, 1)}
 
 #: How much the higher learning rate of the 2 x 2 exceeds the lower: 1e-4 against 1e-5 in the paper.
 HIGHER_RATE = 10
@@ -242,7 +242,16 @@ def published(groups: Mapping[str, Iterable[Experiment]], store: Store) -> dict[
 
 
 def _crops(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """One crop against three at the same number of steps: epochs and warm-up are a third as long, or three times."""
+    """One crop against three at the same number of steps: epochs and warm-up are a third as long, or three times.
+
+    Where an epoch is a number of steps, new crops are as many as steps: then one and three that are kept are compared,
+    and both with new ones.
+    """
+
+    if own.get("batches"):  # an epoch is a number of steps, however many crops there are
+        three = {"crops": 3, "fixed_crops": True}
+        new = {} if not own.get("fixed_crops") else {"crops": 1, "fixed_crops": False}
+        return {"1 crop, new": new, "1 crop, fixed": {"crops": 1, "fixed_crops": True}, "3 crops, fixed": three}
 
     def schedule(factor: float) -> dict[str, int]:
         return {name: max(1, round(own[name] * factor)) for name in ("epochs", "warmup") if own.get(name)}

@@ -49,7 +49,7 @@ def prepare(
             f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
             "cohort with these modalities"
         )
-    how = {name: getattr(experiment, name) for name in ("spacing", "resampling", "normalisation", "axes")}
+    how = {name: getattr(experiment, name) for name in ("spacing", "resampling", "normalisation", "axes", "cropping")}
     how["statistics"] = statistics
     return preprocess.prepare(case, **how) if folder is None else cache.prepared(case, folder, **how)
 
@@ -160,29 +160,54 @@ def decide(
     grid: preprocess.Grid | preprocess.Prepared,
 ) -> np.ndarray:
     """The label map (z, y, x) in native space of probabilities (channel, z, y, x) on a prepared grid."""
+    return decide_channels(probabilities, experiment, cohort, grid)[0]
+
+
+def decide_channels(
+    probabilities: torch.Tensor | np.ndarray,
+    experiment: Experiment,
+    cohort: Cohort,
+    grid: preprocess.Grid | preprocess.Prepared,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """:func:`decide`, and what each channel marks by itself: bool (channel, z, y, x) in native space.
+
+    The channels of a softmax exclude each other, so the label map is all they mark: None in place of them.
+    """
 
     def to_labels(native: np.ndarray) -> np.ndarray:
-        return regions.to_labels(native, experiment.regions, cohort.labels)
+        return regions.to_labels(native, experiment.regions, cohort.labels, composition=experiment.composition)
 
     if experiment.softmax:  # of any number of classes, so slab by slab
-        return preprocess.restore_labels(probabilities, grid, to_labels)
-    return to_labels(preprocess.restore(torch.as_tensor(probabilities).cpu().numpy(), grid))
+        return preprocess.restore_labels(probabilities, grid, to_labels), None
+    native = preprocess.restore(torch.as_tensor(probabilities).cpu().numpy(), grid)
+    return to_labels(native), native >= 0.5
 
 
-def measure(label_map: np.ndarray, case: Case, scheme: str, cohort: Cohort, part: str) -> list[dict[str, Any]]:
+def measure(
+    label_map: np.ndarray,
+    case: Case,
+    scheme: str,
+    cohort: Cohort,
+    part: str,
+    channels: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
     """Every metric of every region of one case, as lines of ``cases.csv``, in native space.
 
-    Overlap in plain ratios, and for what was not trained on distances in mm (:mod:`gbmlib.surfaces`).
+    Overlap in plain ratios, and for what was not trained on distances in mm (:mod:`gbmlib.surfaces`). ``share`` is the
+    part of all voxels that the region was predicted to hold. ``channels`` (region, z, y, x) are what each channel marks
+    by itself; their overlap with the region is ``channel_dice``, which a fault of another channel cannot change.
     """
     predicted, true = (regions.to_channels(volume, scheme, cohort.labels) for volume in (label_map, case.label()))
     rows = []
-    for name, p, t in zip(regions.members(scheme, cohort.labels), predicted, true, strict=True):
-        found = metrics.every(p, t)
+    for number, (name, p, t) in enumerate(zip(regions.members(scheme, cohort.labels), predicted, true, strict=True)):
+        values = metrics.every(p, t) | {"share": float(p.mean())}
+        if channels is not None:
+            values["channel_dice"] = metrics.every(channels[number], t)["dice"]
         if part != TRAIN:
-            found |= metrics.distances(p, t, case.spacing)
+            values |= metrics.distances(p, t, case.spacing)
         rows += [
             {"case": case.id, "split": part, "region": name, "metric": metric, "value": value}
-            for metric, value in found.items()
+            for metric, value in values.items()
         ]
     return rows
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from gbmlib import postprocess, probabilities, provenance
 from gbmlib.cohorts import Cohort
 from gbmlib.ensemble import Ensemble
-from gbmlib.experiments.applying import decide, measure, schemes
+from gbmlib.experiments.applying import decide_channels, measure, schemes
 from gbmlib.experiments.clock import Clock
 from gbmlib.experiments.unseen import Predictor
 from gbmlib.folds import split
@@ -45,15 +45,18 @@ def combine(
         cases = [(cohort, cohort[case_id], HELD_OUT) for case_id in held_out]
     single: tuple[int, ...] = ()
     if ensemble.single_components:
-        single = tuple(postprocess.learn(cohort[case_id].label() for case_id in held_in))
+        labels = (cohort[case_id].label() for case_id in held_in)
+        single = tuple(postprocess.learn(labels, connectivity=ensemble.connectivity))
     rows = []
     for of, case, part in tqdm(cases, "measuring", unit="case", disable=not progress, leave=False):
         volume, grid = probabilities.average([predictor(case, part == HELD_OUT) for predictor in predictors])
-        label_map = postprocess.apply(decide(volume, first, of, grid), single)
+        label_map, channels = decide_channels(volume, first, of, grid)
+        label_map = postprocess.apply(label_map, single, ensemble.connectivity)
         if part == HELD_OUT:
             case.write(folder / PREDICTIONS / f"{case.id}.nii.gz", label_map)
         for scheme in schemes(ensemble, of):
-            rows += measure(label_map, case, scheme, of, part)
+            own_scheme = scheme == ensemble.regions and not single
+            rows += measure(label_map, case, scheme, of, part, channels if own_scheme else None)
     made |= {"single_components": list(single), "members": [member.id for member in ensemble.members]}
     made |= {"seconds": clock.lap(), "peak_memory_mb": provenance.peak_memory_mb(device)}
     return store.finish(ensemble, pd.DataFrame(columns=["epoch"]), pd.DataFrame(rows), made)

@@ -32,7 +32,7 @@ PARTS = {"demo": 2}
 
 #: On the hippocampus, whose first fold :mod:`gbmlib.experiments.paper_b` trains for 600 steps at the plan's own width:
 #: five folds of a third of these steps and about half of that width, in an hour of two cores.
-HIPPOCAMPUS: dict[str, dict[str, Any]] = {"study": {"epochs": 4, "batches": 50, "filters": 16, "threads": 1}}
+HIPPOCAMPUS: dict[str, dict[str, Any]] = {"short": {"epochs": 4, "batches": 50, "filters": 16, "threads": 1}}
 
 
 def networks(

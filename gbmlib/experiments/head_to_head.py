@@ -15,12 +15,13 @@ under pipeline A (:mod:`gbmlib.experiments.study`), the planned 3D U-Net under p
   schedule, which is longer, and has no penalty.)
 - *The patch* is the nearest one that the network can take, rounded axis by axis; of two that are as near the larger. At
   3 mm both pipelines' patches fit every network as they are.
-- *The learning rate* is the pipeline's, but for networks that do not learn with it (:data:`OWN_RATE`): these keep their
-  own, or the best one that was tried (:data:`TRIED_RATES`), and warm up for the same share of the epochs as at home.
+- *The learning rate* at the study's scale goes with the network, the best of those that were tried at home. In the
+  short runs it is the pipeline's, but for networks that do not learn with it (:data:`OWN_RATE`): these keep their own,
+  or the best one that was tried (:data:`TRIED_RATES`). Warm-up takes the same share of the epochs as at home.
 
-The pipelines differ in their numbers of steps and of voxels by design: how long to train, on how much at a time, is
-part of what the papers prescribe. Two networks under one pipeline see equally many patches (but for the V-Net's
-schedule under pipeline A).
+At the study's scale all cells train on patches of one size and on equally many voxels, pipeline A on one patch a step
+and pipeline B on two, and the V-Net is there twice: as published, and with the normalisation that the other networks
+have. In the short runs the pipelines differ in their numbers of steps and of voxels, and so does the V-Net.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ from gbmlib.schedules import PLATEAUS
 
 #: The V-Net, Paper A's encoder-decoder with its VAE branch, and the planned 3D U-Net.
 NETWORKS = ("V-Net", "SegVAE", "U-Net")
+
+#: The V-Net with instance norm, a fourth network at the scale that has it.
+NORMALISED = "V-Net, normalised"
+WITH_NORMALISED = ("study",)
 PIPELINES = ("A", "B")
 
 #: Whose run a pipeline is taken from.
@@ -59,7 +64,7 @@ OWN_RATE = ("V-Net",)
 #: Their rates where their own was not the best, by (network, pipeline) and scale. On fold 2 of the study the V-Net's
 #: own 3e-5 was too small for the 400 steps of pipeline B: mean Dice of 0.40 over WT, TC and ET, 0.50 with 1e-4; it
 #: diverged with 3e-4.
-TRIED_RATES = {("V-Net", "B"): {"study": 1e-4}}
+TRIED_RATES = {("V-Net", "B"): {"short": 1e-4}}
 
 Cells = dict[tuple[str, str], list[Experiment]]
 
@@ -83,25 +88,33 @@ def cells(
     seeds = (0,) if seeds is None else tuple(seeds)
     changes = {name: value for name, value in changes.items() if value is not None}
     of_b = {name: value for name, value in changes.items() if name not in OF_A}
+    if profile in WITH_NORMALISED:
+        of_b = {"patch_size": study.SCALES[profile]["patch_size"]} | of_b
     at_home = {
         "V-Net": [e for seed in seeds for e in study.vnet(profile, folds, seed=seed, **changes)],
         "SegVAE": study.paper_a(profile, folds, seeds, **changes),
         "U-Net": paper_b.glioma(profile, 3, folds, seeds, **of_b),
     }
+    if profile in WITH_NORMALISED:
+        normalised = [e for seed in seeds for e in study.vnet(profile, folds, norm="instance", seed=seed, **changes)]
+        at_home[NORMALISED] = normalised
+    at_home_in_a = {cell[0] for cell in PUBLISHED_ELSEWHERE if cell[1] == "A"} | {NORMALISED}
     return {
-        (network, pipeline): at_home[network]
-        if (network, pipeline) in PUBLISHED_ELSEWHERE
+        (network, pipeline): runs
+        if (network, pipeline) in PUBLISHED_ELSEWHERE or (network in at_home_in_a and pipeline == "A")
         else [
-            under(of, pipeline_of, _rate(network, pipeline, profile, of))
-            for of, pipeline_of in zip(at_home[network], at_home[AT_HOME[pipeline]], strict=True)
+            under(run, foreign, _rate(network, pipeline, profile, run))
+            for run, foreign in zip(runs, at_home[AT_HOME[pipeline]], strict=True)
         ]
-        for network in NETWORKS
+        for network, runs in at_home.items()
         for pipeline in PIPELINES
     }
 
 
 def _rate(network: str, pipeline: str, profile: str, at_home: Experiment) -> float | None:
-    """The learning rate of a network that does not learn at a foreign pipeline's; None for all others."""
+    """The learning rate of a network that keeps its own under a foreign pipeline; None for all others."""
+    if profile in WITH_NORMALISED:
+        return at_home.learning_rate
     tried = TRIED_RATES.get((network, pipeline), {})
     return tried.get(profile, at_home.learning_rate) if network in OWN_RATE else None
 

@@ -62,7 +62,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "precision": study.fast_precision(),
         "filters": 8,
     },
-    "study": {
+    "short": {
         "epochs": 8,
         "batches": 50,
         "validation_batches": 10,
@@ -71,6 +71,18 @@ SCALES: dict[str, dict[str, Any]] = {
         "precision": "bfloat16",
         "threads": 1,
         "filters": 16,
+    },
+    "study": {
+        "epochs": 12,
+        "batches": 30,
+        "validation_batches": 10,
+        "schedule": "polynomial",
+        "learning_rate": 3e-3,
+        "draws": "seed and fold",
+        "precision": "bfloat16",
+        "threads": 1,
+        "filters": 16,
+        "output_gain": study.OUTPUT_GAIN,
     },
     "paper": {"precision": "bfloat16"},
 }
@@ -200,7 +212,7 @@ def hippocampus(
     **changes: Any,
 ) -> list[Experiment]:
     """The planned network for the Decathlon's hippocampus, all 260 cases, five folds; ``kind`` of :data:`KINDS`."""
-    own = (HIPPOCAMPUS if profile == "study" else {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
+    own = (HIPPOCAMPUS if profile == "short" else {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
     return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, cascade=True), own, folds, seeds)
 
 

@@ -14,7 +14,7 @@ from gbmlib import models, preprocess, probabilities, provenance, regions, tenso
 from gbmlib.cohorts import Case, CaseError, Cohort
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import unseen
-from gbmlib.experiments.applying import STATISTICS, decide, inputs, measure, on_grid, predict, prepare, schemes
+from gbmlib.experiments.applying import STATISTICS, decide_channels, inputs, measure, on_grid, predict, prepare, schemes
 from gbmlib.experiments.clock import Clock
 from gbmlib.folds import split
 from gbmlib.normalise import BY_STATISTICS
@@ -79,12 +79,13 @@ def fit(
             known = prepared[case_id] if own else prepare(experiment, case, statistics, store.prepared)
             given = inputs(experiment, of, case, known, previous.get(case_id) if own else None)
             predicted = predict(state.network, experiment, given)
-            label_map = decide(predicted, experiment, of, known)
+            label_map, channels = decide_channels(predicted, experiment, of, known)
             if part == HELD_OUT:
                 case.write(folder / PREDICTIONS / f"{case_id}.nii.gz", label_map)
                 probabilities.save(folder / PROBABILITIES / f"{case_id}.npz", predicted, known)
             for scheme in schemes(experiment, of):
-                rows += measure(label_map, case, scheme, of, part)
+                own_scheme = scheme == experiment.regions
+                rows += measure(label_map, case, scheme, of, part, channels if own_scheme else None)
     made["measuring_seconds"] = clock.lap()
     tensors.save(folder / WEIGHTS, state.network.state_dict())
     if statistics is not None:

@@ -20,16 +20,16 @@ from gbmlib.experiments import paper_b
 from gbmlib.experiments.ablations import Comparison, screened
 
 #: What the screening changes at a scale; the demonstration is coarser, so that nobody waits for it.
-SCREENING: dict[str, dict[str, Any]] = {"demo": {"spacing": 4}, "study": {"epochs": 5}}
+SCREENING: dict[str, dict[str, Any]] = {"demo": {"spacing": 4}, "short": {"epochs": 5}}
 PLAIN = {"mirrored_inference": False}
 
 #: Spacing within a slice and the slices' thicknesses, in mm. The paper's own data would be cut at 1 mm into slices of 1
 #: to 6 mm; at 3 mm, where a processor can train, these have the same proportions, and one where slices are finer.
-IN_PLANE: dict[str, float] = {"test": 6, "demo": 3, "study": 3, "paper": 1}
+IN_PLANE: dict[str, float] = {"test": 6, "demo": 3, "short": 3, "study": 3, "paper": 1}
 THICKNESS: dict[str, tuple[float, ...]] = {
     "test": (6, 12),
     "demo": (3, 9),
-    "study": (1.5, 3, 6, 9, 12),
+    **dict.fromkeys(("short", "study"), (1.5, 3, 6, 9, 12)),
     "paper": (1, 2, 3, 4, 6),
 }
 

@@ -40,6 +40,22 @@ class Conv2d(_SafeConvolution, nn.Conv2d):
     __doc__ = _SafeConvolution.__doc__
 
 
+def small_output(layer: nn.Module, gain: float) -> None:
+    """Multiply a network's output weights by ``gain``, so that its first logits are near zero.
+
+    With He's or Glorot's weights a sigmoid channel may begin with |logit| > 5 at every voxel. It then marks everything
+    or nothing, its gradient is hundreds of times smaller than the other channels', and it never recovers.
+    """
+    if gain != 1:
+        with torch.no_grad():
+            layer.weight.mul_(gain)
+
+
+def gain_faults(gain: float) -> list[str]:
+    """What is wrong with an ``output_gain``; empty where nothing is."""
+    return [] if 0 < gain <= 1 else [f"output_gain is {gain}, not above 0 and at most 1"]
+
+
 def convolution(channels_in: int, channels: int, kernel_size: int, stride: int = 1) -> Conv3d:
     """A convolution that keeps the spatial size (or halves it with stride 2), without bias: a normalisation follows."""
     return Conv3d(channels_in, channels, kernel_size, stride, padding=kernel_size // 2, bias=False)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gbmlib.models.blocks import Conv2d, Conv3d
+from gbmlib.models.blocks import Conv2d, Conv3d, gain_faults, small_output
 
 DOWN = ("max_pool", "stride")
 NORMS = ("instance", "batch")
@@ -56,6 +56,7 @@ class UNet(nn.Module):
         norm: ``"instance"``, or ``"batch"``.
         activation: ``"leaky_relu"`` or ``"relu"``; the paper says that the choice was not validated.
         convolutions: of each level, on the way down and up.
+        output_gain: by what the output's initial weights are multiplied (:func:`gbmlib.models.blocks.small_output`).
 
     Attributes:
         divisor: (z, y, x) by which the spatial size must be divisible, 2 to the power of the poolings.
@@ -76,9 +77,10 @@ class UNet(nn.Module):
         norm: str = "instance",
         activation: str = "leaky_relu",
         convolutions: int = 2,
+        output_gain: float = 1.0,
     ):
         super().__init__()
-        _check(filters, pools, max_filters, dimensions, down, norm, activation, convolutions)
+        _check(filters, pools, max_filters, dimensions, down, norm, activation, convolutions, output_gain)
         self.flat = dimensions == 2
         most = max_filters or (480 if self.flat else 320)
         self.divisor = tuple(2**of for of in pools)
@@ -102,6 +104,7 @@ class UNet(nn.Module):
             self.decoder.append(_level(2 * width, width, convolutions, ones, **kind))
         self.output = (Conv2d if self.flat else Conv3d)(widths[0], out_channels, 1, bias=False)
         _initialise(self, activation)
+        small_output(self.output, output_gain)
 
     def forward(self, x: Tensor) -> Tensor:
         if any(size % by for size, by in zip(x.shape[2:], self.divisor, strict=True)):
@@ -164,8 +167,9 @@ def _check(
     norm: str,
     activation: str,
     convolutions: int,
+    output_gain: float,
 ) -> None:
-    faults = []
+    faults = gain_faults(output_gain)
     named = (("down", down, DOWN), ("norm", norm, NORMS), ("activation", activation, ACTIVATIONS))
     faults += [f"{name} is {value!r}, not one of {allowed}" for name, value, allowed in named if value not in allowed]
     if dimensions not in (2, 3):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gbmlib.models.blocks import Conv3d
+from gbmlib.models.blocks import Conv3d, gain_faults, small_output
 
 NORMS = ("none", "batch", "instance")
 FORWARDING = ("concatenate", "add")
@@ -61,6 +61,7 @@ class VNet(nn.Module):
             element, as Adeniji and Liu (section 2.1) describe it, and halves the width of the decoder.
         norm: ``"none"`` as published; ``"batch"`` (what common implementations do) or ``"instance"``, after each
             convolution.
+        output_gain: by what the output's initial weights are multiplied (:func:`gbmlib.models.blocks.small_output`).
 
     Attributes:
         divisor: each spatial size must be divisible by it (16).
@@ -75,9 +76,10 @@ class VNet(nn.Module):
         kernel_size: int = 5,
         forwarding: str = "concatenate",
         norm: str = "none",
+        output_gain: float = 1.0,
     ):
         super().__init__()
-        _check(filters, tuple(convolutions), kernel_size, forwarding, norm)
+        _check(filters, tuple(convolutions), kernel_size, forwarding, norm, output_gain)
         self.forwarding = forwarding
         self.divisor = 2 ** (len(convolutions) - 1)
         widths = [filters * 2**level for level in range(len(convolutions))]
@@ -101,6 +103,7 @@ class VNet(nn.Module):
         self.output = nn.Conv3d(below, out_channels, 1)
         self.apply(_initialise)
         nn.init.xavier_normal_(self.output.weight)
+        small_output(self.output, output_gain)
 
     def forward(self, x: Tensor) -> Tensor:
         if any(size % self.divisor for size in x.shape[2:]):
@@ -142,8 +145,10 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _check(filters: int, convolutions: tuple[int, ...], kernel_size: int, forwarding: str, norm: str) -> None:
-    faults = []
+def _check(
+    filters: int, convolutions: tuple[int, ...], kernel_size: int, forwarding: str, norm: str, output_gain: float
+) -> None:
+    faults = gain_faults(output_gain)
     if filters < 1:
         faults.append(f"filters is {filters}, not at least 1")
     if len(convolutions) < 2 or min(convolutions) < 1:
