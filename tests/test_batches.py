@@ -73,6 +73,15 @@ def test_so_many_batches_of_cases_drawn_at_random():
     assert any(len(set(batch)) < 3 for batch in epoch)  # drawn with replacement, as in the public code
 
 
+def test_so_many_batches_of_fixed_crops_draw_every_crop_of_every_case():
+    experiment = configured(batches=400, foreground="none", crops=3, fixed_crops=True, batch_size=1)
+    epoch = list(batches.choose(experiment, 4, torch.Generator().manual_seed(0)))
+    assert len(epoch) == batches.per_epoch(experiment, 4) == 400
+    counts = {chosen: epoch.count([chosen]) for (chosen,) in epoch}
+    assert sorted(counts) == [(crop, case) for crop in range(3) for case in range(4)]
+    assert min(counts.values()) > 400 / 12 / 2
+
+
 # ------------------------------------------------------------------------------------------------------------- batches
 
 

@@ -131,8 +131,17 @@ def test_what_means_the_same_has_one_name():
         ({"without": ("gama",), "augmentation": "nnunet"}, "without"),
         ({"slicewise": False}, "slicewise is False, of which augmentation 'simple' knows nothing"),
         ({"slicewise": False, "augmentation": "nnunet", "patch_size": (1, 16, 16)}, "move in their plane alone"),
-        ({"batches": 5, "fixed_crops": True}, "crops and fixed_crops have no meaning"),
-        ({"batches": 5, "crops": 3}, "crops and fixed_crops have no meaning"),
+        ({"batches": 5, "crops": 3}, "crops counts nothing unless they are fixed_crops"),
+        ({"composition": "intersected"}, "is of nested regions; leave it out with 'labels'"),
+        ({"composition": "outermost"}, "composition"),
+        (
+            {"watched": "crops_loss", "patience": 2, "validation_batches": 3},
+            "no validation_batches in place of the crops",
+        ),
+        ({"watched": "crops_loss", "validation_batches": None}, "needs patience"),
+        ({"cropping": "skull"}, "cropping"),
+        ({"draws": "fold"}, "draws"),
+        ({"options": {"output_gain": 0}}, "output_gain is 0.*, not above 0 and at most 1"),
         ({"batches": 0}, "batches"),
         ({"validation_batches": 0}, "validation_batches"),
         ({"axes": (0, 1, 1)}, r"axes \(0, 1, 1\): they must be 0, 1 and 2 in some order"),
@@ -208,3 +217,9 @@ def test_a_cascades_second_network_names_its_first():
 def test_what_is_no_cascade_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         Experiment(**CASCADE | changes)
+
+
+def test_folds_and_seeds_begin_with_weights_of_their_own_where_asked():
+    runs = [Experiment(**UNET | {"draws": "seed and fold", "fold": f, "seed": s}) for s in range(3) for f in range(5)]
+    assert sorted(run.drawn_from for run in runs) == list(range(15))
+    assert {Experiment(**UNET | {"fold": f, "seed": 2}).drawn_from for f in range(5)} == {2}

@@ -26,6 +26,7 @@ def test_the_name_is_of_what_it_does():
         Ensemble(members=(one, other)).id,
         Ensemble(members=(one, other), mirrored=False).id,
         Ensemble(members=(one, other), single_components=True).id,
+        Ensemble(members=(one, other), single_components=True, connectivity=26).id,
         Ensemble(members=(one,), mirrored=False).id,
         Ensemble(members=(one, other), elsewhere="brats2018-19").id,
     ]
@@ -43,6 +44,8 @@ def test_the_name_is_of_what_it_does():
         ({"members": (unet(), unet())}, "named twice"),
         ({"members": (unet(), study.vnet("test", cohort=COHORT)[0])}, "members have regions brats, labels"),
         ({"members": (unet(),), "mirrored": True}, "as all members have it already"),
+        ({"members": (unet(), unet(2)), "connectivity": 26}, "which only single_components reads"),
+        ({"members": (unet(), unet(2)), "connectivity": 18, "single_components": True}, "connectivity"),
         ({"members": (unet(), unet(2)), "elsewhere": "a/b"}, "'a/b' is a path"),
         ({"members": (unet("cascade"),), "elsewhere": "brats2018-19"}, "on its own cohort alone"),
     ],

@@ -40,6 +40,21 @@ def test_there_and_back_without_resampling_is_exact():
     np.testing.assert_array_equal(back[0], label == 2)
 
 
+def test_an_uncropped_case_is_the_cropped_one_with_its_margins():
+    rng = np.random.default_rng(0)
+    images = np.zeros((2, 9, 8, 7), np.float32)
+    images[:, 2:7, 1:8, 3:6] = rng.uniform(1, 2, (2, 5, 7, 3))
+    case = case_of(images, np.zeros((9, 8, 7), np.uint8))
+    whole, box = preprocess.prepare(case, cropping="none"), preprocess.prepare(case)
+    assert whole.images.shape == images.shape
+    np.testing.assert_array_equal(whole.images[(slice(None), *box.box)], box.images)
+    assert not whole.images[images == 0].any()
+    restored = preprocess.restore(whole.images, whole)
+    np.testing.assert_array_equal(restored, whole.images)
+    with pytest.raises(ValueError, match=r"cropping 'skull': unknown; use one of \('brain', 'none'\)"):
+        preprocess.prepare(case, cropping="skull")
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 20), st.sampled_from(["average", "spline"]))
 def test_there_and_back_through_a_coarser_grid_keeps_shape_and_most_of_a_ball(seed, resampling):

@@ -126,6 +126,9 @@ def under(network: Experiment, pipeline: Experiment, learning_rate: float | None
     schedule has, as far as the pipeline's schedule knows any.
     """
     fields: dict[str, Any] = {name: getattr(network, name) for name in OF_NETWORK}
+    # How an output begins goes with the loss: small under sigmoids, as it is under a softmax.
+    gain = {name: pipeline.options[name] for name in ("output_gain",) if name in pipeline.options}
+    fields["options"] = {name: value for name, value in network.options.items() if name != "output_gain"} | gain
     fields["patch_size"] = nearest(pipeline.patch_size, divisor(network))
     if learning_rate is not None:
         fields["learning_rate"] = learning_rate

@@ -82,7 +82,6 @@ SCALES: dict[str, dict[str, Any]] = {
         "precision": "bfloat16",
         "threads": 1,
         "filters": 16,
-        "output_gain": study.OUTPUT_GAIN,
     },
     "paper": {"precision": "bfloat16"},
 }

@@ -34,8 +34,9 @@ LOOK = {
 #: The cohort of other hospitals that every network for gliomas is measured on (:func:`external`).
 EXTERNAL = "brats2021-11"
 
-#: The output's initial weights, by how much smaller than He's or Glorot's: so no channel begins by marking everything
-#: (:func:`gbmlib.models.blocks.small_output`). The short runs, begun without it, lost a channel in one run of six.
+#: How much smaller the output's initial weights are than Glorot's where each channel has a sigmoid, so that none begins
+#: by marking everything (:func:`gbmlib.models.blocks.small_output`). The short runs, begun without it, lost a channel in
+#: one run of six. A softmax does without: begun so, a U-Net under Paper B's pipeline never told two classes apart.
 OUTPUT_GAIN = 0.05
 
 #: What each scale fixes; a chapter's parameters override it field by field.
@@ -171,7 +172,7 @@ def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **change
 
 
 def _output_gain(profile: str) -> dict[str, float]:
-    """The option of every network but those of the scales that are as they were first published."""
+    """The option of networks with sigmoids, but for the scales that are as they were first published."""
     return {} if profile in ("test", "short") else {"output_gain": OUTPUT_GAIN}
 
 

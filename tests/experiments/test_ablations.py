@@ -6,7 +6,7 @@ from gbmlib.experiments import ablations, run, study, text_to_code
 from gbmlib.losses import PAPER_VOXELS
 from gbmlib.records import Store
 
-STUDY = ablations.choices("study")
+STUDY = ablations.choices("short")
 
 
 def difference(one, other):
@@ -26,7 +26,7 @@ def test_every_comparison_is_valid_at_every_scale(profile):
 
 @pytest.mark.parametrize("comparison", [ablations.VAE, ablations.SE, *STUDY], ids=lambda of: of.name)
 def test_a_variant_changes_what_it_names_alone(comparison):
-    groups = ablations.runs(comparison, "study")
+    groups = ablations.runs(comparison, "short")
     base = groups[comparison.base]
     assert comparison.variants[comparison.base] == {}
     for label, changes in list(comparison.variants.items())[1:]:
@@ -36,25 +36,25 @@ def test_a_variant_changes_what_it_names_alone(comparison):
 
 
 def test_whole_networks_have_every_fold_and_two_seeds_single_choices_two_folds_of_them():
-    whole = ablations.runs(ablations.VAE, "study")["without VAE"]
+    whole = ablations.runs(ablations.VAE, "short")["without VAE"]
     assert sorted((e.seed, e.fold) for e in whole) == [(seed, fold) for seed in (0, 1) for fold in range(5)]
-    single = ablations.runs(STUDY[0], "study")[STUDY[0].base]
+    single = ablations.runs(STUDY[0], "short")[STUDY[0].base]
     assert [(e.seed, e.fold, e.epochs) for e in single] == [(seed, fold, 12) for seed in (0, 1) for fold in (0, 1)]
 
 
 def test_all_single_choices_share_one_base():
-    bases = {tuple(e.id for e in ablations.runs(of, "study")[of.base]) for of in STUDY}
-    assert bases == {tuple(e.id for e in text_to_code.ladder("study")["paper's text"])}
+    bases = {tuple(e.id for e in ablations.runs(of, "short")[of.base]) for of in STUDY}
+    assert bases == {tuple(e.id for e in text_to_code.ladder("short")["paper's text"])}
 
 
 def test_three_crops_take_as_many_steps_as_one():
     crops = next(of for of in STUDY if of.name == "crops")
-    steps = {e.epochs * e.crops for of in ablations.runs(crops, "study").values() for e in of}
+    steps = {e.epochs * e.crops for of in ablations.runs(crops, "short").values() for e in of}
     assert len(steps) == 1
 
 
 def test_the_ladder_turns_on_one_difference_after_another():
-    rungs = list(text_to_code.ladder("study", folds=[0]).values())
+    rungs = list(text_to_code.ladder("short", folds=[0]).values())
     for quirk, before, after in zip(text_to_code.QUIRKS, rungs[:-1], rungs[1:], strict=True):
         named = {n if n in type(before[0]).model_fields else f"option {n}" for n in quirk.changes}
         assert difference(before[0], after[0]) == named
@@ -65,9 +65,9 @@ def test_the_ladder_turns_on_one_difference_after_another():
 
 
 def test_parameters_of_a_reader_hold_for_all_variants():
-    groups = ablations.runs(ablations.SE, "study", folds=(1,), seeds=(3,), epochs=5, spacing=None)
+    groups = ablations.runs(ablations.SE, "short", folds=(1,), seeds=(3,), epochs=5, spacing=None)
     assert {(e.fold, e.seed, e.epochs, e.spacing) for of in groups.values() for e in of} == {(1, 3, 5, (3, 3, 3))}
-    screened = ablations.runs(STUDY[1], "study", folds=iter((0, 1)), epochs=6, warmup=None)
+    screened = ablations.runs(STUDY[1], "short", folds=iter((0, 1)), epochs=6, warmup=None)
     assert {(e.fold, e.epochs, e.warmup) for of in screened.values() for e in of} == {(0, 6, 3), (1, 6, 3)}
 
 

@@ -13,7 +13,7 @@ COHORT = "phantom:cases=4,spacing=6,seed=0"
 
 
 def test_every_chapter_has_its_runs():
-    wanted = {chapter: command.wanted(chapter, "study", "brats2018-19") for chapter in command.CHAPTERS}
+    wanted = {chapter: command.wanted(chapter, "short", "brats2018-19") for chapter in command.CHAPTERS}
     counts = {chapter: len(runs) for chapter, runs in wanted.items()}
     assert counts["vnet"] == 10
     assert counts["vae"] == counts["se"] == 20
@@ -27,7 +27,7 @@ def test_every_chapter_has_its_runs():
     assert len({of.id for of in wanted["crossvalidation"]}) == 5 * (4 + 3 + 4 + 7)
     assert len({of.id for of in wanted["headtohead"]}) == 6 * 5
     assert {of.id for of in wanted["unet"]} <= {of.id for of in wanted["crossvalidation"]}
-    of_hippocampus = command.wanted("crossvalidation", "study", paper_b.HIPPOCAMPUS_COHORT)
+    of_hippocampus = command.wanted("crossvalidation", "short", paper_b.HIPPOCAMPUS_COHORT)
     assert len({of.id for of in of_hippocampus}) == 5 * (2 + 1 + 2 + 3)
     # Its five folds have a shorter schedule than the first fold by itself.
     assert not {of.id for of in wanted["hippocampus"]} & {of.id for of in of_hippocampus}
@@ -58,7 +58,7 @@ def test_what_follows_from_the_data_and_what_does_not_fit_it(tmp_path, capsys):
 
 
 def test_the_hippocampus_has_its_own_runs(hippocampus_folder, tmp_path, capsys):
-    asked = [f"msd:{hippocampus_folder}", "--list", "--store", str(tmp_path)]
+    asked = [f"msd:{hippocampus_folder}", "--profile", "short", "--list", "--store", str(tmp_path)]
     command.main(asked)
     assert "42 runs on msd-task04-hippocampus-260, 42 of them to do" in capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -4,7 +4,7 @@ from gbmlib.experiments import cross_validation, paper_b
 from gbmlib.experiments.cross_validation import averages, everything, networks, single_components, unmirrored
 from gbmlib.selection import PLUS
 
-STUDY = networks("study")
+STUDY = networks("short")
 
 
 def test_all_folds_of_all_networks():
@@ -12,7 +12,7 @@ def test_all_folds_of_all_networks():
     for runs in STUDY.values():
         assert [of.fold for of in runs] == [0, 1, 2, 3, 4]
         assert {of.folds for of in runs} == {5}
-    assert STUDY["3D"] == paper_b.glioma("study", 3, range(5))
+    assert STUDY["3D"] == paper_b.glioma("short", 3, range(5))
     assert all(of.previous == STUDY["low resolution"][0] for of in STUDY["cascade"])
     # Its first network is trained once, for the row of its own and for the cascade.
     assert {need.id for of in STUDY["cascade"] for need in of.needs} == {of.id for of in STUDY["low resolution"]}
@@ -41,7 +41,7 @@ def test_everything_is_each_run_once():
 
 
 def test_folds_seeds_and_changes_are_taken_and_none_keeps_the_scales_own():
-    of = networks("study", (1, 3), (0, 1), epochs=2, learning_rate=None)
+    of = networks("short", (1, 3), (0, 1), epochs=2, learning_rate=None)
     assert [(one.fold, one.seed, one.epochs, one.learning_rate) for one in of["2D"]] == [
         (fold, seed, 2, 3e-3) for seed in (0, 1) for fold in (1, 3)
     ]
@@ -55,10 +55,10 @@ def test_the_demonstration_has_two_folds_and_so_have_its_cascades_needs():
 
 
 def test_the_hippocampus_has_the_networks_of_table_2():
-    of = cross_validation.of_hippocampus("study")
+    of = cross_validation.of_hippocampus("short")
     assert list(of) == ["2D", "3D"]
-    assert of["3D"] == paper_b.hippocampus("study", 3, range(5), **cross_validation.HIPPOCAMPUS["study"])
-    longer, own = paper_b.hippocampus("study", 3)[0], of["3D"][0]
+    assert of["3D"] == paper_b.hippocampus("short", 3, range(5), **cross_validation.HIPPOCAMPUS["short"])
+    longer, own = paper_b.hippocampus("short", 3)[0], of["3D"][0]
     assert own.epochs * own.batches * 3 == longer.epochs * longer.batches
     assert own.options | {"filters": 30} == longer.options | {"filters": 30}
     assert cross_validation.of_hippocampus("paper")["2D"] == paper_b.hippocampus("paper", 2, range(5))

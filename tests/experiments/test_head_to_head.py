@@ -31,10 +31,10 @@ def differing(one, other):
 
 
 def test_cells_that_other_chapters_publish_are_the_same_runs():
-    cells = head_to_head.cells("study")
-    assert cells["V-Net", "A"] == study.vnet("study", range(5))
-    assert cells["SegVAE", "A"] == study.paper_a("study", range(5), [0])
-    assert cells["U-Net", "B"] == paper_b.glioma("study", 3, range(5), [0])
+    cells = head_to_head.cells("short")
+    assert cells["V-Net", "A"] == study.vnet("short", range(5))
+    assert cells["SegVAE", "A"] == study.paper_a("short", range(5), [0])
+    assert cells["U-Net", "B"] == paper_b.glioma("short", 3, range(5), [0])
     published = set()
     for cell in head_to_head.PUBLISHED_ELSEWHERE:
         for experiment in cells[cell]:
@@ -47,29 +47,43 @@ def test_cells_that_other_chapters_publish_are_the_same_runs():
 
 
 def test_names_of_published_runs_stay():
-    cells = head_to_head.cells("study", folds=[0])
+    cells = head_to_head.cells("short", folds=[0])
     assert cells["V-Net", "A"][0].id == "vnet-d76d058b9beb"
     assert cells["SegVAE", "A"][0].id == "segvae-4d5e0a72d027"
 
 
 @pytest.mark.parametrize("profile", study.PROFILES)
-def test_every_scale_has_six_cells_of_the_same_cases_folds_and_seeds(profile):
+def test_every_scale_has_its_cells_of_the_same_cases_folds_and_seeds(profile):
     cells = head_to_head.cells(profile, folds=iter((0, 1)), seeds=iter((0, 3)))
-    assert list(cells) == CELLS
-    assert len({e.id for of in cells.values() for e in of}) == 6 * 4
+    normalised = [(head_to_head.NORMALISED, pipeline) for pipeline in PIPELINES]
+    assert list(cells) == CELLS + (normalised if profile in head_to_head.WITH_NORMALISED else [])
+    assert len({e.id for of in cells.values() for e in of}) == len(cells) * 4
     for of in cells.values():
         assert [(e.seed, e.fold) for e in of] == [(0, 0), (0, 1), (3, 0), (3, 1)]
     for name in ("cohort", "folds", "modalities"):
         assert len({getattr(e, name) for of in cells.values() for e in of}) == 1
 
 
+def test_at_the_studys_scale_all_cells_see_patches_of_one_size_and_equally_many_voxels():
+    cells = head_to_head.cells("study", folds=[0])
+    runs = [run for (run,) in cells.values()]
+    assert {run.patch_size for run in runs} == {(48, 48, 48)}
+    assert len({run.epochs * run.batches * run.batch_size for run in runs}) == 1
+    for network in (*NETWORKS, head_to_head.NORMALISED):
+        assert cells[network, "A"][0].learning_rate == cells[network, "B"][0].learning_rate
+    for (_, pipeline), (run,) in cells.items():
+        assert run.options.get("output_gain") == (study.OUTPUT_GAIN if pipeline == "A" else None)
+    assert cells["V-Net", "A"][0].options.get("norm") is None
+    assert cells[head_to_head.NORMALISED, "B"][0].options["norm"] == "instance"
+
+
 def test_by_default_the_folds_of_the_profile_and_one_seed():
-    for of in head_to_head.cells("study").values():
+    for of in head_to_head.cells("short").values():
         assert [(e.seed, e.fold) for e in of] == [(0, fold) for fold in range(5)]
 
 
 @pytest.mark.parametrize("cell", FOREIGN, ids=" ".join)
-@pytest.mark.parametrize("profile", ["demo", "study"])
+@pytest.mark.parametrize("profile", ["demo", "short"])
 def test_a_foreign_cell_differs_from_its_pipelines_own_in_the_network_alone(profile, cell):
     network, pipeline = cell
     cells = head_to_head.cells(profile, folds=[0])
@@ -82,7 +96,7 @@ def test_a_foreign_cell_differs_from_its_pipelines_own_in_the_network_alone(prof
 
 
 def test_the_branch_comes_along_and_the_penalty_stays():
-    cells = head_to_head.cells("study", folds=[0])
+    cells = head_to_head.cells("short", folds=[0])
     vae, unet = cells["SegVAE", "B"][0], cells["U-Net", "A"][0]
     assert (vae.reconstruction_weight, vae.kl_weight, vae.kl_voxels) == (0.1, 0.1, losses.PAPER_VOXELS)
     assert (vae.l2, vae.loss, vae.regions) == (0, "dice_ce", "labels")
@@ -90,7 +104,7 @@ def test_the_branch_comes_along_and_the_penalty_stays():
 
 
 def test_the_v_net_has_a_rate_of_its_own_and_its_share_of_warm_up():
-    cells = head_to_head.cells("study", folds=[0])
+    cells = head_to_head.cells("short", folds=[0])
     own, foreign = cells["V-Net", "A"][0], cells["V-Net", "B"][0]
     assert (own.warmup, own.epochs, foreign.warmup, foreign.epochs) == (10, 60, 1, 8)  # 10 / 60 of 8 is 1.3
     assert own.learning_rate < foreign.learning_rate == 1e-4 < cells["U-Net", "B"][0].learning_rate
@@ -102,7 +116,7 @@ def test_the_v_net_has_a_rate_of_its_own_and_its_share_of_warm_up():
 
 
 def test_patches_at_3_mm_fit_as_they_are_and_elsewhere_are_the_nearest():
-    for (_, pipeline), (of,) in head_to_head.cells("study", folds=[0]).items():
+    for (_, pipeline), (of,) in head_to_head.cells("short", folds=[0]).items():
         assert of.patch_size == (48, 48 if pipeline == "A" and of.model != "vnet" else 64, 48)
     paper = head_to_head.cells("paper", folds=[0])
     assert paper["U-Net", "A"][0].patch_size == (128, 160, 160)  # 144 lies in the middle of 128 and 160

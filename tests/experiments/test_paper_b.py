@@ -66,14 +66,14 @@ def test_at_a_spacing_the_shapes_are_those_that_preprocessing_gives(spacing, exp
 
 
 def test_a_coarser_grid_is_planned_for_and_averaged():
-    deep = paper_b.glioma("study", 3)[0]
+    deep = paper_b.glioma("short", 3)[0]
     assert (deep.spacing, deep.patch_size, deep.options) == (
         (3, 3, 3),
         (48, 64, 48),
         {"filters": 16, "pools": [3, 4, 3]},
     )
     assert deep.resampling == "average"
-    thick = paper_b.glioma("study", 3, spacing=(9, 3, 3))[0]
+    thick = paper_b.glioma("short", 3, spacing=(9, 3, 3))[0]
     plan = paper_b.plan_of("brats2018-19", (9, 3, 3))
     assert thick.spacing == plan.spacing == (9, 3, 3)
     assert (thick.patch_size, thick.batch_size) == (plan.three_d.training_patch, plan.three_d.batch_size)
@@ -137,12 +137,12 @@ def test_every_scale_is_valid(profile, dimensions):
 
 def test_changes_reach_the_network_and_the_training_and_none_keeps_the_scales_own():
     changes = {"filters": 6, "norm": "batch", "without": ("gamma",), "epochs": 7, "learning_rate": None}
-    experiment = paper_b.glioma("study", 3, **changes)[0]
+    experiment = paper_b.glioma("short", 3, **changes)[0]
     assert experiment.options == {"pools": [3, 4, 3], "filters": 6, "norm": "batch"}
     assert (experiment.epochs, experiment.without) == (7, ("gamma",))
-    assert experiment.learning_rate == paper_b.glioma("study", 3)[0].learning_rate
+    assert experiment.learning_rate == paper_b.glioma("short", 3)[0].learning_rate
     with pytest.raises(ValueError, match="epohcs"):
-        paper_b.glioma("study", 3, epohcs=7)
+        paper_b.glioma("short", 3, epohcs=7)
 
 
 # --------------------------------------------------------------------------------------------------------- runs of both
@@ -175,7 +175,7 @@ def test_a_record_has_an_epoch_a_line_and_every_case_label_and_region(finished):
     names = [*regions.members("labels", cohort.labels), "WT", "TC", "ET"]
     assert list(record.cases.region.unique()) == names
     left_out = record.cases[record.cases.split == "held out"].case.nunique()
-    assert len(record.cases) == len(names) * (len(cohort) * len(NAMES) + left_out * len(DISTANCES))
+    assert len(record.cases) == len(names) * (len(cohort) * len((*NAMES, "share")) + left_out * len(DISTANCES))
     assert record.cases[record.cases.metric.isin(NAMES)].value.between(0, 1).all()
     assert np.isfinite(record.cases.value).all()
     network = models.build("unet", 2, 4, experiment.patch_size, **experiment.options)
@@ -256,14 +256,14 @@ def test_slices_across_another_axis_come_back_where_they_were(tmp_path):
 
 
 def test_the_cascade_is_the_3d_network_and_the_one_before_it():
-    (three,), (low,), (cascade,) = (paper_b.glioma("study", kind) for kind in (3, "low", "cascade"))
+    (three,), (low,), (cascade,) = (paper_b.glioma("short", kind) for kind in (3, "low", "cascade"))
     assert low.spacing == (6, 6, 6)
     assert cascade.changed(previous=None) == three
     assert cascade.previous == low
-    of = paper_b.glioma("study", "cascade", (0, 3), (0, 1))
+    of = paper_b.glioma("short", "cascade", (0, 3), (0, 1))
     assert [(e.fold, e.seed, e.previous.fold, e.previous.seed) for e in of] == [
         (0, 0, 0, 0), (3, 0, 0, 0), (0, 1, 0, 1), (3, 1, 0, 1)
     ]  # fmt: skip
-    assert paper_b.hippocampus("study", "low")[0].spacing == (2, 2, 2)
+    assert paper_b.hippocampus("short", "low")[0].spacing == (2, 2, 2)
     with pytest.raises(ValueError, match="kind 4"):
-        paper_b.glioma("study", 4)
+        paper_b.glioma("short", 4)

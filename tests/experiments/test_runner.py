@@ -47,7 +47,8 @@ def test_a_record_holds_what_it_says(finished):
     assert record.experiment == tiny()
     assert list(record.history.epoch) == [0, 1]
     held_out = record.cases[record.cases.split == "held out"].case.nunique()
-    assert len(record.cases) == 3 * (len(cohort) * len(NAMES) + held_out * len(DISTANCES))
+    overlap = (*NAMES, "share", "channel_dice")
+    assert len(record.cases) == 3 * (len(cohort) * len(overlap) + held_out * len(DISTANCES))
     assert set(record.cases.region) == {"WT", "TC", "ET"}
     held_out = record.cases[record.cases.split == "held out"].case.unique()
     assert len(held_out) == len(cohort) // experiment.folds

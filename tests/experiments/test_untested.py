@@ -16,7 +16,7 @@ def differing(one, other):
 
 @pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda of: of.name)
 def test_every_variant_differs_from_the_paper_in_what_it_names_and_nothing_else(comparison):
-    of = untested.runs(comparison, "study")
+    of = untested.runs(comparison, "short")
     base = of[comparison.base]
     for label, experiments in of.items():
         assert [e.fold for e in experiments] == [0, 1]
@@ -27,16 +27,16 @@ def test_every_variant_differs_from_the_paper_in_what_it_names_and_nothing_else(
 
 
 def test_all_comparisons_share_the_network_that_the_sweep_has_at_3_mm():
-    bases = {comparison.name: untested.runs(comparison, "study")[comparison.base][0].id for comparison in COMPARISONS}
-    sweep = untested.anisotropy("study")
+    bases = {comparison.name: untested.runs(comparison, "short")[comparison.base][0].id for comparison in COMPARISONS}
+    sweep = untested.anisotropy("short")
     assert bases.pop("slicewise") == sweep["3D", 12][0].id
     assert set(bases.values()) == {sweep["3D", 3][0].id}
 
 
-@pytest.mark.parametrize("profile", ["test", "demo", "study", "paper"])
+@pytest.mark.parametrize("profile", ["test", "demo", "short", "paper"])
 def test_in_the_thickest_slices_the_rule_augments_slice_by_slice_and_the_other_variant_does_not(profile):
     comparison = next(of for of in COMPARISONS if of.name == "slicewise")
-    cohort = {} if profile in ("study", "paper") else {"cohort": "brats2018-19"}
+    cohort = {} if profile in ("short", "paper") else {"cohort": "brats2018-19"}
     ruled, other = (of[0] for of in untested.runs(comparison, profile, **cohort).values())
     assert batches.settings(ruled).spatial.slices == 0
     assert batches.settings(other).spatial.slices is None
@@ -51,29 +51,29 @@ def test_each_transform_is_left_out_by_itself_and_all_together():
 
 def test_a_network_that_saw_no_mirrored_case_is_asked_about_none():
     comparison = next(of for of in COMPARISONS if of.name == "augmentation")
-    for experiments in untested.runs(comparison, "study").values():
+    for experiments in untested.runs(comparison, "short").values():
         for of in experiments:
             if "mirror" in of.without:
                 assert not of.mirrored_inference
 
 
 def test_the_study_is_as_long_as_its_text_says():
-    of = untested.runs(COMPARISONS[0], "study")[COMPARISONS[0].base][0]
+    of = untested.runs(COMPARISONS[0], "short")[COMPARISONS[0].base][0]
     assert of.epochs * of.batches == 250
     assert (of.batch_size, of.patch_size, of.options["filters"]) == (2, (48, 64, 48), 16)
 
 
 def test_what_is_asked_for_goes_over_the_screening_and_none_keeps_it():
-    of = untested.runs(COMPARISONS[0], "study", folds=[2], epochs=7, learning_rate=None)[COMPARISONS[0].base]
+    of = untested.runs(COMPARISONS[0], "short", folds=[2], epochs=7, learning_rate=None)[COMPARISONS[0].base]
     assert [(e.fold, e.epochs, e.learning_rate) for e in of] == [(2, 7, 3e-3)]
 
 
 def test_the_sweep_plans_both_networks_anew_at_every_thickness():
-    sweep = untested.anisotropy("study")
-    thickness = untested.THICKNESS["study"]
+    sweep = untested.anisotropy("short")
+    thickness = untested.THICKNESS["short"]
     assert list(sweep) == [(name, at) for at in thickness for name in ("2D", "3D")]
-    assert thickness[0] / untested.IN_PLANE["study"] == 0.5
-    assert thickness[-1] / untested.IN_PLANE["study"] == 4
+    assert thickness[0] / untested.IN_PLANE["short"] == 0.5
+    assert thickness[-1] / untested.IN_PLANE["short"] == 4
     for (name, at), (of, *_) in sweep.items():
         assert of.spacing == (at, 3, 3)
         plan = paper_b.plan_of("brats2018-19", of.spacing)

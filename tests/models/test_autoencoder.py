@@ -194,3 +194,36 @@ def test_a_block_keeps_four_tensors_for_the_backward_pass(monkeypatch):
     spared = (kept_mb() - lean) / feature_map_mb
     # Two of each of the five blocks at full resolution, and of one with twice the channels at half of it.
     assert spared == pytest.approx(2 * 5 + 2 * 2 / 8, rel=0.01)
+
+
+@pytest.mark.parametrize("options", [{}, {"order": "norm-act-conv", "init": "he_stream"}, {"down": "stride"}])
+def test_with_a_small_output_no_channel_begins_by_marking_everything(options):
+    """The first logits of five seeds stay near zero, where He's output alone lets a channel reach 5 at most voxels."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        network, image = small(filters=16, output_gain=0.05, **options).eval(), torch.randn(1, 2, *PATCH)
+        assert network(image).abs().max() < 1
+
+
+def test_the_original_order_needs_an_initialisation_for_its_stream():
+    """Its features grow with every block under He's weights, and keep their size where the stream is tamed."""
+    sizes = {}
+    for init in ("he", "he_stream"):
+        torch.manual_seed(0)
+        network = small(filters=16, blocks=(1, 2, 2, 4), order="norm-act-conv", init=init).eval()
+        features = []
+        network.output.register_forward_pre_hook(lambda _, given, kept=features: kept.append(given[0]))
+        network(torch.randn(1, 2, *PATCH))
+        sizes[init] = features[0].square().mean().sqrt().item()
+    assert sizes["he"] > 4
+    assert 0.2 < sizes["he_stream"] < 3
+
+
+def test_the_output_gain_scales_the_output_alone():
+    torch.manual_seed(0)
+    plain = small().state_dict()
+    torch.manual_seed(0)
+    scaled = small(output_gain=0.5).state_dict()
+    changed = [name for name in plain if not torch.equal(plain[name], scaled[name])]
+    assert changed == ["output.weight"]
+    torch.testing.assert_close(scaled["output.weight"], plain["output.weight"] / 2)
