@@ -1,85 +1,66 @@
-"""``python -m gbmlib.experiments brats:PATH``: run what the chapters show at one scale, several runs side by side.
+"""``python -m gbmlib.experiments brats:PATH [msd:PATH …]``: make the runs that the book shows, several side by side.
 
-``msd:PATH`` of the hippocampus runs what they show of that. The published records were made with it. What the
-store holds is not run again, and what was interrupted goes on.
+They are made in the order of their worth (:mod:`gbmlib.experiments.catalogue`). What is published or in the store is
+not made again, and what was interrupted goes on. ``--list`` says what is there, what is next, and its hours.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from gbmlib import cohorts
-from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
-from gbmlib.experiments import ablations, cross_validation, head_to_head, paper_b, run, study, text_to_code, untested
+from gbmlib.experiments import run, study
+from gbmlib.experiments.catalogue import FAMILIES, Run, expected_seconds, families
 from gbmlib.experiments.runner import to_do
 from gbmlib.records import Store
 
-#: On gliomas, and on the hippocampus.
-FOLDS = "crossvalidation"
-GLIOMAS = ("vnet", "vae", "se", "choices", "code", "unet", "untested", "anisotropy", FOLDS, "headtohead")
-HIPPOCAMPUS = ("hippocampus", FOLDS)
-CHAPTERS = tuple(dict.fromkeys((*GLIOMAS, *HIPPOCAMPUS)))
 
-
-def wanted(chapter: str, profile: str, cohort: str) -> list[Experiment | Ensemble]:
-    """The runs that a chapter shows at a scale."""
-    if chapter == FOLDS and cohort == paper_b.HIPPOCAMPUS_COHORT:
-        return cross_validation.everything(cross_validation.of_hippocampus(profile))
-    if chapter == FOLDS:
-        return cross_validation.everything(cross_validation.networks(profile, cohort=cohort))
-    if chapter == "vnet":
-        folds, seeds = study.FOLDS[profile], study.SEEDS[profile]
-        return [e for seed in seeds for e in study.vnet(profile, folds, cohort=cohort, seed=seed)]
-    if chapter == "unet":
-        return [e for dimensions in (2, 3) for e in paper_b.glioma(profile, dimensions, cohort=cohort)]
-    if chapter == "hippocampus":
-        return [e for dimensions in (2, 3) for e in paper_b.hippocampus(profile, dimensions)]
-    if chapter == "untested":
-        groups = [untested.runs(comparison, profile, cohort=cohort) for comparison in untested.COMPARISONS]
-    elif chapter == "anisotropy":
-        groups = [untested.anisotropy(profile, cohort=cohort)]
-    elif chapter == "code":
-        groups = [text_to_code.ladder(profile, cohort=cohort)]
-    elif chapter == "headtohead":
-        groups = [head_to_head.cells(profile, cohort=cohort)]
-    else:
-        comparisons = {"vae": (ablations.VAE,), "se": (ablations.SE,), "choices": ablations.choices(profile)}
-        groups = [ablations.runs(comparison, profile, cohort=cohort) for comparison in comparisons[chapter]]
-    return [experiment for group in groups for of in group.values() for experiment in of]
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m gbmlib.experiments", description=__doc__.splitlines()[0])
-    parser.add_argument("cohort", help="phantom:…, brats:PATH or msd:PATH")
-    parser.add_argument("--profile", default="study", choices=study.PROFILES)
-    parser.add_argument("--only", nargs="+", choices=CHAPTERS, help="the runs of these; by default of all")
+    parser.add_argument("cohorts", nargs="+", help="phantom:…, brats:PATH or msd:PATH; several are worked on together")
+    parser.add_argument("--profile", default=study.DEFAULT, choices=study.PROFILES)
+    parser.add_argument("--only", nargs="+", choices=tuple(FAMILIES), help="these families; by default all")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, each with the threads it was given")
     parser.add_argument("--store", default="runs")
+    parser.add_argument("--published", default="book/records", help="records that need not be made again")
     parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
     asked = parser.parse_args(arguments)
     if asked.workers < 1:
         parser.error(f"--workers is {asked.workers}, not at least 1")
-    data = cohorts.open_cohort(asked.cohort)
-    fitting = HIPPOCAMPUS if data.name == paper_b.HIPPOCAMPUS_COHORT else GLIOMAS
-    strange = [chapter for chapter in asked.only or () if chapter not in fitting]
-    if strange:
-        parser.error(f"--only {' '.join(strange)}: not for {data.name}, which has {', '.join(fitting)}")
-    runs = {e.id: e for chapter in asked.only or fitting for e in wanted(chapter, asked.profile, data.name)}
-    store = Store(asked.store)
-    missing = to_do(runs.values(), store)
-    print(f"{len(runs)} runs on {data.name}, {len(missing)} of them to do")
+    names = [cohorts.open_cohort(spec).name for spec in asked.cohorts]
+    wanted = families(asked.profile, names, asked.only or ())
+    if strange := [name for name in asked.only or () if not families(asked.profile, names, (name,))]:
+        fitting = ", ".join(name for name in FAMILIES if families(asked.profile, names, (name,))) or "none"
+        parser.error(f"--only {' '.join(strange)}: not at scale {asked.profile} for {', '.join(names)}; has {fitting}")
+    store = Store(asked.store, published=asked.published)
+    missing = to_do([one for runs in wanted.values() for one in runs], store)
+    print(f"{sum(map(len, wanted.values()))} runs on {', '.join(names)}, {len(missing)} of them to do")
     if asked.list:
-        for e in missing:
-            what = f"of {len(e.members)}" if isinstance(e, Ensemble) else f"{e.epochs} epochs  {e.options}"
-            print(f"{e.id}  fold {e.fold}  seed {e.seed}  {what}")
+        _list(wanted, missing, store)
         return
     # Spawned, not forked: a copy of a process whose torch has computed hangs.
     with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:
         run(missing, store, executor)
+
+
+def _list(wanted: Mapping[str, Sequence[Run]], missing: Sequence[Run], store: Store) -> None:
+    """Each family with what it lacks, and hours of one process where records tell how long such runs take."""
+    records, lacking = store.all(), {one.id for one in missing}
+    for name, runs in wanted.items():
+        to_make = [one for one in runs if one.id in lacking]
+        expected = [expected_seconds(one, records) for one in to_make]
+        hours = "" if any(map(math.isnan, expected)) or not expected else f", about {sum(expected) / 3600:.1f} hours"
+        print(f"{name}: {len(runs) - len(to_make)} of {len(runs)} are there{hours}")
+        for one, seconds in zip(to_make, expected, strict=True):
+            what = f"of {len(one.members)}" if isinstance(one, Ensemble) else f"{one.epochs} epochs  {one.options}"
+            minutes = "" if math.isnan(seconds) else f"  {seconds / 60:.0f} min"
+            print(f"  {one.id}  fold {one.fold}  seed {one.seed}{minutes}  {what}")
 
 
 if __name__ == "__main__":

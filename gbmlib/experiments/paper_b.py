@@ -212,7 +212,8 @@ def hippocampus(
 ) -> list[Experiment]:
     """The planned network for the Decathlon's hippocampus, all 260 cases, five folds; ``kind`` of :data:`KINDS`."""
     own = (HIPPOCAMPUS if profile == "short" else {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
-    return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, cascade=True), own, folds, seeds)
+    spacing = three(own.pop("spacing", None))
+    return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, spacing, cascade=True), own, folds, seeds)
 
 
 def _planned(
@@ -231,6 +232,9 @@ def _planned(
     if kind != "cascade":
         return unet(profile, plan, network, own["cohort"], own, folds, seeds)
     firsts = {seed: _planned(profile, "low", plan, own, (0,), (seed,))[0] for seed in seeds}
+    # Where there is a cascade, the second network sees small parts of cases: the batch counts as one volume in the Dice
+    # (section 2.3). The short runs, of a cascade that the rule does not have, took each sample by itself.
+    own = own if profile in ("test", "short") else {"loss": "dice_ce_batch"} | dict(own)
     return [
         experiment.changed(previous=firsts[experiment.seed])
         for experiment in unet(profile, plan, network, own["cohort"], own, folds, seeds)

@@ -21,6 +21,9 @@ from gbmlib.losses import PAPER_VOXELS
 
 PROFILES = ("test", "demo", "short", "study", "paper")
 
+#: The scale whose verdicts count, and that commands run unless told otherwise.
+DEFAULT = "study"
+
 #: Which folds a chapter runs at each scale when nobody says.
 FOLDS = {"test": (0,), "demo": (0,), **dict.fromkeys(("short", "study", "paper"), (0, 1, 2, 3, 4))}
 
@@ -35,8 +38,8 @@ LOOK = {
 EXTERNAL = "brats2021-11"
 
 #: How much smaller the output's initial weights are than Glorot's where each channel has a sigmoid, so that none begins
-#: by marking everything (:func:`gbmlib.models.blocks.small_output`). The short runs, begun without it, lost a channel in
-#: one run of six. A softmax does without: begun so, a U-Net under Paper B's pipeline never told two classes apart.
+#: by marking everything (:func:`gbmlib.models.blocks.small_output`): one short run in six, begun without it, lost a
+#: channel. A softmax does without: begun so, a U-Net under Paper B's pipeline never told two classes apart.
 OUTPUT_GAIN = 0.05
 
 #: What each scale fixes; a chapter's parameters override it field by field.

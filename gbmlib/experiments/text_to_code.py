@@ -11,7 +11,7 @@ from typing import Any
 
 from gbmlib.configuration import Experiment
 from gbmlib.experiments import study
-from gbmlib.experiments.ablations import SCREENING, kept, screened
+from gbmlib.experiments.ablations import SCREENED_SEEDS, SCREENING, kept, screened
 from gbmlib.losses import PAPER_VOXELS
 
 
@@ -60,8 +60,9 @@ def ladder(
     profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
 ) -> dict[str, list[Experiment]]:
     """The experiments of each rung, by label; screened as in :func:`gbmlib.experiments.ablations.runs`."""
-    folds, changes = screened(profile, folds, changes, SCREENING)
-    seeds = kept(seeds)
+    # It is of gliomas' regions and normalisation, so it stays with gliomas where single choices do not.
+    folds, changes = screened(profile, folds, changes, {} if profile == "study" else SCREENING)
+    seeds = kept(SCREENED_SEEDS.get(profile) if seeds is None else seeds)
     rungs, so_far = {"paper's text": study.paper_a(profile, folds, seeds, **changes)}, dict(changes)
     for quirk in QUIRKS:
         so_far |= quirk.changes
