@@ -246,6 +246,22 @@ def runs(
     }
 
 
+def rescued(**changes: Any) -> dict[str, list[Experiment]]:
+    """The two variants whose short runs lost a channel, and their base, begun so that none does; by label.
+
+    The same schedule, folds and seeds as the short runs. The output begins small, the original order of layers has an
+    initialisation for its stream, and a channel that marked everything could overwrite no other.
+    """
+    begun = {"output_gain": study.OUTPUT_GAIN, "composition": "intersected"} | changes
+    variants = {
+        "the paper's network": {},
+        "2, 2, 2, 4 blocks": {"blocks": (2, 2, 2, 4)},
+        "norm, ReLU, conv": {"order": "norm-act-conv", "init": "he_stream"},
+    }
+    folds, fields = screened("short", None, begun, SCREENING)
+    return {label: study.paper_a("short", folds, None, **fields | own) for label, own in variants.items()}
+
+
 def screened(
     profile: str, folds: Iterable[int] | None, changes: Mapping[str, Any], screening: Mapping[str, Mapping[str, Any]]
 ) -> tuple[tuple[int, ...], dict[str, Any]]:

@@ -98,6 +98,7 @@ FAMILIES: dict[str, Callable[..., list[Run]]] = {
     "crossvalidation": _folds,
     "anisotropy": lambda profile, **own: _flat(untested.anisotropy(profile, **own)),
     "unet": lambda profile, **own: [run for kind in (2, 3) for run in paper_b.glioma(profile, kind, **own)],
+    "rescue": lambda profile, **own: _flat(ablations.rescued(**own)) if profile == "short" else [],
     "code": lambda profile, **own: _flat(text_to_code.ladder(profile, **own)),
     "hippocampus": _hippocampus,
 }
