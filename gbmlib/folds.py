@@ -8,7 +8,8 @@ from sklearn.model_selection import KFold
 
 from gbmlib.cohorts import Case, CaseError
 
-#: The seed of nnU-Net's splits (MIC-DKFZ/nnUNet), so that folds of one-case-a-patient cohorts are the same as theirs.
+#: The seed of nnU-Net's splits (MIC-DKFZ/nnUNet). It sorts cases where this sorts patients, so folds are the same as its
+#: own where both have one order: on the hippocampus, not where one patient's name begins with another's (2013_2, 2013_23).
 SPLIT_SEED = 12345
 
 

@@ -65,7 +65,8 @@ def dice_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 def softmax_dice_loss(logits: Tensor, target: Tensor, batch: bool = False, eps: float = 1e-5) -> Tensor:
     """1 - Dice of the softmax, mean over the foreground's classes (Isensee et al. 2018, section 2.3).
 
-    (2 sum p t + eps) / (sum p + sum t + eps) for each class but the background. The paper prints its negative, which
+    (2 sum p t + eps) / (sum p + sum t + eps) for each class but the background, which equation 2 does not say to leave
+    out, and the code does. The paper prints its negative, which
     differs by the constant 1; eps is the public code's (MIC-DKFZ/nnUNet).
 
     Args:

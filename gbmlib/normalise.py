@@ -85,7 +85,8 @@ def zscore(images: np.ndarray, whole: bool = False) -> np.ndarray:
     """Each channel less its mean, over its deviation, both taken over its non-zero voxels; zero stays zero.
 
     Adeniji and Liu (2019), section 4.1. A constant channel becomes zero rather than infinite. With ``whole`` all voxels
-    count, zeros as well, and all are moved.
+    count, zeros as well, and all are moved. Each channel has its own non-zero voxels, where masked CT (and nnU-Net's
+    code) take those of any channel: they differ where a field of view is cut.
     """
     out = np.zeros(images.shape, np.float32)
     for channel, normalised in zip(images, out, strict=True):

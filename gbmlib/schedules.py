@@ -37,7 +37,8 @@ class Plateau:
     Attributes:
         kept: of an average, the share that an epoch keeps. The paper does not state it; the code has 0.93.
         factor: by which the rate is multiplied.
-        threshold, patience: the training average must fall by more than this within so many epochs, or the rate falls.
+        threshold, patience: the training average must fall by more than this within so many epochs, or the rate falls:
+            after the epoch that follows them, as the code counts (31 of the text's 30).
         watched: the column whose average decides the end.
         stop_threshold, stop_patience: likewise for the end.
         least_rate: training does not end before the rate is at most this.
