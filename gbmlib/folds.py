@@ -8,8 +8,8 @@ from sklearn.model_selection import KFold
 
 from gbmlib.cohorts import Case, CaseError
 
-#: The seed of nnU-Net's splits (MIC-DKFZ/nnUNet). It sorts cases where this sorts patients, so folds are the same as its
-#: own where both have one order: on the hippocampus, not where one patient's name begins with another's (2013_2, 2013_23).
+#: The seed of nnU-Net's splits (MIC-DKFZ/nnUNet). It sorts cases where this sorts patients, so its folds are the same
+#: where both have one order: on the hippocampus, not where a patient's name begins with another's (2013_2, 2013_23).
 SPLIT_SEED = 12345
 
 

@@ -64,8 +64,8 @@ SCREENING: dict[str, dict[str, Any]] = {
         "flips": 0.5,
         "spacing": 1,
         "patch_size": (48, 64, 48),
-        "epochs": 10,
-        "batches": 200,
+        "epochs": 20,
+        "batches": 100,
     },
 }
 

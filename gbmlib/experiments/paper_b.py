@@ -73,7 +73,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "filters": 16,
     },
     "study": {
-        "epochs": 12,
+        "epochs": 24,
         "batches": 30,
         "validation_batches": 10,
         "schedule": "polynomial",

@@ -27,7 +27,12 @@ class Quirk:
 
 #: From the paper's text to its code, in the order in which 05b turns them on.
 QUIRKS = (
-    Quirk("exclusive labels", "nested regions by name, labels 4, 1 and 2 by number", "the labels 1, 2 and 4, each alone", {"regions": "labels"}),
+    Quirk(
+        "exclusive labels",
+        "nested regions by name, labels 4, 1 and 2 by number",
+        "the labels 1, 2 and 4, each alone",
+        {"regions": "labels"},
+    ),
     Quirk("data-set normalisation", "image by image", "one mean and deviation a channel", {"normalisation": "dataset"}),
     Quirk(
         "flipped copies",

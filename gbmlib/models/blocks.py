@@ -66,7 +66,8 @@ def norm(kind: str, channels: int) -> nn.Module:
 
     ``"group"`` has 8 groups whatever the number of channels (Myronenko's and the first paper's code), ``"groups_of_8"``
     groups of 8 channels ("a group size of 8", Adeniji and Liu, section 5.1.2): with 16 channels the one has groups of
-    2, the other two groups. The code's reading is the default, as its results are the paper's. ``"slab"`` is what the first paper's code computed (:class:`SlabNorm`).
+    2, the other two groups. The code's reading is the default, as its results are the paper's. ``"slab"`` is what the
+    first paper's code computed (:class:`SlabNorm`).
     """
     if kind == "group":
         return nn.GroupNorm(8, channels)
