@@ -11,14 +11,20 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gbmlib import colours, compare, contrasts, wording
+from gbmlib import colours, compare, contrasts, statistics, wording
 from gbmlib.colours import SERIES
 from gbmlib.compare import Groups
 from gbmlib.display import show
-from gbmlib.intervals import MARGIN
 from gbmlib.records import Record
 
-DECIDED = {"higher": colours.GREEN, "lower": colours.RED, "no difference": colours.BLUE, "undecided": colours.GREY}
+#: The colour of what a comparison decides.
+DECIDED = {
+    statistics.HIGHER: colours.GREEN,
+    statistics.LOWER: colours.RED,
+    statistics.NONE: colours.BLUE,
+    statistics.UNDECIDED: colours.GREY,
+    statistics.NOT_YET: colours.PALE,
+}
 TERMS = {
     "loss": "segmentation",
     "reconstruction": "reconstruction",
@@ -97,13 +103,13 @@ def terms(records: Sequence[Record], description: str = "") -> Any:
     return show(figure, description or "Terms of the training loss over epochs")
 
 
-def forest(table: pd.DataFrame, margin: float = MARGIN, description: str = "") -> Any:
+def forest(table: pd.DataFrame, description: str = "") -> Any:
     """Differences in mean Dice with their intervals (:func:`gbmlib.contrasts.contrasts`), a row a comparison.
 
     The margin within which a difference does not matter is shaded; the colour is what the comparison decides.
     """
     names = [_wrapped(label) for label in table.index]
-    figure = go.Figure()
+    figure, margin = go.Figure(), table.margin.max()
     figure.add_vrect(-margin, margin, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below")
     figure.add_vline(0, line={"color": "#808080", "width": 1})
     for word, colour in DECIDED.items():

@@ -172,11 +172,11 @@ def _problems(claim: Claim, chapters: Sequence[str]) -> list[str]:
         found.append("a gap is compared with a gap alone")
     if by.source not in SOURCES:
         return [*found, f"source {by.source!r} is none of {', '.join(SOURCES)}"]
-    for scale in (by.scale,) if by.scale else SCALES:
-        labels = runs_of(by.source, scale)
-        for label in dict.fromkeys(name for pair in by.pairs for name in pair):
-            if label not in labels:
-                found.append(f"{by.source} has no group {label!r} at the scale {scale}; it has {', '.join(labels)}")
+    scales = (by.scale,) if by.scale else SCALES
+    labels = dict.fromkeys(label for scale in scales for label in runs_of(by.source, scale))
+    for label in dict.fromkeys(name for pair in by.pairs for name in pair):
+        if label not in labels:
+            found.append(f"{by.source} has no group {label!r} at any scale; it has {', '.join(labels)}")
     alike = [pair for pair in by.pairs if pair[0] == pair[1]]
     if alike and not (by.that_measure or by.that_split):
         found.append(f"{alike[0][0]!r} is compared with itself")

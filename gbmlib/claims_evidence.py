@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from gbmlib import compare, factorial, regions, statistics
+from gbmlib import compare, factorial, intervals, networks, regions, statistics
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims import ByFactorial, ByRuns, Claim
 from gbmlib.claims_sources import Runs, runs_of
-from gbmlib.experiments import head_to_head
-from gbmlib.intervals import Difference
+from gbmlib.factorial_paired import judged, margin
+from gbmlib.intervals import MARGIN, Difference
+from gbmlib.networks import OverNetworks
 from gbmlib.records import TRAIN, Record, Store
-from gbmlib.statistics import Paired, UnpairedError
+from gbmlib.statistics import Paired, UnpairedError, within
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,13 @@ class Comparison:
         difference: of this minus that; turned, where less is better, only in :attr:`in_favour`.
         paired: the statistics behind it; None where there is no test.
         adjusted: p after Holm in the family; NaN without a test.
+        networks: the difference over trained networks; None where there is none.
+        margin: what counts as no difference on its cohort.
+        unsound: why nothing may be decided yet, a sentence each.
         there, wanted: how many of the runs have a record.
         ids: of the records that the difference comes out of.
         problem: why there is nothing to compare; empty otherwise.
-        caution: what the difference rests on, where another choice would decide otherwise; empty otherwise.
+        caution: what differs by design, and whether another choice would decide otherwise; empty otherwise.
     """
 
     this: str
@@ -40,6 +45,9 @@ class Comparison:
     difference: Difference | None = None
     paired: Paired | None = None
     adjusted: float = float("nan")
+    networks: OverNetworks | None = None
+    margin: float = MARGIN
+    unsound: tuple[str, ...] = ()
     there: int = 0
     wanted: int = 0
     ids: tuple[str, ...] = ()
@@ -54,8 +62,20 @@ class Comparison:
     @property
     def in_favour(self) -> Difference:
         """The difference, positive where this is better."""
-        of = self.difference
-        return Difference(-of.mean, -of.high, -of.low, of.cases) if self.less_is_better else of
+        return -self.difference if self.less_is_better else self.difference
+
+    @property
+    def networks_in_favour(self) -> OverNetworks | None:
+        """The same over networks."""
+        turned = self.networks and self.less_is_better
+        return replace(self.networks, difference=-self.networks.difference) if turned else self.networks
+
+    @property
+    def small(self) -> bool:
+        """Whether the difference is shown to lie inside the margin."""
+        return self.networks is not None and all(
+            within(one, self.margin) for one in (self.difference, self.networks.difference)
+        )
 
 
 @dataclass(frozen=True)
@@ -89,11 +109,14 @@ def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
     of = _pair if isinstance(by, ByRuns) else _spread
     tried = {}
     for scale in (by.scale,) if by.scale else SCALES:
-        tried[scale] = [of(by, *pair, runs_of(by.source, scale), evidence) for pair in pairs]
+        runs = runs_of(by.source, scale)
+        if isinstance(by, ByRuns) and not {label for pair in pairs for label in pair} <= set(runs):
+            continue  # not every scale asks every question
+        tried[scale] = [of(by, *pair, runs, evidence) for pair in pairs]
         if all(one.complete for one in tried[scale]):
             return scale, tried[scale]
     # Without all records of any scale: the one that lacks least.
-    return max(tried.items(), key=lambda item: (sum(one.there for one in item[1]), item[0] == SCALES[-1]))
+    return max(tried.items(), key=lambda item: (sum(one.there for one in item[1]), SCALES.index(item[0])))
 
 
 def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
@@ -109,7 +132,16 @@ def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> C
     except ValueError as error:
         return replace(known, problem=str(error))
     ids = tuple(dict.fromkeys(record.id for record in (*first, *second)))
-    return replace(known, difference=found.difference, paired=found, ids=ids)
+    return replace(
+        known,
+        difference=found.difference,
+        paired=found,
+        networks=found.networks,
+        margin=found.margin,
+        unsound=found.unsound,
+        caution="; ".join(found.cautions),
+        ids=ids,
+    )
 
 
 def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paired:
@@ -122,10 +154,13 @@ def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paire
     # Two measures of the same runs, or of the same cases held out and trained on.
     own = compare.scores(this, by.measure, names, by.split)
     other = compare.scores(that, by.that_measure or by.measure, names, by.that_split or by.split)
-    if TRAIN in (by.split, by.that_split):
+    growing = TRAIN in (by.split, by.that_split)
+    if growing:
         both = own.index.intersection(other.index)
         own, other = own.loc[both], other.loc[both]
-    return statistics.paired(other, own)
+    margin = intervals.margin(this[0].experiment.cohort)
+    over = networks.over_networks(networks.by_fold(other, own, compare.folds_of(this)))
+    return compare.with_soundness(statistics.paired(other, own, margin, over), that, this, growing=growing)
 
 
 def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
@@ -134,21 +169,17 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
     known = Comparison(this, that, there=there, wanted=len(wanted))
     if there < len(wanted):
         return known
-    cells = {
-        (network, pipeline): evidence.records(runs[f"{network} under pipeline {pipeline}"])
-        for network in head_to_head.NETWORKS
-        for pipeline in head_to_head.PIPELINES
-    }
-    found = factorial.leaving_out(factorial.by_case(cells))
-    otherwise = [f"{_turned(of)} without {name}" for name, of in factorial.otherwise_without(found).items()]
+    cells = {tuple(label.split(" under pipeline ")): evidence.records(of_cell) for label, of_cell in runs.items()}
+    pairs = [(one, other) for one, other in combinations(cells, 2) if one[0] == other[0] or one[1] == other[1]]
+    table = factorial.by_case(cells)
+    found, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
+    otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(found).items()]
     return replace(
         known,
-        difference=_turned(found.difference.iloc[0]),
+        difference=-found.difference.iloc[0],
+        networks=replace(over, difference=-over.difference),
+        margin=margin(cells),
+        unsound=judged(cells, pairs).unsound,
         ids=tuple(wanted),
         caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
     )
-
-
-def _turned(of: Difference) -> Difference:
-    """The other one minus this one."""
-    return Difference(-of.mean, -of.high, -of.low, of.cases)

@@ -9,6 +9,7 @@ BLUE = "#0072B2"
 RED = "#D55E00"
 PINK = "#CC79A7"
 GREY = "#999999"
+PALE = "#CCCCCC"
 
 #: Regions of a glioma, wherever they are drawn as lines.
 REGIONS = {"WT": BLUE, "TC": ORANGE, "ET": RED}

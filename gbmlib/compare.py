@@ -9,12 +9,13 @@ intervals (:mod:`gbmlib.intervals`), which print themselves and keep their numbe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from gbmlib import statistics
+from gbmlib import intervals, networks, soundness, statistics
 from gbmlib.cohorts import Cohort
-from gbmlib.intervals import MARGIN, mean_interval
+from gbmlib.intervals import mean_interval
 from gbmlib.metrics import NAMES
 from gbmlib.records import HELD_OUT, TRAIN, Record
 from gbmlib.statistics import Paired, UnpairedError
@@ -114,11 +115,12 @@ def paired(
     metric: str = "dice",
     regions: Sequence[str] | None = None,
     split: str = HELD_OUT,
-    margin: float = MARGIN,
 ) -> Paired:
-    """Other minus base, paired by case: interval over cases and seeds, tests and effect size, mean over regions.
+    """Other minus base, paired by case: intervals over cases and over networks, tests and effect size, mean over
+    regions; and what speaks against deciding anything by them (:mod:`gbmlib.soundness`).
 
     Args:
+        metric: ``"dice"`` stands for :func:`dice_of` the records.
         regions: None for all that both measured.
         split: as in :func:`scores`.
 
@@ -135,7 +137,76 @@ def paired(
     shared = [region for region in ours if region in theirs and region in (regions or ours)]
     if not shared:
         raise UnpairedError(f"the base measured regions {list(ours)}, the other {list(theirs)}; none is shared")
-    return statistics.paired(*(scores(records, metric, shared, split) for records in (base, other)), margin)
+    if metric == "dice":
+        metric = dice_of((*base, *other), shared)
+    tables = [scores(records, metric, shared, split) for records in (base, other)]
+    margin = intervals.margin(split if split not in (HELD_OUT, TRAIN, GAP) else cohorts[0][0])
+    found = statistics.paired(*tables, margin, _over_networks(base, other, tables, metric, shared, split))
+    return with_soundness(found, base, other, tables)
+
+
+def with_soundness(
+    found: Paired,
+    base: Sequence[Record],
+    other: Sequence[Record],
+    tables: Sequence[pd.DataFrame] = (),
+    growing: bool = False,
+) -> Paired:
+    """A comparison with what speaks against it.
+
+    Args:
+        tables: :func:`scores` of the two, where what is compared may have changed no case at all.
+        growing: as in :func:`gbmlib.soundness.between`.
+    """
+    change = tables[1].mean(axis=1) - tables[0].mean(axis=1) if tables else ()
+    known = soundness.between(base, other, change, growing)
+    return replace(found, unsound=known.unsound, cautions=known.cautions)
+
+
+def dice_of(records: Sequence[Record], regions: Iterable[str]) -> str:
+    """The Dice by which records are compared: ``"channel_dice"``, of each channel by itself as Adeniji and Liu measure
+    it, where all have it in these regions; else ``"dice"``, of the label map that the channels become."""
+    wanted = set(regions)
+    each = (set(record.cases.region[record.cases.metric == "channel_dice"]) for record in records)
+    return "channel_dice" if wanted and all(wanted <= measured for measured in each) else "dice"
+
+
+def dice_of_groups(groups: Groups) -> str:
+    """:func:`dice_of` all records of some groups, in the regions that all of them measured."""
+    return dice_of([record for records in groups.values() for record in records], common_regions(groups) or ())
+
+
+def folds_of(records: Iterable[Record]) -> dict[str, tuple[int, int]]:
+    """The fold that holds out each case."""
+    return {
+        case: fold_of(record)
+        for record in records
+        for case in record.cases.case[record.cases.split == HELD_OUT].unique()
+    }
+
+
+def _over_networks(
+    base: Sequence[Record],
+    other: Sequence[Record],
+    tables: Sequence[pd.DataFrame],
+    metric: str,
+    regions: Sequence[str],
+    split: str,
+) -> networks.OverNetworks | None:
+    """The difference of two :func:`scores` over networks; None where cases are held out in no fold.
+
+    Each network measures the cases that its fold holds out. Of another cohort it measures all.
+    """
+    if split in (HELD_OUT, TRAIN, GAP):
+        folds = folds_of(base)
+        held_out = [table[table.index.isin(folds)] for table in tables]
+        return networks.over_networks(networks.by_fold(*held_out, folds)) if len(held_out[0]) else None
+    each = []
+    for records in (base, other):
+        cases = cases_of(records)
+        cases = cases[(cases.split == split) & (cases.metric == metric) & cases.region.isin(regions)]
+        each.append(cases.groupby(["fold", "seed"]).value.mean().unstack("seed"))
+    return networks.over_networks(networks.by_fold(*each, {fold: fold for fold in each[0].index}))
 
 
 def scores(
@@ -173,8 +244,9 @@ def on_shared_folds(base: Sequence[Record], other: Sequence[Record]) -> tuple[li
 
 def levels(groups: Groups) -> pd.Series:
     """Held-out Dice of each group, mean over regions, by label."""
-    regions = common_regions(groups)
-    means = {label: by_case(of, regions=regions).mean(axis=1, skipna=False) for label, of in groups.items()}
+    regions, metric = common_regions(groups), dice_of_groups(groups)
+    tables = {label: by_case(records, metric=metric, regions=regions) for label, records in groups.items()}
+    means = {label: table.mean(axis=1, skipna=False) for label, table in tables.items()}
     return pd.Series({label: mean_interval(values) for label, values in means.items()}, dtype=object)
 
 

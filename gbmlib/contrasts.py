@@ -76,15 +76,13 @@ def ablation_table(groups: Groups, decides: bool = True, against: str = "first")
     changes, rows, regions = contrasts(groups, against), {}, compare.common_regions(groups)
     shown = wording.shown(changes) if decides else changes[["difference"]]
     for label, records in groups.items():
-        dice = compare.by_case(records, regions=regions)
-        names = ("dice", "precision", "recall")
-        of = {name: compare.by_case(records, metric=name, regions=regions) for name in names}
-        means = {name: table.mean(axis=1, skipna=False) for name, table in of.items()}
+        dice = compare.by_case(records, metric=compare.dice_of_groups(groups), regions=regions)
+        tables = {name: compare.by_case(records, metric=name, regions=regions) for name in ("precision", "recall")}
         rows[label] = {
-            "Dice": mean_interval(means["dice"]),
+            "Dice": mean_interval(dice.mean(axis=1, skipna=False)),
             **(dict(shown.loc[label]) if label in shown.index else dict.fromkeys(shown, "")),
             **{region: mean_interval(values) for region, values in dice.items()},
-            **{name: mean_interval(means[name]) for name in names[1:]},
+            **{name: mean_interval(table.mean(axis=1, skipna=False)) for name, table in tables.items()},
             "cases": len(dice),
             "runs": len(records),
             "parameters (million)": round(records[0].provenance["parameters"] / 1e6, 2),

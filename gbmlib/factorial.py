@@ -12,7 +12,7 @@ the *spreads* of :func:`spreads`, in Dice.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -20,12 +20,12 @@ import pandas as pd
 from scipy import stats
 
 from gbmlib import statistics
-from gbmlib.compare import UnpairedError, cases_of, fold_of
-from gbmlib.intervals import Difference, Interval
-from gbmlib.records import HELD_OUT, Record
+from gbmlib.compare import UnpairedError, cases_of, dice_of_groups, fold_of, folds_of
+from gbmlib.factorial_paired import Cells, Pairs, jackknife, paired
+from gbmlib.intervals import MARGIN, Difference, Interval
+from gbmlib.networks import OverNetworks
+from gbmlib.records import HELD_OUT
 from gbmlib.statistics import Paired
-
-Cells = Mapping[tuple[str, str], Sequence[Record]]
 
 FACTORS = ("network", "pipeline")
 
@@ -48,13 +48,13 @@ def by_case(cells: Cells, region: str | None = None) -> pd.DataFrame:
     Raises:
         UnpairedError: no fold or no region is shared, or the cells hold out other cases in the same fold.
     """
-    folds, tables = shared_folds(cells), {}
+    folds, tables, metric = shared_folds(cells), {}, dice_of_groups(cells)
     if not folds:
         raise UnpairedError("there is no fold that every cell has run")
     for cell, records in cells.items():
         kept = [of for of in records if fold_of(of) in folds]
         cases = cases_of(kept)
-        cases = cases[(cases.split == HELD_OUT) & (cases.metric == "dice")]
+        cases = cases[(cases.split == HELD_OUT) & (cases.metric == metric)]
         tables[cell] = cases.groupby(["case", "region"], sort=False).value.mean().unstack("region")
     shared = [name for name in next(iter(tables.values())) if all(name in table for table in tables.values())]
     if not shared or region not in (None, *shared):
@@ -94,13 +94,7 @@ def by_seed(cells: Cells, region: str | None = None) -> pd.DataFrame:
     return pd.concat(tables, names=["seed"]).swaplevel()
 
 
-def regions_of(cells: Cells) -> list[str]:
-    """The regions that all cells measured, in the order of the first."""
-    every = [dict.fromkeys(record.cases.region) for records in cells.values() for record in records]
-    return [name for name in every[0] if all(name in other for other in every)] if every else []
-
-
-def effects(table: pd.DataFrame) -> pd.DataFrame:
+def effects(cells: Cells, region: str | None = None) -> pd.DataFrame:
     """What each factor changes by itself, averaged over the other, and together; a row a comparison of two levels.
 
     *Architecture*: one network minus another, averaged over the pipelines that both were trained under. *Pipeline*: one
@@ -108,52 +102,60 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     a pipeline than another does. Each of the three is a question, and its comparisons are a family.
 
     Args:
-        table: :func:`by_seed`. Where a cell is missing, what can be said without it is said.
+        cells: where one is missing, what can be said without it is said.
+        region: as in :func:`by_case`.
 
     Returns:
         Index: labels; columns ``effect``, ``against`` (the label of what is subtracted), ``over`` (what is averaged
         over), and those of :func:`gbmlib.statistics.table`.
+
+    Raises:
+        UnpairedError: as :func:`by_case`.
     """
+    table = by_seed(cells, region)
     networks, pipelines = (list(table.columns.unique(level)) for level in FACTORS)
     rows: dict[str, tuple[str, str, str]] = {}
     found: dict[str, dict[str, Paired]] = {}
 
-    def add(label: str, effect: str, against: str, over: Sequence[str], values: pd.Series) -> None:
+    def add(label: str, effect: str, against: str, over: Sequence[str], values: pd.Series, pairs: Pairs) -> None:
         rows[label] = (effect, against, ", ".join(over))
-        found.setdefault(effect, {})[label] = _paired(values)
+        found.setdefault(effect, {})[label] = paired(values, cells, pairs)
 
     for a, b in combinations(networks, 2):
         if over := [p for p in pipelines if {(a, p), (b, p)} <= set(table)]:
             values = sum(table[b, p] - table[a, p] for p in over) / len(over)
-            add(f"{b} − {a}", "architecture", a, [f"pipeline {p}" for p in over], values)
+            pairs = [((a, p), (b, p)) for p in over]
+            add(f"{b} − {a}", "architecture", a, [f"pipeline {p}" for p in over], values, pairs)
     for p, q in combinations(pipelines, 2):
         both = [n for n in networks if {(n, p), (n, q)} <= set(table)]
         if both:
             values = sum(table[n, q] - table[n, p] for n in both) / len(both)
-            add(f"pipeline {q} − {p}", "pipeline", f"pipeline {p}", both, values)
+            pairs = [((n, p), (n, q)) for n in both]
+            add(f"pipeline {q} − {p}", "pipeline", f"pipeline {p}", both, values, pairs)
         for a, b in combinations(both, 2):
             values = (table[b, q] - table[b, p]) - (table[a, q] - table[a, p])
-            add(f"gain by {q}: {b} − {a}", "interaction", f"the gain of {a}", [], values)
+            pairs = [((a, p), (b, p)), ((a, q), (b, q))]
+            add(f"gain by {q}: {b} − {a}", "interaction", f"the gain of {a}", [], values, pairs)
     tables = [statistics.table(of) for of in found.values()] or [statistics.table({})]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "against", "over"]).join(pd.concat(tables))
 
 
-def within(table: pd.DataFrame) -> pd.DataFrame:
+def within(cells: Cells) -> pd.DataFrame:
     """The same differences one by one: of each network's pipelines, then of each pipeline's networks; all one family.
-
-    Args:
-        table: :func:`by_seed`.
 
     Returns:
         Index: labels; columns ``against`` and those of :func:`gbmlib.statistics.table`.
+
+    Raises:
+        UnpairedError: as :func:`by_case`.
     """
-    against, found = {}, {}
+    table, against, found = by_seed(cells), {}, {}
     for same, changed in ((0, 1), (1, 0)):
         for level in table.columns.unique(same):
             for one, other in combinations([cell for cell in table if cell[same] == level], 2):
                 label = f"{level if same == 0 else f'pipeline {level}'}: {other[changed]} − {one[changed]}"
                 against[label] = f"{one[0]} under pipeline {one[1]}"
-                found[label] = _paired(table[other] - table[one])
+                found[label] = paired(table[other] - table[one], cells, [(one, other)])
     out = statistics.table(found)
     out.insert(0, "against", pd.Series(against, dtype=object))
     return out
@@ -189,8 +191,17 @@ def networks_minus_pipelines(table: pd.DataFrame) -> Difference:
     Raises:
         ValueError: a cell is missing.
     """
-    found = _bootstrapped(_cube(table), lambda means: np.sqrt(_parts(means)[0]) - np.sqrt(_parts(means)[1]))
-    return Difference(**vars(found))
+    return Difference(**vars(_bootstrapped(_cube(table), _apart)))
+
+
+def over_networks(table: pd.DataFrame, cells: Cells) -> OverNetworks:
+    """:func:`networks_minus_pipelines` over networks (:func:`gbmlib.factorial_paired.jackknife`).
+
+    Args:
+        table: :func:`by_case` of the cells, all of them.
+    """
+    folds = folds_of(record for records in cells.values() for record in records)
+    return jackknife(table, lambda rows: _apart(_cube(rows).mean(0)), folds)
 
 
 def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
@@ -215,15 +226,10 @@ def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def otherwise_without(found: pd.DataFrame) -> dict[str, Difference]:
-    """The networks without which the difference decides otherwise, and what it is then, of :func:`leaving_out`."""
+    """The networks without which the interval over cases says otherwise, with what it is then (:func:`leaving_out`)."""
     every, *rest = found.difference.items()
-    return {name: of for name, of in rest if statistics.decide(of) != statistics.decide(every[1])}
-
-
-def _paired(values: pd.Series) -> Paired:
-    """An effect by (case, seed), against none at all."""
-    table = values.unstack("seed")
-    return statistics.paired(table.where(table.isna(), 0.0), table)
+    word = statistics.outcome([every[1]], MARGIN)
+    return {name: change for name, change in rest if statistics.outcome([change], MARGIN) != word}
 
 
 def _parts(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -232,6 +238,12 @@ def _parts(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, columns = means.mean(-1, keepdims=True), means.mean(-2, keepdims=True)
     rest = means - rows - columns + grand
     return tuple(np.square(part).mean((-1, -2)) for part in (rows - grand, columns - grand, rest))
+
+
+def _apart(means: np.ndarray) -> np.ndarray:
+    """The spread of the networks minus that of the pipelines, of cell means."""
+    between_networks, between_pipelines, _ = _parts(means)
+    return np.sqrt(between_networks) - np.sqrt(between_pipelines)
 
 
 def _share(parts: Sequence[np.ndarray], number: int) -> np.ndarray:

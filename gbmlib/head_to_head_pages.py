@@ -6,19 +6,21 @@ A notebook displays it: ``display(*results(groups, wanted))``. Groups are (netwo
 
 from __future__ import annotations
 
-from itertools import product
+import math
+from itertools import combinations, product
 from typing import Any
 
 import pandas as pd
 
-from gbmlib import ablation_figures, ablation_pages, factorial, factorial_figures, statistics, wording
+from gbmlib import ablation_figures, ablation_pages, compare, factorial, factorial_figures, statistics, wording
 from gbmlib.ablation_pages import Prose
 from gbmlib.compare import UnpairedError
 from gbmlib.experiments import head_to_head
 from gbmlib.experiments.head_to_head import named
 from gbmlib.factorial import Cells
+from gbmlib.factorial_paired import judged, margin
 from gbmlib.head_to_head_configurations import Wanted
-from gbmlib.intervals import MARGIN, Difference, mean_interval
+from gbmlib.intervals import Difference, mean_interval
 from gbmlib.planner.words import listed
 from gbmlib.records import Record, Store
 
@@ -28,7 +30,7 @@ CHAPTER = "headtohead"
 EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
 
 #: What the spread of the networks minus that of the pipelines decides.
-MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": f"neither by more than {MARGIN:g}"}
+MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither by more than the margin"}
 
 
 def published(store: Store) -> dict[str, dict[tuple[str, str], list[Record]]]:
@@ -100,7 +102,7 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
 def answers(groups: Cells, decides: bool = True) -> list[Any]:
     """The effects of both factors and what they do together: figure, table and, where it ``decides``, in words."""
     try:
-        found, table = factorial.effects(factorial.by_seed(groups)), factorial.by_case(groups)
+        found, table = factorial.effects(groups), factorial.by_case(groups)
     except UnpairedError:
         return [Prose("*Nothing can be compared yet.*")]
     if found.empty:
@@ -109,20 +111,20 @@ def answers(groups: Cells, decides: bool = True) -> list[Any]:
         return [ablation_figures.forest(found, description=_described(found)), by_region(groups, decides)]
     said = f"Differences in mean Dice with their intervals. {wording.findings(found.drop(columns='against'))}"
     figure = ablation_figures.forest(found, description=said)
-    return [figure, ablation_pages.caption(said), by_region(groups), Prose(verdict(found, table))]
+    return [figure, ablation_pages.caption(said), by_region(groups), Prose(verdict(found, table, groups))]
 
 
 def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
     """:func:`gbmlib.factorial.effects` of the mean over regions, with what it decides, and of each region by itself."""
-    found = factorial.effects(factorial.by_seed(groups))
+    found = factorial.effects(groups)
     shown = wording.shown(found, "mean") if decides else found[["difference"]].rename(columns={"difference": "mean"})
     out = found[["effect", "over"]].join(shown)
-    for region in factorial.regions_of(groups):
-        out[region] = factorial.effects(factorial.by_seed(groups, region)).difference
+    for region in compare.common_regions(groups) or ():
+        out[region] = factorial.effects(groups, region).difference
     return out.assign(cases=found.cases, seeds=found.seeds)
 
 
-def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
+def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
     """What :func:`gbmlib.factorial.effects` decide, as Markdown. For published runs on real cases alone."""
     lines = []
     for effect, said in EFFECTS.items():
@@ -135,17 +137,25 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame) -> str:
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     found = factorial.leaving_out(table)
     network, pipeline, change = found.iloc[0]
-    otherwise = [f"without {name} it is {_more(of)}, {of}" for name, of in factorial.otherwise_without(found).items()]
+    pairs = [(one, other) for one, other in combinations(table, 2) if one[0] == other[0] or one[1] == other[1]]
+    over, unsound = factorial.over_networks(table, groups), judged(groups, pairs).unsound
+    word = MATTERS.get(statistics.decide(change, math.nan, margin(groups), over), statistics.UNDECIDED)
+    if unsound:
+        word = f"{statistics.NOT_YET} ({'; '.join(unsound)})"
+    otherwise = [
+        f"without {name} it is {_by_cases(of, groups)}, {of}" for name, of in factorial.otherwise_without(found).items()
+    ]
     carried = "The answer is the same without any one of the networks."
     if otherwise:
         carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
     return "\n".join(
         [
             *lines,
-            f"- **Which matters more: {_more(change)}.** The means of the networks lie "
+            f"- **Which matters more: {word}.** The means of the networks lie "
             f"{network} from their own mean (root mean square, Dice), those of the pipelines "
-            f"{pipeline}; the difference is {change}, on {change.cases} cases. There is no test of spreads: "
-            f"the interval, over cases alone, decides. {carried}",
+            f"{pipeline}; the difference is {change}, on {change.cases} cases, "
+            f"{wording.over_networks(over.difference, over.detectable)}. There is no test of spreads: the intervals "
+            f"decide. {carried}",
         ]
     )
 
@@ -176,24 +186,25 @@ def leaving_out(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
         }
     )
     if decides:
-        out["matters more"] = [_more(of) for of in found.difference]
+        out["matters more, by cases"] = [_by_cases(change, groups) for change in found.difference]
     return out.set_axis(["all networks", *(f"without {name}" for name in found.index[1:])])
 
 
-def _more(change: Difference) -> str:
-    """Which matters more, by :func:`gbmlib.factorial.networks_minus_pipelines`."""
-    return MATTERS.get(statistics.decide(change), "undecided")
+def _by_cases(change: Difference, groups: Cells) -> str:
+    """Which matters more by the interval over cases alone (:func:`gbmlib.factorial.networks_minus_pipelines`)."""
+    return MATTERS.get(statistics.outcome([change], margin(groups)), statistics.UNDECIDED)
 
 
 def complete(table: pd.DataFrame) -> bool:
     """Whether no cell is missing from :func:`gbmlib.factorial.by_case`: a smaller factorial asks something else."""
-    return set(table) == set(product(head_to_head.NETWORKS, head_to_head.PIPELINES))
+    networks = {*head_to_head.NETWORKS, *table.columns.unique("network")}
+    return set(table) == set(product(networks, head_to_head.PIPELINES))
 
 
 def within(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
     """:func:`gbmlib.factorial.within`, with what each difference decides."""
     try:
-        found = factorial.within(factorial.by_seed(groups))
+        found = factorial.within(groups)
     except UnpairedError as error:
         return Prose(f"*Not yet: {error}.*")
     shown = wording.shown(found) if decides else found[["difference"]]

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from gbmlib import colours, wording
 from gbmlib.ablation_figures import DECIDED
 from gbmlib.display import show
-from gbmlib.intervals import MARGIN, Interval
+from gbmlib.intervals import Interval
 from gbmlib.selection import Choice
 
 ROW_HEIGHT = 26  # pixels
@@ -40,7 +40,8 @@ def standings(choice: Choice, description: str = "") -> Any:
     behind = _points(dict(others["difference"]), symbols[1:], [DECIDED[word] for word in others.decided])
     behind.text = [f"{row.decided}: {wording.evidence(row)}" for _, row in others.iterrows()]
     figure.add_trace(behind, 2, 1)
-    figure.add_vrect(-MARGIN, MARGIN, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below", row=2, col=1)
+    margin = others.margin.max() if len(others) else 0
+    figure.add_vrect(-margin, margin, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below", row=2, col=1)
     figure.add_vline(0, line={"color": "#808080", "width": 1}, row=2, col=1)
     figure.update_yaxes(autorange="reversed", tickson="boundaries")
     height = 170 + ROW_HEIGHT * sum(heights)

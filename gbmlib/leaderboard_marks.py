@@ -132,8 +132,8 @@ def beside_second(
     for label in labels:
         row = board[label]
         levels[f"{label}, ours"] = unet_pages.levels(row.dices)
-        each = {name: unet_pages.minus_published(row.by_seed(name), theirs[name]).difference for name in theirs}
-        changes[label], means[label] = each, unet_pages.minus_published(row.by_seed(), theirs.mean(axis=1))
+        each = {name: unet_pages.minus_published(row.records, theirs[[name]]).difference for name in theirs}
+        changes[label], means[label] = each, unet_pages.minus_published(row.records, theirs)
     found = statistics.table(means)
     shown = pd.DataFrame.from_dict(changes, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
     said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {wording.findings(found[:1])}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import ablation_pages, leaderboard_figures, selection, statistics, unet_pages, wording
+from gbmlib import ablation_pages, compare, leaderboard_figures, selection, statistics, unet_pages, wording
 from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.compare import Groups
 from gbmlib.counts import counted, minutes
@@ -151,7 +151,7 @@ def switched(
             lines.append(f"- **{label}** cannot be compared ({'; '.join(problems)}).")
             continue
         off, on = (pair[which].merit for which in ("off", "on"))
-        found[label] = statistics.paired(pair["off"].by_seed(), pair["on"].by_seed())
+        found[label] = compare.paired(pair["off"].records, pair["on"].records, regions=list(pair["on"].dices))
         touched = (pair["on"].dices - pair["off"].dices).ne(0).any(axis=1).sum()
         rows[label] = {f"without {name}": mean_interval(off), f"with {name}": mean_interval(on)}
         rows[label] |= {"cases": len(off), "cases that change": int(touched)}

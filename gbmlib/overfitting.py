@@ -21,9 +21,9 @@ def overfitting(groups: Groups) -> pd.DataFrame:
     Returns:
         Index: labels; columns ``trained on``, ``held out``, ``gap`` and ``cases``.
     """
-    rows, regions = {}, compare.common_regions(groups)
+    rows, regions, metric = {}, compare.common_regions(groups), compare.dice_of_groups(groups)
     for label, records in groups.items():
-        trained, held = (compare.scores(records, regions=regions, split=part) for part in (TRAIN, HELD_OUT))
+        trained, held = (compare.scores(records, metric, regions, part) for part in (TRAIN, HELD_OUT))
         cases, both = len(held), held.index.intersection(trained.index)
         if len(both):
             trained, held = trained.loc[both], held.loc[both]

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,13 @@ class Record:
         path: its folder.
         published: whether it comes from a folder of published records.
         regions: those whose scores are looked at (:meth:`of_regions`); None for all that were measured.
+        store: where it was found, with the runs that it can be checked against; None for a folder by itself.
     """
 
     path: Path
     published: bool = False
     regions: tuple[str, ...] | None = None
+    store: Store | None = field(default=None, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -149,6 +151,11 @@ class Store:
         self.published = [Path(published)] if isinstance(published, str | Path) else [Path(p) for p in published]
 
     @property
+    def folders(self) -> list[Path]:
+        """All folders with records, one's own first."""
+        return [self.path, *self.published]
+
+    @property
     def prepared(self) -> Path:
         """Where runs share the cases that they have prepared (:mod:`gbmlib.cache`)."""
         return self.path / "prepared"
@@ -159,10 +166,10 @@ class Store:
         Raises:
             RecordError: a record of this name holds another configuration, or lacks a file.
         """
-        for folder in (self.path, *self.published):
+        for folder in self.folders:
             path = folder / experiment.id
             if path.is_dir():
-                record = Record(path, published=folder != self.path)
+                record = Record(path, published=folder != self.path, store=self)
                 _verify(record, experiment)
                 return record
         return None
@@ -175,10 +182,10 @@ class Store:
     def all(self) -> list[Record]:
         """Every record, one's own first; a published one that is also one's own counts once."""
         found: dict[str, Record] = {}
-        for folder in (self.path, *self.published):
+        for folder in self.folders:
             for path in sorted(folder.glob("*/provenance.json")):
                 if not path.parent.name.startswith(".") and not path.parent.name.endswith(".unfinished"):
-                    found.setdefault(path.parent.name, Record(path.parent, published=folder != self.path))
+                    found.setdefault(path.parent.name, Record(path.parent, folder != self.path, store=self))
         return list(found.values())
 
     def unfinished(self, experiment: Experiment | Ensemble) -> Path:
@@ -208,7 +215,7 @@ class Store:
         _write_json(folder / "provenance.json", provenance)
         final = self.path / experiment.id
         os.replace(folder, final)
-        return Record(final)
+        return Record(final, store=self)
 
     def publish(self, record: Record, folder: str | Path) -> Record:
         """Copy a record's small files to a folder of published records, whole or not at all."""

@@ -62,6 +62,7 @@ class Row:
     folds: int
     needed: int
     problems: tuple[str, ...] = ()
+    records: tuple[Record, ...] = ()
 
     @cached_property
     def dices(self) -> pd.DataFrame:
@@ -72,11 +73,6 @@ class Row:
     def merit(self) -> pd.Series:
         """Mean Dice of each case over the classes: what the choice is made by."""
         return self.dices.mean(axis=1, skipna=False)
-
-    def by_seed(self, name: str | None = None) -> pd.DataFrame:
-        """Dice of every case (rows) under every seed (columns): of a class, or their mean."""
-        values = self.each.mean(axis=1, skipna=False) if name is None else self.each[name]
-        return values.unstack("seed").loc[self.dices.index]
 
 
 Leaderboard = Mapping[str, Row]
@@ -222,7 +218,7 @@ def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[in
         return replace(row, problems=tuple(problems))
     each = held.groupby(["case", "seed", "region"], sort=False).value.mean().unstack("region")[list(classes)]
     fold_of = dict(zip(held.case, held.fold, strict=True))
-    return replace(row, each=each.rename_axis(columns=None), fold_of=fold_of)
+    return replace(row, each=each.rename_axis(columns=None), fold_of=fold_of, records=tuple(records))
 
 
 def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequence[str]) -> list[str]:
@@ -249,8 +245,9 @@ def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequ
 def _others(board: Leaderboard, best: str, candidates: Sequence[str]) -> pd.DataFrame:
     rest = {label: row for label, row in board.items() if label != best and not row.problems}
     levels = {label: mean_interval(row.merit) for label, row in rest.items()}
+    chosen, classes = board[best].records, _classes(board)
     table = statistics.table(
-        {label: statistics.paired(row.by_seed(), board[best].by_seed()) for label, row in rest.items()}
+        {label: compare.paired(row.records, chosen, regions=classes) for label, row in rest.items()}
     )
     table.insert(0, "Dice", pd.Series(levels, dtype=object))
     table["candidate"] = [label in candidates for label in table.index]

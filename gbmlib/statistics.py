@@ -20,9 +20,13 @@ that speaks for the other. It is the effect that Wilcoxon's test tests, lies bet
 difference is, which the mean difference in Dice, shown beside it, does not. Cohen's d would divide by a standard
 deviation that one outlier of eight patients makes.
 
-*Words.* One rule for the whole study (:func:`decide`). *No difference*: the interval lies within the margin of 0.01.
-*Higher*, *lower*: it leaves out zero, and p of Wilcoxon's test is at most 0.05 after Holm's correction over the family,
-the comparisons that answer one question. *Undecided*: all else.
+*Networks.* Cases of one fold share a network, so a second interval is over networks (:mod:`gbmlib.networks`).
+
+*Words.* One rule for the whole study (:func:`decide`). *Higher*, *lower*: both intervals leave out zero, p of
+Wilcoxon's test is at most 0.05 after Holm's correction over the family, the comparisons that answer one question, and
+so is p of flipping the signs of networks, where there are enough of them. *No difference*: both intervals lie within
+the cohort's margin (:func:`gbmlib.intervals.margin`). *Undecided*: all else. *Not decided yet*: the runs are not sound
+(:mod:`gbmlib.soundness`), whatever the numbers say.
 """
 
 from __future__ import annotations
@@ -36,12 +40,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from gbmlib.intervals import MARGIN, NOTHING, ROUNDING, Difference, difference_interval
+from gbmlib.intervals import MARGIN, NOTHING, ROUNDING, STORAGE, Difference, difference_interval
+from gbmlib.networks import OverNetworks
 
 RESAMPLES = 9999
 
 #: A p above this, corrected for its family, decides no difference.
 LEVEL = 0.05
+
+#: What a comparison may decide.
+HIGHER, LOWER, NONE, UNDECIDED, NOT_YET = "higher", "lower", "no difference", "undecided", "not decided yet"
 
 Key = TypeVar("Key")
 
@@ -64,6 +72,9 @@ class Paired:
         seeds: of the base and of the other.
         by_seed: the mean difference of each seed that both have.
         margin: what counts as no difference.
+        networks: the same difference over trained networks; None where it is not known which networks are behind it.
+        unsound: why nothing may be decided yet, a sentence each; empty where the runs are sound.
+        cautions: what differs between the two sides by design, a sentence each.
     """
 
     difference: Difference
@@ -75,6 +86,9 @@ class Paired:
     adjusted: float
     family: int = 1
     margin: float = MARGIN
+    networks: OverNetworks | None = None
+    unsound: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def cases(self) -> int:
@@ -83,11 +97,13 @@ class Paired:
 
     @property
     def decided(self) -> str:
-        """ "higher", "lower", "no difference" or "undecided" (:func:`decide`)."""
-        return decide(self.difference, self.adjusted, self.margin)
+        """ "higher", "lower", "no difference", "undecided" (:func:`decide`), or "not decided yet" of unsound runs."""
+        return NOT_YET if self.unsound else decide(self.difference, self.adjusted, self.margin, self.networks)
 
 
-def paired(base: pd.DataFrame, other: pd.DataFrame, margin: float = MARGIN) -> Paired:
+def paired(
+    base: pd.DataFrame, other: pd.DataFrame, margin: float = MARGIN, networks: OverNetworks | None = None
+) -> Paired:
     """Other minus base, case by case.
 
     Args:
@@ -95,6 +111,7 @@ def paired(base: pd.DataFrame, other: pd.DataFrame, margin: float = MARGIN) -> P
             are drawn together for the interval, as they share the order of the data and, where networks agree, the
             first weights.
         margin: differences of less do not matter.
+        networks: the same difference over networks.
 
     Raises:
         UnpairedError: the cases are not the same, one occurs twice, or one has no value; all are named.
@@ -104,33 +121,54 @@ def paired(base: pd.DataFrame, other: pd.DataFrame, margin: float = MARGIN) -> P
     base, other = (of.astype(float).sort_index() for of in (base, other))
     change = _clean(other.mean(axis=1) - base.mean(axis=1))
     shared = [seed for seed in base if seed in other]
-    p = wilcoxon(change)
+    resolved = np.where(np.abs(change) <= STORAGE, 0.0, change)  # ranks must not come from how numbers are stored
+    p = wilcoxon(resolved)
     return Paired(
         difference=_interval(base, other, change),
         p=p,
         adjusted=p,
         p_equivalence=max(wilcoxon(change + margin, "greater"), wilcoxon(change - margin, "less")),
-        effect=rank_biserial(change),
+        effect=rank_biserial(resolved),
         seeds=(base.shape[1], other.shape[1]),
         by_seed={seed: float((other[seed] - base[seed]).mean()) for seed in shared},
         margin=margin,
+        networks=networks,
     )
 
 
-def decide(difference: Difference, p: float = math.nan, margin: float = MARGIN) -> str:
+def decide(difference: Difference, p: float, margin: float, networks: OverNetworks | None) -> str:
     """``"higher"``, ``"lower"``, ``"no difference"`` or ``"undecided"``: the rule that words every comparison.
 
     Args:
-        difference: with its 95 % interval; without one nothing is decided.
-        p: corrected for the family; NaN where there is no test, and the interval alone decides.
+        difference: with its 95 % interval over cases; without one nothing is decided.
+        p: corrected for the family; NaN where there is no test of cases.
+        networks: the same over networks; without their interval nothing is decided.
     """
-    if math.isnan(difference.low):
-        return "undecided"
-    if -margin <= difference.low and difference.high <= margin:
-        return "no difference"
-    if p > LEVEL:
-        return "undecided"
-    return "higher" if difference.low > 0 else "lower" if difference.high < 0 else "undecided"
+    if networks is None:
+        return UNDECIDED
+    word = outcome([difference, networks.difference], margin)
+    unconfirmed = word in (HIGHER, LOWER) and (p > LEVEL or networks.p > LEVEL)
+    return outcome([difference, networks.difference], margin, reliable=False) if unconfirmed else word
+
+
+def outcome(intervals: Sequence[Difference], margin: float, reliable: bool = True) -> str:
+    """What intervals of one difference decide if all of them agree.
+
+    Args:
+        reliable: whether leaving out zero suffices for "higher" and "lower".
+    """
+    if any(math.isnan(one.low) for one in intervals):
+        return UNDECIDED
+    if reliable and all(one.low > 0 for one in intervals):
+        return HIGHER
+    if reliable and all(one.high < 0 for one in intervals):
+        return LOWER
+    return NONE if all(within(one, margin) for one in intervals) else UNDECIDED
+
+
+def within(difference: Difference, margin: float) -> bool:
+    """Whether an interval lies inside the margin on both sides of zero."""
+    return -margin <= difference.low and difference.high <= margin
 
 
 def family(found: Mapping[Key, Paired | None]) -> dict[Key, Paired | None]:
@@ -144,37 +182,22 @@ def table(found: Mapping[Key, Paired | None]) -> pd.DataFrame:
 
     Returns:
         Columns ``difference`` (:data:`gbmlib.intervals.NOTHING` where none was made), ``p`` (corrected),
-        ``rank_biserial``, ``decided``, ``cases``, ``seeds`` (the fewer of the two sides) and ``family`` (its size).
+        ``rank_biserial``, ``decided``, ``cases``, ``seeds`` (the fewer of the two sides), ``family`` (its size),
+        ``networks`` (the difference over networks), ``detectable`` (what they could have found), ``margin``,
+        ``unsound`` and ``caution`` (sentences; empty where there is nothing to say).
     """
     rows = {}
     for key, of in family(found).items():
-        nothing = (NOTHING, math.nan, math.nan, "undecided", 0, 0, len(found))
+        nothing = (NOTHING, math.nan, math.nan, UNDECIDED, 0, 0, len(found), NOTHING, math.nan, MARGIN, "", "")
         rows[key] = nothing if of is None else _row(of)
     columns = ["difference", "p", "rank_biserial", "decided", "cases", "seeds", "family"]
+    columns += ["networks", "detectable", "margin", "unsound", "caution"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def probability(p: float) -> str:
     """p as it is printed."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def between_seeds(values: pd.DataFrame, margin: float = MARGIN) -> dict[tuple[int, int], Paired]:
-    """Every seed minus every earlier one, on the cases that both have: what luck alone does to one and the same thing.
-
-    Args:
-        values: as in :func:`paired`.
-
-    Returns:
-        (earlier, later) -> comparison; empty with a single seed. Seeds that share no case are left out.
-    """
-    found = {}
-    for number, later in enumerate(values):
-        for earlier in list(values)[:number]:
-            both = values[[earlier, later]].dropna()
-            if len(both):
-                found[earlier, later] = paired(both[[earlier]], both[[later]], margin)
-    return found
 
 
 def wilcoxon(differences: Sequence[float], alternative: str = "two-sided") -> float:
@@ -211,7 +234,10 @@ def holm(p: Mapping[Key, float]) -> dict[Key, float]:
 
 
 def _row(of: Paired) -> tuple:
-    return (of.difference, of.adjusted, of.effect, of.decided, of.cases, min(of.seeds), of.family)
+    networks = (of.networks.difference, of.networks.detectable) if of.networks else (NOTHING, math.nan)
+    words = ("; ".join(of.unsound), "; ".join(of.cautions))
+    counts = (of.cases, min(of.seeds), of.family)
+    return (of.difference, of.adjusted, of.effect, of.decided, *counts, *networks, of.margin, *words)
 
 
 def _interval(base: pd.DataFrame, other: pd.DataFrame, change: np.ndarray) -> Difference:

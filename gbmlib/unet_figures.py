@@ -15,7 +15,7 @@ from gbmlib import colours, preprocess
 from gbmlib.cohorts import Case
 from gbmlib.compare import Groups
 from gbmlib.display import show
-from gbmlib.intervals import MARGIN, Interval
+from gbmlib.intervals import Interval
 
 #: The first two of the series, so that a network has the same colour in every figure of a page.
 NETWORKS = {"2D": colours.BLUE, "3D": colours.ORANGE}
@@ -90,7 +90,8 @@ def thickness(table: pd.DataFrame, description: str = "") -> Any:
         figure.add_trace(_points([at + shift for at in known], list(known.values()), name, NETWORKS[name]), 1, 1)
     known = {at: of for at, of in table["2D minus 3D"].items() if of.cases}
     figure.add_trace(_points(list(known), list(known.values()), "2D minus 3D", colours.GREEN), 2, 1)
-    figure.add_hrect(-MARGIN, MARGIN, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below", row=2, col=1)
+    margin = table.margin.max()
+    figure.add_hrect(-margin, margin, fillcolor="rgba(128, 128, 128, 0.2)", line_width=0, layer="below", row=2, col=1)
     figure.add_hline(0, line={"color": "#808080", "width": 1}, row=2, col=1)
     figure.update_xaxes(tickvals=list(table.index))
     figure.update_xaxes(title_text="slice thickness (mm)", row=2)

@@ -7,13 +7,14 @@ regions WT, TC and ET too, and those are what is shown here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gbmlib import ablation_pages, compare, contrasts, models, regions, statistics, wording
+from gbmlib import ablation_pages, compare, contrasts, intervals, models, networks, regions, statistics, wording
 from gbmlib.ablation_pages import Prose, Wanted
 from gbmlib.cohorts import GLIOMA
 from gbmlib.compare import Groups
@@ -133,26 +134,27 @@ def against_reference(groups: Groups, folder: str | Path = "book/facts") -> pd.D
     rows, means = {}, {}
     for name, records in groups.items():
         theirs = _of_reference(reference(folder), list(dices_of(records).index))
-        rows[name] = {
-            label: minus_published(compare.scores(records, regions=[label]), theirs[label]).difference
-            for label in theirs
-        }
-        means[name] = minus_published(compare.scores(records, regions=list(theirs)), theirs.mean(axis=1))
+        rows[name] = {label: minus_published(records, theirs[[label]]).difference for label in theirs}
+        means[name] = minus_published(records, theirs)
     found = statistics.table(means)
     return pd.DataFrame.from_dict(rows, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
 
 
-def minus_published(ours: pd.DataFrame, theirs: pd.Series) -> statistics.Paired:
-    """Our Dice minus a published one, which has no seed of ours, paired by case.
+def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> statistics.Paired:
+    """Our Dice minus a published one, which has no seed of ours, paired by case; mean over regions.
 
     Args:
-        ours: a row a case, a column a seed.
-        theirs: of the same cases.
+        theirs: Dice of the same cases (rows) in each region (columns).
 
     Raises:
         UnpairedError: the cases are not the same.
     """
-    return statistics.paired(theirs.to_frame("published"), ours)
+    dices = compare.scores(ours, regions=list(theirs))
+    published = theirs.mean(axis=1).to_frame("published")
+    margin = intervals.margin(ours[0].experiment.cohort)
+    found = statistics.paired(published, dices, margin)
+    over = networks.over_networks(networks.by_fold(published, dices, compare.folds_of(ours)))
+    return compare.with_soundness(replace(found, networks=over), ours, ours)
 
 
 def levels(dices: pd.DataFrame) -> dict[str, Any]:

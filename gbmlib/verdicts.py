@@ -1,11 +1,11 @@
 """The verdict on each claim of the two papers, computed from records.
 
 A claimed difference rests on the rule that words every comparison of the study (:func:`gbmlib.statistics.decide`): the
-95 % interval over cases and seeds must leave out zero, and p of Wilcoxon's test, adjusted after Holm for the family of
-comparisons that the claim belongs to, must not exceed 0.05. A claim of no difference, or of being no worse, rests on
-the interval: it must lie within the margin, or not reach below it (equivalence and non-inferiority at 2.5 % a side). It
-is refuted where the interval lies beyond the margin. Whatever is neither is undecided. A claim with several comparisons
-holds if all of them do, and fails with any of them.
+95 % intervals over cases and over networks must both leave out zero, and p of Wilcoxon's test, adjusted after Holm for
+the family of comparisons that the claim belongs to, must not exceed 0.05. A claim of no difference, or of being no
+worse, rests on the two intervals: they must lie within the margin, or not reach below it. It is refuted where both lie
+beyond the margin. Whatever is neither is undecided. A claim with several comparisons holds if all of them do, and fails
+with any that goes against it. Runs that are not sound (:mod:`gbmlib.soundness`) decide nothing yet.
 
 ``python -m gbmlib.verdicts [ID…]`` prints them; with ``--cohort brats:PATH`` it first makes the runs that they lack.
 """
@@ -28,7 +28,7 @@ from gbmlib.claims_checks import CHECKS
 from gbmlib.claims_evidence import Comparison, Evidence, compared, question
 from gbmlib.claims_sources import SOURCES, runs_of
 from gbmlib.experiments.runner import to_do
-from gbmlib.intervals import MARGIN
+from gbmlib.intervals import Difference
 from gbmlib.records import Store
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_YET = "supported", "not supported", "undecided", "not decided yet"
@@ -55,12 +55,25 @@ class Verdict:
     missing: int = 0
 
     @property
+    def unsound(self) -> bool:
+        """Whether all runs are there, and some cannot decide."""
+        return self.word == NOT_YET and bool(self.comparisons) and not self.missing
+
+    @property
+    def label(self) -> str:
+        """The word; of a claimed difference that is shown to be small, with the margin: ``supported, below 0.01``."""
+        small = [of.margin for of in self.comparisons if of.complete and of.small]
+        asked = self.word == SUPPORTED and self.claim.kind in ("better", "worse")
+        return f"{self.word}, below {max(small):g}" if asked and small else self.word
+
+    @property
     def command(self) -> str:
-        """What makes the missing runs; empty where there are none."""
+        """What makes the missing runs, or longer ones where those that are there are not sound; empty without any."""
         source = getattr(self.claim.decided_by, "source", None)
         if self.word != NOT_YET or source is None:
             return ""
-        scale = "" if self.scale in ("", SCALES[-1]) else f" --profile {self.scale}"
+        larger = SCALES[max(SCALES.index(self.scale) - 1, 0)] if self.unsound else self.scale
+        scale = "" if larger in ("", SCALES[-1]) else f" --profile {larger}"
         return f"python -m gbmlib.verdicts {self.claim.id} --cohort {SOURCES[source].data}{scale}"
 
     @property
@@ -96,29 +109,50 @@ def decide(claims: Sequence[Claim], store: Store, facts: str | Path = "book/fact
     return found
 
 
-def word_of(kind: str, of: Comparison, margin: float = MARGIN) -> tuple[str, str]:
+def word_of(kind: str, of: Comparison) -> tuple[str, str]:
     """What one comparison says of a claim of a kind, and why."""
     if not of.complete:
         return NOT_YET, of.problem or f"{of.there} of {of.wanted} runs have a record"
-    found = of.in_favour
+    if of.unsound:
+        return NOT_YET, "; ".join(of.unsound)
+    found, over, margin = of.in_favour, of.networks_in_favour, of.margin
     if np.isnan(found.low):
         return UNDECIDED, f"{found.cases} cases are too few for an interval"
-    word = statistics.decide(found, of.adjusted, margin)
-    unconfirmed = f"the interval leaves out zero, but p is {of.adjusted:.2g} within the family"
-    within = word == "no difference"
+    if over is None or np.isnan(over.difference.low):
+        return UNDECIDED, "there are too few folds for an interval over networks"
+    both, word = [found, over.difference], statistics.decide(found, of.adjusted, margin, over)
     if kind in ("better", "worse"):
-        if within:
+        if word == statistics.NONE:
             return NOT_SUPPORTED, f"a difference above {margin:g} is ruled out"
-        if word == "undecided":
-            return UNDECIDED, "the interval holds zero" if found.low <= 0 <= found.high else unconfirmed
-        as_claimed = (word == "higher") == (kind == "better")
+        if word == statistics.UNDECIDED:
+            return UNDECIDED, _open(both, of.adjusted, over.p)
+        as_claimed = (word == statistics.HIGHER) == (kind == "better")
         return (SUPPORTED, "") if as_claimed else (NOT_SUPPORTED, "the difference is the other way round")
-    if within or (kind == "no worse" and found.low >= -margin):
-        return SUPPORTED, f"the interval {'lies within' if within else 'does not reach below'} the margin of {margin:g}"
-    beyond = found.high < -margin or (kind == "no difference" and found.low > margin)
-    if beyond and word != "undecided":
-        return NOT_SUPPORTED, f"the interval lies beyond the margin of {margin:g}"
-    return UNDECIDED, unconfirmed if beyond else f"the interval reaches beyond the margin of {margin:g}"
+    if of.small:
+        return SUPPORTED, f"both intervals lie within the margin of {margin:g}"
+    if kind == "no worse" and all(one.low >= -margin for one in both):
+        return SUPPORTED, f"neither interval reaches below the margin of {margin:g}"
+    above = kind == "no difference" and all(one.low > margin for one in both)
+    if not above and not all(one.high < -margin for one in both):
+        return UNDECIDED, f"an interval reaches beyond the margin of {margin:g}"
+    if word in (statistics.HIGHER, statistics.LOWER):
+        return NOT_SUPPORTED, f"both intervals lie beyond the margin of {margin:g}"
+    return UNDECIDED, _open(both, of.adjusted, over.p)
+
+
+def _open(both: Sequence[Difference], adjusted: float, flipped: float) -> str:
+    """Why a difference between two sides is undecided.
+
+    Args:
+        both: its intervals over cases and over networks.
+        adjusted, flipped: p of Wilcoxon's test within the family, and of flipping the signs of networks.
+    """
+    over = [where for one, where in zip(both, ("cases", "networks"), strict=True) if one.low <= 0 <= one.high]
+    if over:
+        return f"the interval over {' and that over '.join(over)} {'hold' if len(over) > 1 else 'holds'} zero"
+    if adjusted > statistics.LEVEL:
+        return f"the intervals leave out zero, but p is {adjusted:.2g} within the family"
+    return f"the intervals leave out zero, but p is {flipped:.2g} over networks"
 
 
 def _verdict(claim: Claim, scale: str, comparisons: tuple[Comparison, ...], evidence: Evidence) -> Verdict:
@@ -130,18 +164,22 @@ def _verdict(claim: Claim, scale: str, comparisons: tuple[Comparison, ...], evid
         return Verdict(claim, NOT_YET, by.needs)
     said = [word_of(claim.kind, of) for of in comparisons]
     words = [word for word, _ in said]
-    order = (NOT_SUPPORTED, NOT_YET, UNDECIDED, SUPPORTED)  # one that fails suffices
-    word = next(word for word in order if word in words)
-    reasons = dict.fromkeys(why for of, why in said if of == word and why)
+    # One that goes against the claim suffices. One that shows too small a difference does not, where others are open.
+    against = any(word == NOT_SUPPORTED and not of.small for word, of in zip(words, comparisons, strict=True))
+    order = (NOT_YET, UNDECIDED, NOT_SUPPORTED, SUPPORTED)
+    word = NOT_SUPPORTED if against else next(word for word in order if word in words)
+    # Of several comparisons one reason of each kind suffices: "undertrained: …", "vacuous: …".
+    sentences = [sentence for own, why in said if own == word and why for sentence in why.split("; ")]
+    reasons = {sentence.split(":")[0]: sentence for sentence in reversed(sentences)}
+    reasons = [sentence for sentence in dict.fromkeys(sentences) if sentence in reasons.values()]
     missing = sum(of.wanted - of.there for of in comparisons)
     return Verdict(claim, word, "; ".join(reasons), comparisons, scale, missing)
 
 
-def _clearness(of: Comparison, margin: float = MARGIN) -> float:
-    low, high = of.difference.low, of.difference.high
-    if np.isnan(low):
-        return 0.0
-    return max(low, -high, min(low + margin, margin - high))
+def _clearness(of: Comparison) -> float:
+    both = [of.difference, of.networks.difference] if of.networks else []
+    clear = [max(one.low, -one.high, min(one.low + of.margin, of.margin - one.high)) for one in both]
+    return min((value for value in clear if not np.isnan(value)), default=0.0)
 
 
 # ---------------------------------------------------------------------------------------------------------- the command
@@ -168,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     verdicts = decide(claims, store)
     for verdict in (verdicts[claim.id] for claim in chosen):
         effects = "; ".join(str(of.difference) for of in verdict.comparisons if of.difference)
-        print(f"{verdict.claim.id}: {verdict.word}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))
+        print(f"{verdict.claim.id}: {verdict.label}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))
 
 
 def _make(claims: Sequence[Claim], asked: argparse.Namespace, store: Store) -> None:
@@ -180,7 +218,7 @@ def _make(claims: Sequence[Claim], asked: argparse.Namespace, store: Store) -> N
             continue
         groups = runs_of(by.source, asked.profile)
         labels = groups if isinstance(by, ByFactorial) else dict.fromkeys(label for pair in by.pairs for label in pair)
-        runs |= {of.id: of for label in labels for of in groups[label] if of.cohort == name}
+        runs |= {run.id: run for label in labels for run in groups.get(label, ()) if run.cohort == name}
     missing = to_do(runs.values(), store)
     print(f"{len(runs)} runs on {name}, {len(missing)} of them to do")
     if asked.list:

@@ -6,14 +6,14 @@ A comparison is a row of :func:`gbmlib.statistics.table`, or of a table with its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from gbmlib.counts import counted
-from gbmlib.intervals import MARGIN, Difference
-from gbmlib.statistics import LEVEL, probability
+from gbmlib.intervals import Difference
+from gbmlib.statistics import HIGHER, LEVEL, LOWER, NONE, NOT_YET, UNDECIDED, probability, within
 
 #: What is said of Dice; a table on something else gives its own.
 DICE = {"higher": "higher Dice", "lower": "lower Dice"}
@@ -34,57 +34,93 @@ def verdict(table: pd.DataFrame, words: Mapping[str, str] = DICE) -> str:
 
 
 def word(row: pd.Series, words: Mapping[str, str] = DICE) -> str:
-    """What a comparison decides: ``"higher Dice"``, ``"no difference above 0.01"``, ``"undecided"``."""
-    if row.decided == "no difference":
-        return f"no difference above {MARGIN:g}"
+    """What a comparison decides: ``"higher Dice"``, ``"no difference above 0.01"``, ``"undecided"``, ``"not decided
+    yet"``."""
+    if row.decided == NONE:
+        return f"no difference above {row.margin:g}"
     return words.get(row.decided, row.decided)
 
 
 def evidence(row: pd.Series) -> str:
-    """``+0.050 (+0.030 to +0.070) on 19 cases, 5 folds, 2 seeds; p = 0.012 …, rank-biserial correlation +0.80``."""
+    """``+0.050 (+0.030 to +0.070) on 19 cases, 5 folds, 2 seeds; p = 0.012 …, rank-biserial correlation +0.80; over
+    networks +0.048 (+0.010 to +0.086), which could have detected 0.052``."""
     names = [name for name in ("cases", "folds", "seeds") if name in row]
     counts = ", ".join(counted(row[name], name[:-1]) for name in names)
-    if pd.isna(row.p):
-        return f"{row.difference} on {counts}"
-    several = f" (Holm, {row.family} comparisons)" if row.family > 1 else ""
-    effect = f"rank-biserial correlation {row.rank_biserial:+.2f}"
-    return f"{row.difference} on {counts}; p {relation(row.p)}{several}, {effect}"
+    parts = [f"{row.difference} on {counts}"]
+    if not pd.isna(row.p):
+        several = f" (Holm, {row.family} comparisons)" if row.family > 1 else ""
+        parts.append(f"p {relation(row.p)}{several}, rank-biserial correlation {row.rank_biserial:+.2f}")
+    return "; ".join([*parts, *filter(None, [over_networks(row.networks, row.detectable), row.caution])])
+
+
+def over_networks(difference: Difference, detectable: float) -> str:
+    """``over networks +0.048 (+0.010 to +0.086), which could have detected 0.052``, or that folds are too few."""
+    if not difference.cases:
+        return ""
+    if pd.isna(difference.low):
+        return f"{counted(difference.cases, 'fold')}, too few for an interval over networks"
+    return f"over networks {difference}, which could have detected {detectable:.3f}"
 
 
 def finding(label: str, row: pd.Series, measure: str = "Dice") -> str:
     """A comparison as a phrase for a caption: ``with SE: Dice higher by 0.013 (0.002 to 0.029) than without SE, 19
-    cases``, or that it is undecided."""
-    of, against = row.difference, f" {_quoted(row.against)}" if row.get("against") else ""
+    cases``, or that it is undecided, or why it is not decided yet."""
+    difference, against = row.difference, f" {_quoted(row.against)}" if row.get("against") else ""
     label, cases = _quoted(label), counted(row.cases, "case")
-    if row.get("problem") or not of.cases:
+    if row.get("problem") or not difference.cases:
         return f"{label}: not comparable" + (f" with{against}" if against else "")
-    if row.decided in ("higher", "lower"):
-        size = of if row.decided == "higher" else Difference(-of.mean, -of.high, -of.low, of.cases)
+    if row.decided in (HIGHER, LOWER):
+        size = difference if row.decided == HIGHER else -difference
         interval = f"{size.mean:.3f} ({size.low:.3f} to {size.high:.3f})"
-        return f"{label}: {measure} {row.decided} by {interval}{f' than{against}' if against else ''}, {cases}"
-    if row.decided == "no difference":
-        return f"{label}: no difference{f' from{against}' if against else ''} above {MARGIN:g}, {of}, {cases}"
-    return f"{label}: undecided{f' against{against}' if against else ''}, {of}, {cases}"
+        than = f" than{against}" if against else ""
+        return f"{label}: {measure} {row.decided} by {interval}{than}{_small(row)}, {cases}"
+    if row.decided == NONE:
+        return f"{label}: {word(row)}{f' from{against}' if against else ''}, {difference}, {cases}"
+    said = f"{row.decided} ({_kinds([row.unsound])})" if row.decided == NOT_YET else row.decided
+    return f"{label}: {said}{f' against{against}' if against else ''}, {difference}, {cases}"
 
 
 def findings(table: pd.DataFrame, measure: str = "Dice") -> str:
     """A table in a sentence or two for a caption: what is decided, with its size, and what is not."""
-    decided = [(label, row) for label, row in table.iterrows() if row.decided in ("higher", "lower")]
+    decided = [(label, row) for label, row in table.iterrows() if row.decided in (HIGHER, LOWER)]
     if len(table) == 1 or 0 < len(decided) <= FEW:
-        said = ["; ".join(finding(*of, measure) for of in decided or table.iterrows())]
+        said = ["; ".join(finding(*row, measure) for row in decided or table.iterrows())]
     else:
-        said = [_together(f"{measure} {word}", table[table.decided == word]) for word in ("higher", "lower")]
+        said = [_together(f"{measure} {word}", table[table.decided == word]) for word in (HIGHER, LOWER)]
     if len(table) > 1:
-        said.append(_together(f"No difference above {MARGIN:g}", table[table.decided == "no difference"], sizes=False))
-        open_ = table[table.decided == "undecided"]
-        named = _together("Undecided", open_, sizes=False)
-        said.append(named if len(open_) <= FEW else f"Undecided: {len(open_)} of {len(table)} comparisons")
+        none = table[table.decided == NONE]
+        said.append(_together(f"No difference above {table.margin.max():g}", none, sizes=False))
+        said.append(_left("Undecided", table, UNDECIDED))
+        kinds = _kinds(table.unsound[table.decided == NOT_YET])
+        said.append(_left(f"Not decided yet ({kinds})", table, NOT_YET))
     return " ".join(f"{part}." for part in said if part)
+
+
+def _left(what: str, table: pd.DataFrame, decided: str) -> str:
+    """The comparisons that decide nothing, by name or counted."""
+    rows = table[table.decided == decided]
+    named = _together(what, rows, sizes=False)
+    return named if len(rows) <= FEW else f"{what}: {len(rows)} of {len(table)} comparisons"
+
+
+def _kinds(reasons: Iterable[str]) -> str:
+    """Why runs are not sound, in a word for each kind of reason: ``collapsed, undertrained``."""
+    each = [sentence.split(":")[0].strip() for reason in reasons for sentence in reason.split(";")]
+    return ", ".join(dict.fromkeys(each))
+
+
+def _small(row: pd.Series) -> str:
+    """What is added to a reliable difference that lies inside the margin."""
+    small = all(within(interval, row.margin) for interval in (row.difference, row.networks))
+    return f", below {row.margin:g}" if row.decided in (HIGHER, LOWER) and small else ""
 
 
 def _together(what: str, rows: pd.DataFrame, sizes: bool = True) -> str:
     """``Dice lower: kernel 5 by -0.035; batch norm by -0.030``; empty of no rows."""
-    each = [_quoted(label) + (f" by {row.difference.mean:+.3f}" if sizes else "") for label, row in rows.iterrows()]
+    each = [
+        _quoted(label) + (f" by {row.difference.mean:+.3f}{_small(row)}" if sizes else "")
+        for label, row in rows.iterrows()
+    ]
     return f"{what}: {'; '.join(each)}" if each else ""
 
 
@@ -100,7 +136,7 @@ def shown(table: pd.DataFrame, name: str = "difference") -> pd.DataFrame:
             name: table.difference,
             p_name(table): ["" if pd.isna(p) else probability(p) for p in table.p],
             "rank-biserial": ["" if pd.isna(effect) else f"{effect:+.2f}" for effect in table.rank_biserial],
-            "decided": table.decided,
+            "decided": [row.decided + _small(row) for _, row in table.iterrows()],
         },
         table.index,
         dtype=object,
@@ -124,13 +160,21 @@ def _line(label: Any, row: pd.Series, words: Mapping[str, str]) -> str:
         return f"- **{label}**: cannot be compared with {against}: {row.problem}."
     said = word(row, words)
     if against:
-        said += {"undecided": f" against {against}", "no difference": f" from {against}"}.get(
+        said += {UNDECIDED: f" against {against}", NOT_YET: f" against {against}", NONE: f" from {against}"}.get(
             row.decided, f" than {against}"
         )
-    return f"- **{label}**: {said}{_unconfirmed(row)}; {evidence(row)}."
+    return f"- **{label}**: {said}{_small(row)}{_because(row)}; {evidence(row)}."
 
 
-def _unconfirmed(row: pd.Series) -> str:
-    """Why a comparison whose interval leaves out zero is undecided all the same."""
-    low, high = row.difference.low, row.difference.high
-    return f" (p above {LEVEL:g})" if row.decided == "undecided" and (low > 0 or high < 0) else ""
+def _because(row: pd.Series) -> str:
+    """Why nothing is decided, where it is not the interval over cases that leaves it open."""
+    if row.decided == NOT_YET:
+        return f" ({row.unsound})"
+    over_cases, networks = row.difference, row.networks
+    if row.decided != UNDECIDED or (over_cases.low <= 0 <= over_cases.high) or pd.isna(over_cases.low):
+        return ""
+    if row.p > LEVEL:
+        return f" (p above {LEVEL:g})"
+    if pd.isna(networks.low):
+        return ""
+    return " (networks disagree)"

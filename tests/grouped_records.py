@@ -5,7 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from gbmlib.configuration import Experiment
+
 METRICS = ("loss", "dice", "precision", "recall", "accuracy")
+
+
+def configured(fold, seed, folds=2, **fields):
+    """A configuration of which no more matters than its cohort, fold and seed."""
+    usual = {"model": "vnet", "options": {"filters": 4}, "cohort": "some", "patch_size": 16, "epochs": 1}
+    return Experiment(**usual | {"learning_rate": 1e-3, "fold": fold, "seed": seed, "folds": folds} | fields)
 
 
 def record(fold, seed, rows, losses=(1.0,), folds=2, on=("val",), **fields):
@@ -15,10 +23,15 @@ def record(fold, seed, rows, losses=(1.0,), folds=2, on=("val",), **fields):
         for number, name in enumerate(METRICS[1:], 1):
             history[f"{part}_{name}"] = number / 10
     cases = pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"])
-    experiment = SimpleNamespace(**{"fold": fold, "seed": seed, "folds": folds, "cohort": "some"} | fields)
+    experiment = configured(fold, seed, folds, **fields)
     provenance = {"parameters": 1_500_000, "seconds": 90 + 60 * seed}
     return SimpleNamespace(
-        id=f"run-{fold}-{seed}", cases=cases, history=history, experiment=experiment, provenance=provenance
+        id=f"run-{fold}-{seed}",
+        cases=cases,
+        history=history,
+        experiment=experiment,
+        provenance=provenance,
+        store=None,
     )
 
 
@@ -29,18 +42,19 @@ def rows(case, value, split="held out", regions=("WT",)):
 
 #: Dice of eight cases: enough for Wilcoxon's test to decide a small family.
 BASE = dict(zip("abcdefgh", (0.5, 0.7, 0.2, 0.85, 0.45, 0.75, 0.3, 0.8), strict=True))
-HELD = {0: "abef", 1: "cdgh"}
+HELD = {0: "ae", 1: "bf", 2: "cg", 3: "d", 4: "h"}
 
 
-def group(change=0.0, seeds=(0,), regions=("WT",), folds=(0, 1), trained=0.95):
-    """Eight cases, four held out in each of two folds; ``change`` (or one a case) is added to the Dice of each."""
+def group(change=0.0, seeds=(0,), regions=("WT",), folds=tuple(HELD), trained=0.95):
+    """Eight cases, one or two held out in each of five folds. ``change``, one for all or one each, is added to Dice."""
     by = change if isinstance(change, dict) else dict.fromkeys(BASE, change)
     return [
         record(
             fold,
             seed,
             [row for case in HELD[fold] for row in rows(case, BASE[case] + by[case], regions=regions)]
-            + [row for case in HELD[1 - fold] for row in rows(case, trained, "train", regions)],
+            + [row for case in sorted({*BASE} - {*HELD[fold]}) for row in rows(case, trained, "train", regions)],
+            folds=len(HELD),
         )
         for fold in folds
         for seed in seeds

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from grouped_records import configured
 
-from gbmlib import compare, statistics
+from gbmlib import compare, networks, statistics
 
 BASE = {"a": 0.5, "b": 0.7, "c": 0.2, "d": 0.9}
 HELD = {0: ("a", "b"), 1: ("c", "d")}
@@ -22,8 +23,9 @@ def run(fold, seed, change=0.0, regions=("WT", "ET"), trained=0.95, cohort="glio
         for value in [(BASE[case] + change + 0.1 * number) if split == "held out" else trained]
     ]
     cases = pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"])
-    experiment = SimpleNamespace(fold=fold, folds=2, seed=seed, cohort=cohort)
-    return SimpleNamespace(id=f"{fold}-{seed}", cases=cases, experiment=experiment)
+    history = pd.DataFrame({"epoch": [0]})
+    experiment = configured(fold, seed, cohort=cohort)
+    return SimpleNamespace(id=f"{fold}-{seed}", cases=cases, history=history, experiment=experiment, store=None)
 
 
 def group(change=0.0, seeds=(0,), folds=(0, 1), **options):
@@ -52,7 +54,9 @@ def test_the_gap_is_between_a_case_and_itself():
 
 def test_records_and_tables_say_the_same():
     base, other = group(seeds=(0, 1)), group(0.03, seeds=(0, 1))
-    assert compare.paired(base, other) == statistics.paired(compare.scores(base), compare.scores(other))
+    tables = compare.scores(base), compare.scores(other)
+    over = networks.over_networks(networks.by_fold(*tables, compare.folds_of(base)))
+    assert str(compare.paired(base, other)) == str(statistics.paired(*tables, networks=over))
     assert compare.paired(base, other).difference.mean == pytest.approx(0.03)
     assert compare.paired(base, other, metric="recall").cases == 4
 

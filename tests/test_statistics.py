@@ -1,5 +1,6 @@
 """Paired statistics: by hand, against SciPy and statsmodels, by simulation, and what is refused."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,15 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gbmlib import statistics
-from gbmlib.intervals import NOTHING, Difference, difference_interval
-from gbmlib.statistics import UnpairedError, between_seeds, decide, family, holm, paired, rank_biserial, wilcoxon
+from gbmlib import networks, statistics
+from gbmlib.intervals import MARGIN, NOTHING, Difference, difference_interval
+from gbmlib.networks import OverNetworks
+from gbmlib.statistics import UnpairedError, decide, family, holm, rank_biserial, wilcoxon
 
 CASES = [f"case {number}" for number in range(8)]
 
 
 def table(*seeds):
     return pd.DataFrame({number: list(values) for number, values in enumerate(seeds)}, CASES[: len(seeds[0])])
+
+
+def paired(base, other, margin=MARGIN):
+    """As :func:`gbmlib.statistics.paired`, of cases that are dealt to five folds."""
+    folds = {case: number % 5 for number, case in enumerate(base.index)}
+    values = networks.by_fold(base, other, folds)
+    return statistics.paired(base, other, margin, networks.over_networks(values))
+
+
+def sure(difference, p=np.nan):
+    """Networks that say what the cases say."""
+    return OverNetworks(difference, 10, p, 0.01)
 
 
 def test_by_hand():
@@ -131,19 +145,30 @@ def test_signed_ranks_as_scipy_has_them(whole):
 def test_no_difference_anywhere():
     base = table([0.5, 0.6, 0.7])
     found = paired(base, base + 1e-16)
+    assert (found.p, found.effect) == (1.0, 0.0)
+    base = table(np.linspace(0.5, 0.7, 8))
+    assert paired(base, base + 1e-16).decided == "no difference"
+
+
+def test_what_half_precision_can_change_has_no_rank():
+    base = table(np.linspace(0.5, 0.7, 8))
+    found = paired(base, base + 0.0005)
     assert (found.p, found.effect, found.decided) == (1.0, 0.0, "no difference")
+    assert found.difference.mean == pytest.approx(0.0005)
 
 
 def test_equivalence_needs_the_interval_inside_the_margin():
     base = table(np.linspace(0.5, 0.7, 8))
     small = paired(base, base + 0.002)
-    assert small.decided == "no difference"
+    assert small.decided == "higher"  # though it does not matter
+    assert statistics.within(small.difference, small.margin)
     assert small.p_equivalence == pytest.approx(1 / 256)  # all eight are above -0.01 and below 0.01
     assert small.p == pytest.approx(2 / 256)  # though all are above 0, too
     large = paired(base, base + 0.02)
     assert large.decided == "higher"
     assert large.p_equivalence == 1.0
-    assert paired(base, base + 0.02, margin=0.05).decided == "no difference"
+    either = base + np.array([[0.02, -0.02] * 4]).T
+    assert (paired(base, either).decided, paired(base, either, 0.05).decided) == ("undecided", "no difference")
     noisy = base + np.array([[0.1, -0.1] * 4]).T
     # A large p is no proof of equality.
     assert paired(base, noisy).p > 0.5
@@ -154,15 +179,6 @@ def test_too_few_cases_decide_nothing():
     found = paired(table([0.5, 0.6]), table([0.9, 0.9]))
     assert np.isnan(found.difference.low)
     assert found.decided == "undecided"
-
-
-def test_between_seeds():
-    values = table([0.5, 0.6, 0.7, 0.8], [0.6, 0.7, 0.8, 0.9], [np.nan] * 2 + [0.7, 0.8])
-    found = between_seeds(values)
-    assert list(found) == [(0, 1), (0, 2), (1, 2)]
-    assert found[0, 1].difference.mean == pytest.approx(0.1)
-    assert found[0, 2].cases == 2
-    assert between_seeds(values[[0]]) == {}
 
 
 def test_holm_by_hand():
@@ -206,27 +222,55 @@ def test_holm_as_statsmodels_has_it():
         (0.02, 0.05, 0.051, "undecided"),  # the test does not confirm the interval
         (-0.05, -0.02, 0.01, "lower"),
         (-0.005, 0.005, 0.9, "no difference"),
-        (0.002, 0.008, 0.01, "no difference"),  # real perhaps, but it does not matter
+        (0.002, 0.008, 0.01, "higher"),  # real, though it does not matter
+        (0.002, 0.008, 0.06, "no difference"),
         (0.002, 0.05, 0.01, "higher"),
         (-0.005, 0.02, 0.01, "undecided"),
         (0.0, 0.02, 0.01, "undecided"),
-        (0.02, 0.05, np.nan, "higher"),  # where there is no test, the interval decides
+        (0.02, 0.05, np.nan, "higher"),  # where there is no test, the intervals decide
         (np.nan, np.nan, 0.01, "undecided"),
     ],
 )
 def test_the_rule(low, high, p, word):
-    assert decide(Difference(0.003, low, high, 19), p, margin=0.01) == word
+    difference = Difference(0.003, low, high, 19)
+    assert decide(difference, p, 0.01, sure(difference)) == word
+    assert decide(difference, p, 0.01, None) == "undecided"  # cases alone do not suffice
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "flipped", "word"),
+    [
+        (0.01, 0.06, 0.01, "higher"),
+        (0.01, 0.06, np.nan, "higher"),  # too few networks to flip
+        (0.01, 0.06, 0.06, "undecided"),
+        (-0.01, 0.06, 0.01, "undecided"),
+        (-0.06, -0.01, 0.01, "undecided"),
+        (np.nan, np.nan, 0.01, "undecided"),
+    ],
+)
+def test_networks_must_agree_with_cases(low, high, flipped, word):
+    over = OverNetworks(Difference(0.03, low, high, 5), 10, flipped, 0.01)
+    assert decide(Difference(0.03, 0.02, 0.05, 19), 0.01, 0.01, over) == word
 
 
 def test_nothing_decides_nothing():
-    assert decide(NOTHING) == "undecided"
+    assert decide(NOTHING, np.nan, 0.01, sure(NOTHING)) == "undecided"
+
+
+def test_runs_that_are_not_sound_decide_nothing_yet():
+    base = table(np.linspace(0.5, 0.7, 8))
+    found = replace(paired(base, base + 0.02), unsound=("collapsed: a channel",), cautions=("unequal: steps",))
+    assert found.decided == "not decided yet"
+    row = statistics.table({"one": found}).loc["one"]
+    assert (row.decided, row.unsound, row.caution) == ("not decided yet", "collapsed: a channel", "unequal: steps")
+    assert row.networks.mean == pytest.approx(0.02)
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_turned_round_it_decides_the_opposite(mean, below, above, p):
     opposite = {"higher": "lower", "lower": "higher", "undecided": "undecided", "no difference": "no difference"}
-    one = decide(Difference(mean, mean - below, mean + above, 9), p)
-    assert decide(Difference(-mean, -mean - above, -mean + below, 9), p) == opposite[one]
+    one = Difference(mean, mean - below, mean + above, 9)
+    assert decide(-one, p, 0.01, sure(-one)) == opposite[decide(one, p, 0.01, sure(one))]
 
 
 def test_a_family_is_corrected_together_and_its_words_follow():
@@ -246,12 +290,12 @@ def test_a_family_is_corrected_together_and_its_words_follow():
 def test_what_is_not_paired_is_refused_with_every_name():
     base, other = table([0.5, 0.6, 0.7]), table([0.5, 0.6, 0.7]).rename(index={"case 2": "case 9"})
     with pytest.raises(UnpairedError, match=r"the base has not: case 9; the other has not: case 2"):
-        paired(base, other)
+        statistics.paired(base, other)
     with pytest.raises(UnpairedError, match=r"the other has no value for: case 1"):
-        paired(base, base.where(base.index.to_series() != "case 1", axis=0))
+        statistics.paired(base, base.where(base.index.to_series() != "case 1", axis=0))
     with pytest.raises(UnpairedError, match=r"the base has twice: case 0"):
-        paired(base.iloc[[0, 0, 1, 2]], base)
+        statistics.paired(base.iloc[[0, 0, 1, 2]], base)
     with pytest.raises(UnpairedError, match="the other is not finite for: case 2"):
-        paired(base, base.replace(0.7, np.inf))
+        statistics.paired(base, base.replace(0.7, np.inf))
     with pytest.raises(UnpairedError, match="neither has a case"):
-        paired(base[:0], base[:0])
+        statistics.paired(base[:0], base[:0])

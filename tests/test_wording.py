@@ -9,15 +9,19 @@ from gbmlib.contrasts import contrasts
 from gbmlib.intervals import Difference
 
 WIDE = {case: of - 0.55 for case, of in BASE.items()}
+SAME = {case: 0.003 if case in "abg" else -0.003 for case in BASE}
 
 
 def test_a_verdict_is_a_line_with_its_evidence():
-    groups = {"base": group(), "up": group(0.05), "down": group(-0.05), "same": group(0.001), "wide": group(WIDE)}
-    up, down, same, wide = wording.verdict(contrasts(groups)).splitlines()
+    groups = {"base": group(), "up": group(0.05), "down": group(-0.05), "same": group(SAME), "wide": group(WIDE)}
+    groups["little"] = group(0.004)
+    up, down, same, wide, little = wording.verdict(contrasts(groups)).splitlines()
     assert up == (
-        "- **up**: higher Dice than base; +0.050 (+0.050 to +0.050) on 8 cases, 2 folds, 1 seed; "
-        "p = 0.031 (Holm, 4 comparisons), rank-biserial correlation +1.00."
+        "- **up**: higher Dice than base; +0.050 (+0.050 to +0.050) on 8 cases, 5 folds, 1 seed; "
+        "p = 0.039 (Holm, 5 comparisons), rank-biserial correlation +1.00; "
+        "over networks +0.050 (+0.050 to +0.050), which could have detected 0.000."
     )
+    assert "**little**: higher Dice than base, below 0.01; +0.004" in little
     assert "**down**: lower Dice than base; -0.050" in down
     assert "**same**: no difference above 0.01 from base; " in same
     assert "**wide**: undecided against base; " in wide
@@ -31,13 +35,18 @@ def test_what_cannot_be_compared_says_why():
 
 
 def test_an_interval_that_p_does_not_confirm_says_so():
-    few = contrasts({"base": group(), "up": group(0.05, folds=(0,))})
-    assert "undecided against base (p above 0.05); +0.050" in wording.verdict(few)
+    many = contrasts({"base": group()} | {f"up {number}": group(0.05) for number in range(7)})
+    assert "undecided against base (p above 0.05); +0.050" in wording.verdict(many)
+    few = contrasts({"base": group(), "up": group(0.05, folds=(0, 1))})
+    assert "4 cases, 2 folds, 1 seed; p = 0.12, rank-biserial correlation +1.00; 2 folds, too few for an interval" in (
+        wording.verdict(few)
+    )
 
 
 def row(decided, low, high, against="base"):
     of = Difference((low + high) / 2, low, high, 19)
-    return pd.Series({"decided": decided, "difference": of, "cases": 19, "against": against, "problem": ""})
+    known = {"networks": of, "margin": 0.01, "unsound": "undertrained: Dice still rose; collapsed: ET", "caution": ""}
+    return pd.Series(known | {"decided": decided, "difference": of, "cases": 19, "against": against, "problem": ""})
 
 
 @pytest.mark.parametrize(
@@ -47,9 +56,14 @@ def row(decided, low, high, against="base"):
         (row("lower", -0.024, -0.002), "with SE: Dice lower by 0.013 (0.002 to 0.024) than base, 19 cases"),
         (
             row("no difference", -0.002, 0.004),
-            "with SE: no difference from base above 0.01, +0.001 (-0.002 to +0.004), 19 cases",
+            "with SE: no difference above 0.01 from base, +0.001 (-0.002 to +0.004), 19 cases",
         ),
         (row("undecided", -0.1, 0.2), "with SE: undecided against base, +0.050 (-0.100 to +0.200), 19 cases"),
+        (
+            row("not decided yet", -0.1, 0.2),
+            "with SE: not decided yet (undertrained, collapsed) against base, +0.050 (-0.100 to +0.200), 19 cases",
+        ),
+        (row("higher", 0.002, 0.006), "with SE: Dice higher by 0.004 (0.002 to 0.006) than base, below 0.01, 19 cases"),
         (row("higher", 0.002, 0.024, ""), "with SE: Dice higher by 0.013 (0.002 to 0.024), 19 cases"),
     ],
 )
@@ -63,7 +77,7 @@ def test_many_findings_are_told_by_what_is_decided():
         "up: Dice higher by 0.050 (0.050 to 0.050) than base, 8 cases; "
         "down: Dice lower by 0.050 (0.050 to 0.050) than base, 8 cases. Undecided: wide."
     )
-    groups |= {"same": group(0.001), "1, 2 blocks": group(0.06), "more": group(0.07)}
+    groups |= {"same": group(SAME), "1, 2 blocks": group(0.06), "more": group(0.07)}
     assert wording.findings(contrasts(groups)) == (
         "Dice higher: up by +0.050; “1, 2 blocks” by +0.060; more by +0.070. Dice lower: down by -0.050. "
         "No difference above 0.01: same. Undecided: wide."
