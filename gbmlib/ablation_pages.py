@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib import ablation_figures, compare, contrasts, models, overfitting, wording
+from gbmlib import ablation_figures, compare, contrasts, models, overfitting, soundness, wording
 from gbmlib.compare import Groups
 from gbmlib.configuration import Experiment
 from gbmlib.counts import counted, minutes
@@ -68,27 +68,23 @@ def caption(text: str) -> Prose:
     return Prose(f"*{text}*")
 
 
-def collapsed(groups: Groups, least: float = 0.1) -> list[Prose]:
-    """A warning of runs in which a region's validation Dice passed ``least`` in no epoch; empty if there are none."""
+def collapsed(groups: Groups) -> list[Prose]:
+    """A warning of networks with a channel that never learned (:mod:`gbmlib.soundness`); empty if there are none."""
     lines = []
     for label, records in groups.items():
-        found: dict[str, list[str]] = {}
-        for record in records:
-            dices = record.history.filter(regex="^val_dice_")
-            for column in dices.columns[dices.max() < least]:
-                where = f"fold {record.experiment.fold}, seed {record.experiment.seed}"
-                found.setdefault(column.removeprefix("val_dice_"), []).append(where)
-        lines += [f"- **{label}**: {region} in {'; '.join(runs)}" for region, runs in found.items()]
+        where: dict[str, list[str]] = {}
+        for record in soundness.networks(records):
+            for region in soundness.dead_regions(record):
+                where.setdefault(region, []).append(f"fold {record.experiment.fold}, seed {record.experiment.seed}")
+        lines += [f"- **{label}**: {region} in {'; '.join(runs)}" for region, runs in where.items()]
     if not lines:
         return []
     return [
         Prose(
-            f"Collapsed, with a Dice below {least:g} throughout:\n\n"
-            + "\n".join(lines)
-            + "\n\nA channel that says yes "
-            "or no to every voxel gets next to no gradient from the Dice loss, and stays so. Whether it comes to that "
-            "depends on the first weights, and one seed draws the same ones in every fold: with a single seed, such a "
-            "difference is luck as much as the effect of the change."
+            "Collapsed, with a channel that never learned:\n\n" + "\n".join(lines) + "\n\nAn output that marks "
+            "everything or nothing gets almost no gradient from the Dice loss and never recovers. Whether it comes to "
+            "that depends on the first weights. A difference between such networks says nothing of the change under "
+            "test, so nothing is decided."
         )
     ]
 

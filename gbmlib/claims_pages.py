@@ -16,11 +16,10 @@ from gbmlib.claims import ByCheck, ByFactorial, ByRuns, Claim
 from gbmlib.claims_evidence import Comparison, question
 from gbmlib.compare import GAP
 from gbmlib.counts import counted
-from gbmlib.intervals import MARGIN
 from gbmlib.planner.words import listed
 from gbmlib.statistics import LEVEL, probability
 from gbmlib.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Verdict
-from gbmlib.wording import relation
+from gbmlib.wording import over_networks, relation
 
 Verdicts = Mapping[str, Verdict]
 
@@ -55,7 +54,7 @@ def cells(verdict: Verdict, link: str) -> list[str]:
     """
     claim, compared = verdict.claim, [of for of in verdict.comparisons if of.difference]
     said = f"**{claim.title}**\n\n{claim.claim}\n\nPaper {claim.paper}, {claim.place} · {link}"
-    word, why = f"{MARKS[verdict.word]} {verdict.word}", sentence(verdict.why) if verdict.why else ""
+    word, why = f"{MARKS[verdict.word]} {verdict.label}", sentence(verdict.why) if verdict.why else ""
     if isinstance(claim.decided_by, ByCheck):
         return [said, word, why]
     reasons = [why] * bool(why) + [f"`{verdict.command}`"] * bool(verdict.command)
@@ -75,7 +74,7 @@ def details(verdict: Verdict, families: Mapping[str, int]) -> str:
         where = f"the runs *{by.source}* at the scale *{verdict.scale}*"
         family = verdict.claim.family
         size = f", {counted(families[family], 'test')} in the family *{family}*" if family else ""
-        lines.append(f"- From {where}{size}; asked is {_asked(verdict.claim)}.")
+        lines.append(f"- From {where}{size}; asked is {_asked(verdict)}.")
     ids = dict.fromkeys(record for of in verdict.comparisons for record in of.ids)
     if ids:
         lines.append(f"- {counted(len(ids), 'record')}: {', '.join(f'`{record}`' for record in ids)}.")
@@ -96,15 +95,19 @@ def tests(verdicts: Verdicts) -> str:
         question(verdict.claim, of): of
         for verdict in verdicts.values()
         for of in verdict.comparisons
-        if of.complete and of.paired
+        if of.complete and of.paired and not of.unsound
     }
-    families = {v.claim.family for v in verdicts.values() if any(of.complete and of.paired for of in v.comparisons)}
+    families = {
+        verdict.claim.family
+        for verdict in verdicts.values()
+        if any(question(verdict.claim, of) in made for of in verdict.comparisons)
+    }
     if not made:
-        return "No comparison has all its records yet."
+        return "No comparison has all its records yet, made by sound runs."
     counts = sorted({of.difference.cases for of in made.values()})
     return (
-        f"{len(made)} comparisons in {len(families)} families have all their records, on "
-        f"{listed([str(count) for count in counts])} cases. With n cases p cannot be below 2 to the power of 1 - n: "
+        f"{counted(len(made), 'comparison')} in {len(families)} of the families have all their records, made by sound "
+        f"runs, on {listed([str(count) for count in counts])} cases. With n cases p cannot be below 2 to the power of 1 - n: "
         f"{probability(2.0 ** (1 - counts[0]))} for {counts[0]}. If nothing made any difference at all, about "
         f"{LEVEL * len(families):.1f} of these families would still show one."
     )
@@ -161,7 +164,7 @@ def in_line(verdict: Verdict) -> str:
     )
     found = numbers or (verdict.why if isinstance(claim.decided_by, ByCheck) else "")
     return (
-        f"{{ref}}`{claim.title} <{claim.anchor}>` (paper {claim.paper}): {MARKS[verdict.word]} {verdict.word}"
+        f"{{ref}}`{claim.title} <{claim.anchor}>` (paper {claim.paper}): {MARKS[verdict.word]} {verdict.label}"
         f"{f'; {found}' if found else ''}."
     )
 
@@ -183,9 +186,12 @@ def sentence(text: str) -> str:
 
 
 def _evidence(of: Comparison) -> str:
-    """A comparison as it stands beside the verdict: difference, cases, adjusted p (in one piece: no-break spaces)."""
+    """A comparison as it stands beside the verdict: difference, cases, adjusted p (in one piece: no-break spaces), and
+    the same over networks."""
     p = f", p {relation(of.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ") if _tested(of) else ""
-    return f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}{_caution(of)}"
+    over = over_networks(of.networks.difference, of.networks.detectable) if of.networks else ""
+    cases = f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
+    return f"{cases}{f'; {over}' if over else ''}{_caution(of)}"
 
 
 def _caution(of: Comparison) -> str:
@@ -206,10 +212,20 @@ def _statistics(of: Comparison) -> str:
     return (
         f"; rank-biserial correlation {found.effect:+.2f}; p {probability(found.p)} (Wilcoxon), "
         f"{probability(of.adjusted) if _tested(of) else 'not counted yet'} after Holm; "
-        f"p of equivalence {probability(found.p_equivalence)}; "
+        f"p of equivalence {probability(found.p_equivalence)}; {_of_networks(of)}"
         + (f"by seed {seeds}" if len(found.by_seed) > 1 else "one seed")
         + f"; {of.there} of {of.wanted} runs"
     )
+
+
+def _of_networks(of: Comparison) -> str:
+    """What the trained networks say, as it stands behind a verdict."""
+    if of.networks is None:
+        return ""
+    said = over_networks(of.networks.difference, of.networks.detectable)
+    if not math.isnan(of.networks.p):
+        said += f", p {relation(of.networks.p)} by flipping the signs of {of.networks.pairs} pairs of networks"
+    return f"{said}; "
 
 
 def _named(of: Comparison, claim: Claim) -> str:
@@ -228,12 +244,13 @@ def _named(of: Comparison, claim: Claim) -> str:
     return " − ".join(sides)
 
 
-def _asked(claim: Claim) -> str:
+def _asked(verdict: Verdict) -> str:
+    claim, margin = verdict.claim, max(of.margin for of in verdict.comparisons)
     said = {
-        "no difference": f"an interval within {MARGIN:g}",
-        "no worse": f"an interval that does not reach below −{MARGIN:g}",
-        "better": "a difference in favour of the first",
-        "worse": "a difference against the first",
+        "no difference": f"intervals within {margin:g}",
+        "no worse": f"intervals that do not reach below −{margin:g}",
+        "better": f"a difference in favour of the first (margin {margin:g})",
+        "worse": f"a difference against the first (margin {margin:g})",
     }[claim.kind]
     less = isinstance(claim.decided_by, ByRuns) and claim.decided_by.split == GAP
     return f"{said}{'; a smaller gap is better' if less else ''}"

@@ -6,15 +6,15 @@ Text is Markdown as the book's pages are written in; ``book/_ext/honesty.py`` pu
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import median
 
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims import ByFactorial, ByRuns, Open
+from gbmlib.claims_evidence import Comparison
 from gbmlib.claims_sources import GLIOMAS, HIPPOCAMPUS, SOURCES, runs_of
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
-from gbmlib.intervals import MARGIN
 from gbmlib.records import Store
 from gbmlib.verdicts import NOT_YET, UNDECIDED, Verdict
 
@@ -26,27 +26,46 @@ def insufficient(verdicts: Mapping[str, Verdict]) -> str:
         return "Every claim that has its records is decided."
     widths = [
         one.difference.high - one.difference.low
-        for of in found
-        for one in of.comparisons
+        for one in _comparisons(found)
         if one.difference is not None and one.difference.high > one.difference.low
     ]
     text = f"{len(found)} of {len(verdicts)} claims."
     if widths:
+        margins = " or ".join(f"{2 * margin:g}" for margin in sorted({one.margin for one in _comparisons(found)}))
         text += (
             f" The median interval of their comparisons is {median(widths):.3f} wide; to show that a difference is "
-            f"none, it may not be wider than {2 * MARGIN:g}."
+            f"none, it may not be wider than {margins}."
         )
     items = "\n".join(f"- {_linked(of)}: {'; '.join([*_differences(of), of.why])}" for of in found)
     return (
-        f"{text} More runs of the same kind would narrow the luck of seeds, not that of cases. What could decide them "
-        "is more cases, which every chapter takes (`-p cohort brats:PATH`), or the papers' scale on a graphics card:"
+        f"{text} Most of the width is the luck of training: how one and the same case turns out with another network. "
+        "So more seeds narrow it, more folds where only some were run, and more cases, which every chapter takes "
+        "(`-p cohort brats:PATH`). The papers' scale on a graphics card would make these runs:"
         f"\n\n```bash\n{_command(*(of.claim.id for of in found))}\n```\n\n{items}"
     )
 
 
+def unsound(verdicts: Mapping[str, Verdict]) -> str:
+    """The claims whose records are all there and cannot decide, by the kinds of reasons, with what they show so far."""
+    found = [verdict for verdict in verdicts.values() if verdict.unsound]
+    if not found:
+        return "No claim rests on runs that are not sound."
+    kinds: dict[str, list[Verdict]] = {}
+    for verdict in found:
+        reasons = dict.fromkeys(reason for of in verdict.comparisons for reason in of.unsound)
+        kinds.setdefault(", ".join(sorted({reason.split(":")[0] for reason in reasons})), []).append(verdict)
+    lines = [f"{len(found)} of {len(verdicts)} claims.\n"]
+    for kind, of_kind in sorted(kinds.items()):
+        lines += [f"**{kind.capitalize()}**\n"]
+        lines += [f"- {_linked(of)}: {'; '.join(_differences(of))}" for of in of_kind]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
 def without_records(verdicts: Mapping[str, Verdict], store: Store) -> str:
     """The claims that lack runs, and the commands that make them."""
-    found = [of for of in verdicts.values() if of.word == NOT_YET and not isinstance(of.claim.decided_by, Open)]
+    found = [verdict for verdict in verdicts.values() if verdict.word == NOT_YET and not verdict.unsound]
+    found = [verdict for verdict in found if not isinstance(verdict.claim.decided_by, Open)]
     if not found:
         return "No claim lacks a run."
     lines = []
@@ -81,6 +100,10 @@ def _wanted(verdict: Verdict) -> list[Experiment | Ensemble]:
         return [run for runs in groups.values() for run in runs]
     assert isinstance(by, ByRuns)
     return [run for pair in by.pairs for label in pair for run in groups[label]]
+
+
+def _comparisons(verdicts: Iterable[Verdict]) -> list[Comparison]:
+    return [comparison for verdict in verdicts for comparison in verdict.comparisons]
 
 
 def _differences(verdict: Verdict) -> list[str]:

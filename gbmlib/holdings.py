@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gbmlib import batches, costs
+from gbmlib import costs
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims_sources import GLIOMAS, HIPPOCAMPUS, SOURCES, Runs
 from gbmlib.configuration import Experiment
 from gbmlib.counts import counted, markdown_table, millimetres
 from gbmlib.experiments import ablations, paper_b, study, text_to_code, untested
 from gbmlib.experiments.ablations import Comparison
-from gbmlib.records import HELD_OUT, TRAIN, Record, Store
+from gbmlib.records import HELD_OUT, Record, Store
+from gbmlib.treatments import steps_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
         return dict.fromkeys(FACTS, "none yet")
     cases = {record.experiment.cohort: record.provenance["cases"] for record in trained}
     real = [f"{count} of {cohort}" for cohort, count in sorted(cases.items()) if not cohort.startswith("phantom:")]
-    made, longest = [steps(record) for record in trained], max(trained, key=lambda of: of.provenance["seconds"])
+    made, longest = [steps_of(record) for record in trained], max(trained, key=lambda of: of.provenance["seconds"])
     grids = Counter(_grid(record.experiment) for record in trained)
     precisions = Counter(record.experiment.precision for record in trained)
     on_card = sum(1 for record in trained if costs.on_graphics_card(record))
@@ -127,12 +128,6 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
         "cards": f"{on_card} of {len(trained)}" if on_card else "none",
         "seeds": str(max(Counter(record.experiment.changed(seed=0).id for record in trained).values())),
     }
-
-
-def steps(record: Record) -> int:
-    """How many times a run changed its weights, from what it did: its epochs and the cases that it trained on."""
-    training = record.cases.case[record.cases.split == TRAIN].nunique()
-    return len(record.history) * batches.per_epoch(record.experiment, training)
 
 
 def _grid(of: Experiment) -> str:
@@ -180,7 +175,7 @@ def _held(scale: str, records: Sequence[Record], wanted: int) -> tuple[str, ...]
         for record in records
         for case in record.cases.case[record.cases.split == HELD_OUT]
     }
-    counts = [steps(record) for record in costs.trained(records)]
+    counts = [steps_of(record) for record in costs.trained(records)]
     return (
         scale,
         f"{len(records)} of {wanted}",

@@ -14,10 +14,10 @@ from gbmlib.ablation_pages import SCALES
 from gbmlib.counts import markdown_table
 from gbmlib.experiments import ablations
 from gbmlib.holdings import GROUPS, Group
-from gbmlib.intervals import MARGIN
+from gbmlib.intervals import MARGIN, MARGINS, margin
 from gbmlib.records import Record, Store
 
-HEAD = ("variants of", "folds", "networks", "median", "largest", "in which", f"above {MARGIN:g}", "one case, median")
+HEAD = ("variants of", "folds", "networks", "median", "largest", "in which", "above the margin", "one case, median")
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,14 @@ class Spread:
         means: Dice of each seed, mean over the cases and regions of the folds that all seeds ran.
         of_a_case: the median over cases of how far the seeds lie apart in that case.
         folds: how many.
+        margin: what counts as no difference on their cohort.
     """
 
     label: str
     means: Mapping[int, float]
     of_a_case: float
     folds: int
+    margin: float
 
     @property
     def apart(self) -> float:
@@ -58,7 +60,8 @@ def spread(label: str, records: Sequence[Record]) -> Spread | None:
     nested = set(regions.BRATS) <= set(measured or ())
     dice = compare.scores(shared, regions=list(regions.BRATS) if nested else measured)
     means = {seed: float(mean) for seed, mean in dice.mean().items()}
-    return Spread(label, means, float((dice.max(axis=1) - dice.min(axis=1)).median()), len(folds))
+    apart = float((dice.max(axis=1) - dice.min(axis=1)).median())
+    return Spread(label, means, apart, len(folds), margin(shared[0].experiment.cohort))
 
 
 def spreads(store: Store, groups: Iterable[Group] = GROUPS) -> dict[Group, list[Spread]]:
@@ -89,7 +92,8 @@ def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = G
     lines = [(pages[group.page].format(group.title), *_line(of_group)) for group, of_group in found.items()]
     return (
         f"{_beyond(every)} of {len(every)} networks that were trained with two seeds or more differ from themselves "
-        f"by more than {MARGIN:g} Dice, the difference that this book calls one that matters; the median is "
+        f"by more than the margin, the difference that this book calls one that matters ({MARGINS['brats']:g} Dice on "
+        f"gliomas, {MARGIN:g} elsewhere); the median is "
         f"{median(of.apart for of in every):.3f}.\n\n{markdown_table(HEAD, lines)}"
     )
 
@@ -110,4 +114,4 @@ def _line(found: Sequence[Spread]) -> tuple[str, ...]:
 
 def _beyond(found: Iterable[Spread]) -> int:
     """How many networks differ from themselves by what matters."""
-    return sum(of.apart > MARGIN for of in found)
+    return sum(of.apart > of.margin for of in found)
