@@ -177,6 +177,13 @@ def parameters(folder: Path, **options: object) -> Finding:
     return Finding(other > own, said)
 
 
+def few_parameters(folder: Path, most: float = 0.02, **options: object) -> Finding:
+    """What the first paper's network has beyond a changed one is at most so small a part of its parameters."""
+    own, without = (_parameters(**changes) for changes in ({}, options))
+    said = f"{own / 1e6:.2f} against {without / 1e6:.2f} million, {(own - without) / own:+.2%}"
+    return Finding(0 < (own - without) / own <= most, said)
+
+
 def growth(folder: Path) -> Finding:
     """Before training and in the original order of layers, strides make activations grow more than max-pooling."""
     ratios = {down: [_growth(down, seed) for seed in range(3)] for down in ("stride", "max_pool")}
@@ -230,5 +237,6 @@ CHECKS: dict[str, Check] = {
     "recall as printed": recall_column,
     "strides add parameters": partial(parameters, down="stride"),
     "transposed convolutions add parameters": partial(parameters, up="transposed"),
+    "squeeze-excitation adds few parameters": partial(few_parameters, se="none"),
     "strides make activations grow": growth,
 }

@@ -15,6 +15,7 @@ from gbmlib import compare, factorial, intervals, networks, regions, statistics
 from gbmlib.ablation_pages import SCALES
 from gbmlib.claims import ByFactorial, ByRuns, Claim
 from gbmlib.claims_sources import Runs, runs_of
+from gbmlib.experiments import study
 from gbmlib.factorial_paired import judged, margin
 from gbmlib.intervals import MARGIN, Difference
 from gbmlib.networks import OverNetworks
@@ -115,8 +116,9 @@ def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
         tried[scale] = [of(by, *pair, runs, evidence) for pair in pairs]
         if all(one.complete for one in tried[scale]):
             return scale, tried[scale]
-    # Without all records of any scale: the one that lacks least.
-    return max(tried.items(), key=lambda item: (sum(one.there for one in item[1]), SCALES.index(item[0])))
+    # Without all records of any scale: of those that are still made, the one that lacks least.
+    made = {scale: tried[scale] for scale in SCALES[: SCALES.index(study.DEFAULT) + 1] if scale in tried} or tried
+    return max(made.items(), key=lambda item: (sum(one.there for one in item[1]), SCALES.index(item[0])))
 
 
 def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:

@@ -107,8 +107,8 @@ def tests(verdicts: Verdicts) -> str:
     counts = sorted({of.difference.cases for of in made.values()})
     return (
         f"{counted(len(made), 'comparison')} in {len(families)} of the families have all their records, made by sound "
-        f"runs, on {listed([str(count) for count in counts])} cases. With n cases p cannot be below 2 to the power of 1 - n: "
-        f"{probability(2.0 ** (1 - counts[0]))} for {counts[0]}. If nothing made any difference at all, about "
+        f"runs, on {listed([str(count) for count in counts])} cases. With n cases p cannot be below 2 to the power of "
+        f"1 - n: {probability(2.0 ** (1 - counts[0]))} for {counts[0]}. If nothing made any difference at all, about "
         f"{LEVEL * len(families):.1f} of these families would still show one."
     )
 

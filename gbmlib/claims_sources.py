@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from gbmlib.ablation_pages import SCALES
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
-from gbmlib.experiments import ablations, cross_validation, head_to_head, study, untested
+from gbmlib.experiments import ablations, cross_validation, head_to_head, paper_b, study, untested
 
 Runs = Mapping[str, Sequence[Experiment | Ensemble]]
 
@@ -76,6 +76,31 @@ def penalty(profile: str) -> Runs:
     return {"with penalty": study.paper_a(profile), "without penalty": study.paper_a(profile, l2=0.0)}
 
 
+def simple_augmentation(profile: str) -> Runs:
+    """The first paper's network with its own augmentation, with none, and with all of the second paper's."""
+    return {
+        "mirroring": study.paper_a(profile),
+        "none": study.paper_a(profile, flips=0.0),
+        "all of paper B's": study.paper_a(profile, augmentation="nnunet"),
+    }
+
+
+def masked_normalisation(profile: str) -> Runs:
+    """The planned 3D network for gliomas, its intensities normalised by the brain alone and by the whole box."""
+    folds = study.FOLDS[profile]
+    return {
+        "brain alone": paper_b.glioma(profile, 3, folds),
+        "whole box": paper_b.glioma(profile, 3, folds, normalisation="whole"),
+    }
+
+
+def dice_terms(profile: str) -> Runs:
+    """The planned 3D network for the hippocampus, its Dice taken case by case and over the batch."""
+    own = cross_validation.HIPPOCAMPUS.get(profile, {})
+    make = partial(cross_validation.networks, profile, make=paper_b.hippocampus, only=("3D",), **own)
+    return {"of each case": make(loss="dice_ce")["3D"], "of the batch": make(loss="dice_ce_batch")["3D"]}
+
+
 def slices(profile: str) -> Runs:
     """The sweep over slice thickness: its thickest slices, and those as thick as a voxel is wide."""
     swept = untested.anisotropy(profile)
@@ -84,7 +109,7 @@ def slices(profile: str) -> Runs:
 
 
 def factorial(profile: str) -> Runs:
-    """The six cells of the head to head."""
+    """The cells of the head to head."""
     return {head_to_head.named(cell): runs for cell, runs in head_to_head.cells(profile).items()}
 
 
@@ -93,10 +118,13 @@ SOURCES: dict[str, Source] = {
     "se": Source(lambda profile: ablations.runs(ablations.SE, profile)),
     "baseline": Source(baseline),
     "penalty": Source(penalty),
+    "simple augmentation": Source(simple_augmentation),
     **{f"choice: {of.name}": choice(of.name) for of in ablations.choices(SCALES[-1])},
     "gliomas": Source(networks(cross_validation.networks)),
     "hippocampus": Source(networks(cross_validation.of_hippocampus), HIPPOCAMPUS),
     **{f"untested: {of.name}": unvalidated(of.name) for of in untested.COMPARISONS},
+    "masked normalisation": Source(masked_normalisation),
+    "Dice terms": Source(dice_terms, HIPPOCAMPUS),
     "slices": Source(slices),
     "head to head": Source(factorial),
 }

@@ -72,8 +72,7 @@ def by_case(cells: Cells, region: str | None = None) -> pd.DataFrame:
 def by_seed(cells: Cells, region: str | None = None) -> pd.DataFrame:
     """:func:`by_case` under every seed: rows are (case, seed).
 
-    Where cells ran other seeds in the folds that they share, a case has its mean over them, and chance of seeds is not
-    seen: the one "seed" is then ``"mean"``.
+    Where cells ran other seeds, a case has its mean over them: the one "seed" is then ``"mean"``.
 
     Raises:
         UnpairedError: as :func:`by_case`.
@@ -195,11 +194,7 @@ def networks_minus_pipelines(table: pd.DataFrame) -> Difference:
 
 
 def over_networks(table: pd.DataFrame, cells: Cells) -> OverNetworks:
-    """:func:`networks_minus_pipelines` over networks (:func:`gbmlib.factorial_paired.jackknife`).
-
-    Args:
-        table: :func:`by_case` of the cells, all of them.
-    """
+    """:func:`networks_minus_pipelines` over networks; ``table`` is :func:`by_case` of all the cells."""
     folds = folds_of(record for records in cells.values() for record in records)
     return jackknife(table, lambda rows: _apart(_cube(rows).mean(0)), folds)
 

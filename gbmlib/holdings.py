@@ -40,7 +40,7 @@ class Group:
 
     def command(self, scale: str) -> str:
         """What makes the runs of a scale."""
-        profile = "" if scale == SCALES[-1] else f" --profile {scale}"
+        profile = "" if scale == study.DEFAULT else f" --profile {scale}"
         return f"python -m gbmlib.experiments {self.data} --only {self.only}{profile}" if self.only else ""
 
 
@@ -148,12 +148,12 @@ def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = G
         link = pages[group.page].format(group.title)
         found = {scale: _records(group.make(scale), store) for scale in SCALES}
         lines += [(link, *_held(scale, there, wanted)) for scale, (there, wanted) in found.items() if there]
-        there, wanted = found[SCALES[-1]]
+        there, wanted = found[study.DEFAULT]
         if not any(records for records, _ in found.values()):
-            lines.append((link, SCALES[-1], f"0 of {wanted}", *[""] * 5))
+            lines.append((link, study.DEFAULT, f"0 of {wanted}", *[""] * 5))
         if len(there) < wanted and group.only:
             missing = counted(wanted - len(there), "run")
-            lacking.append(f"- {group.title}, {missing}: `{group.command(SCALES[-1])}`")
+            lacking.append(f"- {group.title}, {missing}: `{group.command(study.DEFAULT)}`")
     head = ("runs of", "scale", "published", "cases held out", "folds", "seeds", "steps of a run", "minutes")
     text = markdown_table(head, lines) + "\n\nRuns that several chapters show are counted in each of them."
     if lacking:

@@ -27,6 +27,7 @@ from gbmlib.claims import ByCheck, ByFactorial, ByRuns, Claim, Open, read
 from gbmlib.claims_checks import CHECKS
 from gbmlib.claims_evidence import Comparison, Evidence, compared, question
 from gbmlib.claims_sources import SOURCES, runs_of
+from gbmlib.experiments import study
 from gbmlib.experiments.runner import to_do
 from gbmlib.intervals import Difference
 from gbmlib.records import Store
@@ -72,8 +73,8 @@ class Verdict:
         source = getattr(self.claim.decided_by, "source", None)
         if self.word != NOT_YET or source is None:
             return ""
-        larger = SCALES[max(SCALES.index(self.scale) - 1, 0)] if self.unsound else self.scale
-        scale = "" if larger in ("", SCALES[-1]) else f" --profile {larger}"
+        larger = self.unsound and self.scale == study.DEFAULT  # longer runs than the default's are the papers' own
+        scale = f" --profile {SCALES[0]}" if larger or self.scale == SCALES[0] else ""
         return f"python -m gbmlib.verdicts {self.claim.id} --cohort {SOURCES[source].data}{scale}"
 
     @property
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m gbmlib.verdicts", description="The verdicts on the papers' claims")
     parser.add_argument("ids", nargs="*", help="of claims; by default all")
     parser.add_argument("--cohort", help="brats:PATH or msd:PATH: make the runs that the claims lack, then decide")
-    parser.add_argument("--profile", default=SCALES[-1], choices=SCALES, help="the scale of those runs")
+    parser.add_argument("--profile", default=study.DEFAULT, choices=SCALES, help="the scale of those runs")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
     parser.add_argument("--store", default="runs")
     parser.add_argument("--published", default="book/records")
