@@ -1,7 +1,7 @@
 """Sphinx extension: what the published records hold and lack, computed when the book is built.
 
 Directives: ``holdings`` (what each group of records holds and cost), ``seeds-apart`` (what another seed changes),
-``claims-undecided``, ``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of
+``claims-undecided``, ``claims-unsound``, ``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of
 :data:`gbmlib.holdings.FACTS` within a sentence.
 """
 
@@ -71,6 +71,11 @@ class Undecided(FromVerdicts):
         return claims_undecided.insufficient(self.verdicts)
 
 
+class Unsound(FromVerdicts):
+    def text(self, store: Store) -> str:
+        return claims_undecided.unsound(self.verdicts)
+
+
 class WithoutRecords(FromVerdicts):
     def text(self, store: Store) -> str:
         return claims_undecided.without_records(self.verdicts, store)
@@ -100,6 +105,7 @@ def setup(app):
         "holdings": Holdings,
         "seeds-apart": SeedsApart,
         "claims-undecided": Undecided,
+        "claims-unsound": Unsound,
         "claims-without-records": WithoutRecords,
         "claims-without-runs": WithoutRuns,
     }
