@@ -32,9 +32,22 @@ class Prose(str):
 
 
 def published(wanted: Callable[[str], Wanted], store: Store) -> dict[str, dict[str, list[Record]]]:
-    """The records that the store holds of ``wanted(profile)``, by profile, the largest scale first; none left empty."""
-    found = {profile: ablations.published(wanted(profile), store) for profile in SCALES}
-    return {profile: groups for profile, groups in found.items() if groups}
+    """The records of ``wanted(profile)`` at the scale that is shown (:func:`shown_scale`), by profile; empty without any.
+
+    One number of the book rests on one scale: a family that is half made does not stand beside a whole one.
+    """
+    scale = shown_scale(wanted, store)
+    groups = ablations.published(wanted(scale), store)
+    return {scale: groups} if groups else {}
+
+
+def shown_scale(wanted: Callable[[str], Wanted], store: Store) -> str:
+    """The largest scale at which all wanted runs have a record; without one, that which has the largest part of them."""
+    shares = {}
+    for scale in SCALES:
+        there = [store.get(run) is not None for runs in wanted(scale).values() for run in runs]
+        shares[scale] = sum(there) / max(len(there), 1)
+    return max(SCALES, key=lambda scale: shares[scale])  # of equal shares the first, which is the larger scale
 
 
 def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -> list[Any]:
@@ -117,9 +130,21 @@ def choice(name: str, store: Store) -> list[Any]:
     return [said, *all_published(lambda profile: ablations.runs(of(profile), profile), store, "choices")]
 
 
-def all_choices(store: Store, profile: str = SCALES[-1]) -> pd.DataFrame:
+def all_choices(store: Store, profile: str | None = None) -> pd.DataFrame:
     """:func:`gbmlib.contrasts.contrasts` of every choice that has records, one below the other; the columns alone
-    where none has. Each choice is a family of its own, as in its own section."""
+    where none has. Each choice is a family of its own, as in its own section.
+
+    Args:
+        profile: a scale; None for that which is shown of all choices together.
+    """
+    profile = profile or shown_scale(
+        lambda scale: {
+            f"{one.name}: {label}": runs
+            for one in ablations.choices(scale)
+            for label, runs in ablations.runs(one, scale).items()
+        },
+        store,
+    )
     tables = [contrasts.contrasts({})]
     for comparison in ablations.choices(profile):
         groups = ablations.published(ablations.runs(comparison, profile), store)

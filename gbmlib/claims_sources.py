@@ -63,12 +63,15 @@ def networks(make: Callable[[str], cross_validation.Networks]) -> Callable[[str]
 
 
 def baseline(profile: str) -> Runs:
-    """The V-Net and the first paper's network, each with its own schedule."""
-    folds, seeds = study.FOLDS[profile], study.SEEDS[profile]
-    return {
-        "V-Net": [run for seed in seeds for run in study.vnet(profile, folds, seed=seed)],
-        "Paper A": study.paper_a(profile),
+    """The V-Net, as published and where the scale has it normalised, and the first paper's network."""
+    later = profile in head_to_head.WITH_NORMALISED
+    folds, seeds = study.FOLDS[profile], (0,) if later else study.SEEDS[profile]
+    norms = {"V-Net": "none"} | ({head_to_head.NORMALISED: "instance"} if later else {})
+    of_vnet = {
+        label: [run for seed in seeds for run in study.vnet(profile, folds, norm, seed=seed)]
+        for label, norm in norms.items()
     }
+    return of_vnet | {"Paper A": study.paper_a(profile, seeds=seeds)}
 
 
 def penalty(profile: str) -> Runs:
@@ -119,7 +122,7 @@ SOURCES: dict[str, Source] = {
     "baseline": Source(baseline),
     "penalty": Source(penalty),
     "simple augmentation": Source(simple_augmentation),
-    **{f"choice: {of.name}": choice(of.name) for of in ablations.choices(SCALES[-1])},
+    **{f"choice: {of.name}": choice(of.name) for of in ablations.choices(study.DEFAULT)},
     "gliomas": Source(networks(cross_validation.networks)),
     "hippocampus": Source(networks(cross_validation.of_hippocampus), HIPPOCAMPUS),
     **{f"untested: {of.name}": unvalidated(of.name) for of in untested.COMPARISONS},
