@@ -32,9 +32,10 @@ class Prose(str):
 
 
 def published(wanted: Callable[[str], Wanted], store: Store) -> dict[str, dict[str, list[Record]]]:
-    """The records of ``wanted(profile)`` at the scale that is shown (:func:`shown_scale`), by profile; empty without any.
+    """The records of ``wanted(profile)`` at the scale that is shown (:func:`shown_scale`), by profile.
 
-    One number of the book rests on one scale: a family that is half made does not stand beside a whole one.
+    One number of the book rests on one scale: a family that is half made does not stand beside a whole one. Empty where
+    no scale has a record.
     """
     scale = shown_scale(wanted, store)
     groups = ablations.published(wanted(scale), store)
@@ -42,7 +43,7 @@ def published(wanted: Callable[[str], Wanted], store: Store) -> dict[str, dict[s
 
 
 def shown_scale(wanted: Callable[[str], Wanted], store: Store) -> str:
-    """The largest scale at which all wanted runs have a record; without one, that which has the largest part of them."""
+    """The largest scale at which all wanted runs have a record; without one, that which has most of them."""
     shares = {}
     for scale in SCALES:
         there = [store.get(run) is not None for runs in wanted(scale).values() for run in runs]

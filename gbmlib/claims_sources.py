@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-from gbmlib.ablation_pages import SCALES
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
 from gbmlib.experiments import ablations, cross_validation, head_to_head, paper_b, study, untested
