@@ -18,7 +18,7 @@ PLANNED = {BRATS: paper_b.glioma, HIPPOCAMPUS: paper_b.hippocampus}
 
 @lru_cache
 def planned(task, dimensions, fold):
-    return PLANNED[task]("study", dimensions, (fold,))[0]
+    return PLANNED[task]("short", dimensions, (fold,))[0]
 
 
 def record(store, experiment, dice, cases, trained=()):

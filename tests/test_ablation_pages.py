@@ -121,7 +121,7 @@ def test_scales_are_what_the_study_runs():
         300,
         "128 x 144 x 144",
     ]
-    assert list(table.index) == ["demo", "study", "paper"]
+    assert list(table.index) == ["demo", "short", "study", "paper"]
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_the_repositorys_own_file():
 
 
 def test_a_number_with_its_record():
-    record = Store(ROOT / "book/records").get(study.vnet("study")[0])
+    record = Store(ROOT / "book/records").get(study.vnet("short")[0])
     dice = record.cases.query("split == 'held out' and region == 'TC' and metric == 'precision'").value
     said = citation.of_number(ONE, record, "TC", "precision")
     assert said.startswith(f"Precision of TC {dice.mean():.3f}, mean over {len(dice)} held-out cases of brats2018-19: ")

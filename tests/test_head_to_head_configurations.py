@@ -19,7 +19,7 @@ def _root(monkeypatch):
 
 @pytest.fixture
 def wanted():
-    return head_to_head.cells("study", folds=(0, 1))
+    return head_to_head.cells("short", folds=(0, 1))
 
 
 def test_the_pipelines_are_told_from_their_configurations(wanted):
@@ -51,5 +51,5 @@ def test_steps_and_voxels_are_counted_from_the_configurations(wanted):
 
 
 def test_cases_of_a_fold_are_those_that_the_split_leaves():
-    of = head_to_head.cells("study")["U-Net", "A"]
+    of = head_to_head.cells("short")["U-Net", "A"]
     assert [configurations.training_cases(e) for e in of] == [15, 15, 15, 15, 16]

@@ -57,7 +57,7 @@ def record(store, experiment, cell, levels=LEVELS):
 
 @pytest.fixture
 def wanted():
-    return head_to_head.cells("study", folds=(0, 1))
+    return head_to_head.cells("short", folds=(0, 1))
 
 
 @pytest.fixture

@@ -255,8 +255,8 @@ def test_published_records_make_a_leaderboard(pytestconfig):
     """V-Net and the first paper's network, five folds and two seeds of the same 19 cases."""
     store = Store("nowhere", published=pytestconfig.rootpath / "book" / "records")
     folds = range(5)
-    vnet = [store.get(one) for seed in (0, 1) for one in study.vnet("study", folds, seed=seed)]
-    other = [store.get(one) for one in study.paper_a("study", folds, (0, 1))]
+    vnet = [store.get(one) for seed in (0, 1) for one in study.vnet("short", folds, seed=seed)]
+    other = [store.get(one) for one in study.paper_a("short", folds, (0, 1))]
     groups = {"V-Net": vnet, "Paper A": other, "a fold": [of for of in other if of.experiment.fold == 0]}
     board = selection.leaderboard(groups)
     table = selection.table(board)

@@ -40,7 +40,7 @@ def hardness(case):
 def both(tmp_path):
     """2D: 0.5 on nested regions and 0 on exclusive labels; 3D 0.2 more on the nested ones."""
     store = Store(tmp_path)
-    runs = {f"{d}D": paper_b.glioma("study", d)[0] for d in (2, 3)}
+    runs = {f"{d}D": paper_b.glioma("short", d)[0] for d in (2, 3)}
     return {
         name: [
             record(store, of, lambda case, region, up=up: (0.5 + up - hardness(case)) * (region in ("WT", "TC", "ET")))
@@ -68,7 +68,7 @@ def test_volumes_minus_slices_for_every_region(both):
 
 
 def test_other_regions_are_left_as_they_are(tmp_path):
-    of = paper_b.hippocampus("study", 3)[0]
+    of = paper_b.hippocampus("short", 3)[0]
     groups = {"3D": [record(Store(tmp_path), of, lambda *_: 0.9, ("Anterior", "Posterior"))]}
     assert list(unet_pages.nested(groups)["3D"][0].cases.region.unique()) == ["Anterior", "Posterior"]
 
@@ -85,7 +85,7 @@ def test_the_hippocampus_stands_beside_the_paper_and_the_second_version(tmp_path
     assert len(theirs) == 260
     assert theirs.mean().round(4).tolist() == [0.8985, 0.8823]
     cases = list(theirs.index[:3])
-    of = paper_b.hippocampus("study", 3)[0]
+    of = paper_b.hippocampus("short", 3)[0]
     groups = {
         "3D": [record(Store(tmp_path), of, lambda case, region: theirs.loc[case, region] - 0.01, theirs.columns, cases)]
     }
@@ -119,7 +119,7 @@ def test_a_row_has_every_label_their_mean_and_the_cases():
 
 
 def test_a_case_that_the_reference_lacks_is_named(tmp_path):
-    of = paper_b.hippocampus("study", 3)[0]
+    of = paper_b.hippocampus("short", 3)[0]
     groups = {"3D": [record(Store(tmp_path), of, lambda *_: 0.9, ("Anterior", "Posterior"))]}
     with pytest.raises(ValueError, match="nnU-Net v2 lacks a, b, c"):
         unet_pages.against_reference(groups)
@@ -134,7 +134,7 @@ def test_our_folds_are_those_of_the_published_dice(hippocampus_folder):
 
 
 def test_how_networks_are_trained():
-    table = unet_pages.trained({f"{d}D": paper_b.hippocampus("study", d) for d in (2, 3)})
+    table = unet_pages.trained({f"{d}D": paper_b.hippocampus("short", d) for d in (2, 3)})
     assert table.loc["2D", ["patch (z, y, x)", "batch", "Dice of"]].tolist() == ["1 x 56 x 40", 366, "the whole batch"]
     assert table.loc["3D", ["patch (z, y, x)", "batch", "Dice of"]].tolist() == ["40 x 56 x 40", 9, "each sample"]
     assert table.loc["3D", "filters"] == 30
@@ -159,7 +159,7 @@ def sweep(tmp_path):
     """3D loses 0.02 a mm, 2D begins 0.094 lower and loses nothing: they meet at 4.7 mm over the thinnest slices."""
     store = Store(tmp_path)
     groups = {}
-    for (name, at), of in untested.anisotropy("study").items():
+    for (name, at), of in untested.anisotropy("short").items():
         level = 0.506 if name == "2D" else 0.6 - 0.02 * (at - 1.5)
         groups[name, at] = [record(store, of[0], lambda case, _, level=level: level - hardness(case))]
     return groups
@@ -229,7 +229,7 @@ def test_without_records_the_pages_say_what_makes_them(tmp_path):
 def test_records_of_the_study_are_found_and_shown(tmp_path, sweep):
     store = Store(tmp_path)  # where the sweep's records lie, the shared base among them
     of = next(one for one in untested.COMPARISONS if one.name == "norm")
-    record(store, untested.runs(of, "study")["batch norm"][0], lambda case, _: 0.3 - hardness(case))
+    record(store, untested.runs(of, "short")["batch norm"][0], lambda case, _: 0.3 - hardness(case))
     table = unet_pages.all_choices(store)
     assert list(table.index) == ["batch norm"]
     assert table.difference["batch norm"].mean == pytest.approx(0.3 - 0.57)

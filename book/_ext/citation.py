@@ -43,7 +43,9 @@ class Number(FromFile):
     """Of the first fold of the published baseline; without a record, nothing."""
 
     def shown(self, of) -> list[Node]:
-        record = Store(Path(self.env.srcdir) / "book/records").get(study.vnet("study")[0])
+        store = Store(Path(self.env.srcdir) / "book/records")
+        records = (store.get(study.vnet(scale)[0]) for scale in (study.DEFAULT, "short"))
+        record = next((record for record in records if record), None)
         if record is None:
             return [nodes.paragraph(text="No record is published yet.")]
         self.env.note_dependency(str(record.path / "cases.csv"))
