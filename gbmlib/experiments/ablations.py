@@ -101,7 +101,7 @@ def choices(profile: str) -> tuple[Comparison, ...]:
     filters = study.paper_a(profile, folds=[0], seeds=[0])[0].options.get("filters", 16)
     # Each order of layers with the initialisation that suits it, and how an output that begins large would do.
     later = profile in ("study", "paper")
-    tamed = {"init": "he_stream"} if later else {}
+    tamed = {"init": "torch"} if later else {}
     large_output = {"He, Glorot, large output": {"output_gain": 1.0}} if later else {}
     return (
         rate_and_warmup(profile),
@@ -249,14 +249,14 @@ def runs(
 def rescued(**changes: Any) -> dict[str, list[Experiment]]:
     """The two variants whose short runs lost a channel, and their base, begun so that none does; by label.
 
-    The same schedule, folds and seeds as the short runs. The output begins small, the original order of layers has an
-    initialisation for its stream, and a channel that marked everything could overwrite no other.
+    The same schedule, folds and seeds as the short runs. The output begins small, the original order of layers has
+    smaller weights throughout, and a channel that marked everything could overwrite no other.
     """
     begun = {"output_gain": study.OUTPUT_GAIN, "composition": "intersected"} | changes
     variants = {
         "the paper's network": {},
         "2, 2, 2, 4 blocks": {"blocks": (2, 2, 2, 4)},
-        "norm, ReLU, conv": {"order": "norm-act-conv", "init": "he_stream"},
+        "norm, ReLU, conv": {"order": "norm-act-conv", "init": "torch"},
     }
     folds, fields = screened("short", None, begun, SCREENING)
     return {label: study.paper_a("short", folds, None, **fields | own) for label, own in variants.items()}

@@ -32,7 +32,7 @@ from gbmlib.models.blocks import (
 from gbmlib.models.residual import LAST_RELU, ORDERS, SE, SHORTCUTS
 from gbmlib.published import CROP
 
-INITS = ("he", "he_output", "he_stream", "glorot", "torch")
+INITS = ("he", "he_output", "glorot", "torch")
 
 #: The options of the original (Myronenko 2018, section 3): twice the filters, pre-activation, strided convolutions.
 MYRONENKO: dict[str, Any] = {
@@ -80,8 +80,9 @@ class SegVAE(nn.Module):
         shortcut: ``"identity"`` wherever the channels allow, or always a 1 x 1 x 1 ``"conv"`` (the code).
         last_relu: of a block, ``"after"`` or ``"before"`` the addition; see :mod:`gbmlib.models.residual`.
         init: ``"he"``: He-normal, and Glorot-normal before a sigmoid (section 3.2.3); ``"he_output"``: the output too
-            (the code); ``"he_stream"``: ``"he"``, but for convolutions that no norm follows, as in the original order
-            (:func:`_tame`); ``"glorot"``: Glorot-uniform throughout, the default of the paper's framework; ``"torch"``.
+            (the code); ``"glorot"``: Glorot-uniform throughout, the default of the paper's framework; ``"torch"``: a third
+            of He's variance, which suits the original order, where no norm follows what is added to the residual
+            stream: under He's weights features grow there from block to block.
         output_gain: by what the output's initial weights are multiplied (:func:`gbmlib.models.blocks.small_output`).
         dropout: of whole channels after the first convolution (the original 0.2).
         vae: whether there is a branch. It runs in training only.
@@ -223,26 +224,6 @@ def _initialise(network: SegVAE, init: str) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    if init == "he_stream":
-        _tame(network)
-
-
-def _tame(network: SegVAE) -> None:
-    """Keep the size of features from growing along a residual stream that nothing normalises.
-
-    In the original order (norm, ReLU, convolution) no norm follows what is added to the stream, so He's weights, which
-    double the variance for the ReLU that comes next, let features grow with every level and block: to ten times the
-    size before the output. So convolutions into the stream keep the variance (gain 1), and the last one of each block
-    adds a share of one over the number of blocks, as Fixup (Zhang et al. 2019) and GPT-2 scale theirs.
-    """
-    blocks = [module for module in network.modules() if isinstance(module, residual.Block)]
-    inside = {layer for block in blocks for layer in block.convolutions}
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) and module not in inside | {network.output}:
-                module.weight.mul_(0.5**0.5)
-        for block in blocks:
-            block.convolutions[1].weight.mul_((2 * len(blocks)) ** -0.5)
 
 
 def _check(options: dict[str, Any]) -> None:
