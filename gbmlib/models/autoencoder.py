@@ -80,8 +80,8 @@ class SegVAE(nn.Module):
         shortcut: ``"identity"`` wherever the channels allow, or always a 1 x 1 x 1 ``"conv"`` (the code).
         last_relu: of a block, ``"after"`` or ``"before"`` the addition; see :mod:`gbmlib.models.residual`.
         init: ``"he"``: He-normal, and Glorot-normal before a sigmoid (section 3.2.3); ``"he_output"``: the output too
-            (the code); ``"glorot"``: Glorot-uniform throughout, the default of the paper's framework; ``"torch"``: a third
-            of He's variance, which suits the original order, where no norm follows what is added to the residual
+            (the code); ``"glorot"``: Glorot-uniform throughout, the default of the paper's framework; ``"torch"``: a
+            sixth of He's variance, which suits the original order, where no norm follows what is added to the residual
             stream: under He's weights features grow there from block to block.
         output_gain: by what the output's initial weights are multiplied (:func:`gbmlib.models.blocks.small_output`).
         dropout: of whole channels after the first convolution (the original 0.2).
