@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from grouped_records import configured
 
 from gbmlib import ablation_figures as figures
 from gbmlib import compare
@@ -23,19 +24,22 @@ def _live(monkeypatch):
 def record(fold, seed, dice, cases=(), epochs=3, **columns):
     history = pd.DataFrame({"epoch": range(epochs)})
     for part in ("train", "val"):
-        history[f"{part}_dice"] = dice + np.arange(epochs) / 10
+        history[f"{part}_dice"] = dice - np.arange(epochs) / 10
         history[f"{part}_loss"] = 1 - dice
     rows = [(case, "held out", "WT", metric, value) for case, value in cases for metric in compare.NAMES]
     return SimpleNamespace(
         id=f"run-{fold}-{seed}",
         history=history.assign(**columns),
         cases=pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"]),
-        experiment=SimpleNamespace(fold=fold, seed=seed, folds=2, cohort="some"),
+        experiment=configured(fold, seed, 5),
+        store=None,
     )
 
 
 def group(value):
-    return [record(fold, 0, 0.5, [(f"{fold}{n}", value + 0.05 * n + 0.02 * fold) for n in range(4)]) for fold in (0, 1)]
+    return [
+        record(fold, 0, 0.5, [(f"{fold}{n}", value + 0.05 * n + 0.02 * fold) for n in range(2)]) for fold in range(5)
+    ]
 
 
 def lines(figure, dash):
@@ -103,7 +107,7 @@ def seeded(value, seed):
     """One seed lies above the other, in the second group by more."""
     runs = group(value + value**2 * seed)
     for of in runs:
-        of.experiment.seed = seed
+        of.experiment = of.experiment.changed(seed=seed)
     return runs
 
 

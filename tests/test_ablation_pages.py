@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from grouped_records import configured
 
 from gbmlib import ablation_pages as pages
 from gbmlib import compare
@@ -15,18 +16,23 @@ from gbmlib.records import Store
 
 
 def record(value, fold=0, **fields):
-    rows = [(case, "held out", "WT", metric, value) for case in "abcdef" for metric in compare.NAMES]
+    rows = [(f"{case}{fold}", "held out", "WT", metric, value) for case in "abcdef" for metric in compare.NAMES]
     history = pd.DataFrame({"epoch": [0, 1]})
     for part in ("train", "val"):
         history[f"{part}_dice"] = history[f"{part}_loss"] = 0.5
-    of = {"fold": fold, "seed": 0, "folds": 5, "epochs": 2, "cohort": "some", "spacing": (3.0, 3.0, 3.0)}
     return SimpleNamespace(
         id=f"run-{fold}",
         history=history,
         cases=pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"]),
-        experiment=SimpleNamespace(**of | fields),
+        experiment=configured(fold, 0, 5, epochs=2, spacing=3, **fields),
+        store=None,
         provenance={"parameters": 1_000_000, "seconds": 90, "cases": 15, "device": "a machine"},
     )
+
+
+def everywhere(value):
+    """A run in every fold."""
+    return [record(value, fold) for fold in range(5)]
 
 
 def prose(shown):
@@ -34,13 +40,15 @@ def prose(shown):
 
 
 def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missing():
-    groups = {"base": [record(0.5)], "better": [record(0.6)]}
+    groups = {"base": everywhere(0.5), "better": everywhere(0.6)}
     text = prose(pages.compared(groups, ["base", "better", "diverged"]))
-    assert "**some** at 3 x 3 x 3 mm, 15 cases; 2 runs on 1 fold of 5 with 1 seed, 2 epochs; 3.0 minutes" in text
-    assert "**better**: higher Dice than base; +0.100 (+0.100 to +0.100) on 6 cases, 1 fold, 1 seed; p = 0.031" in text
+    assert "**some** at 3 x 3 x 3 mm, 15 cases; 10 runs on 5 folds of 5 with 1 seed, 2 epochs; 15 minutes" in text
+    assert (
+        "**better**: higher Dice than base; +0.100 (+0.100 to +0.100) on 30 cases, 5 folds, 1 seed; p < 0.001" in text
+    )
     assert text.endswith(
         "*Dice and loss over epochs. On held-out cases at the end: better: Dice higher by "
-        "0.100 (0.100 to 0.100) than base, 6 cases.*"
+        "0.100 (0.100 to 0.100) than base, 30 cases.*"
     )
     assert "did not converge: diverged" in text
 
@@ -49,6 +57,10 @@ def test_a_channel_that_never_learnt_is_told():
     stuck, fine = record(0.1, fold=1), record(0.5)
     for of, best in ((stuck, 0.04), (fine, 0.4)):
         of.history["val_dice_WT"], of.history["val_dice_TC"] = [0.0, 0.5], [0.04, best]
+    trained = pd.DataFrame(
+        {"case": "z", "split": "train", "region": ["WT", "TC"], "metric": "dice", "value": [0.5, 0.04]}
+    )
+    stuck.cases = pd.concat([stuck.cases, trained])
     text = prose(pages.compared({"base": [fine], "stuck": [fine, stuck]}))
     assert "- **stuck**: TC in fold 1, seed 0\n" in text
     assert "**base**: TC" not in text
@@ -65,16 +77,15 @@ def test_phantoms_give_no_verdict():
 
 
 def test_the_gap_is_worded_as_every_comparison_is():
-    def group(trained):
-        runs = [record(0.5, fold) for fold in (0, 1)]
-        for number, of in enumerate(runs):
-            of.cases = of.cases[of.cases.case < "e"].copy()
-            of.cases["case"] = of.cases.case + str(number)
-            other = of.cases.assign(case=of.cases.case.str[0] + str(1 - number), split="train", value=trained)
-            of.cases = pd.concat([of.cases, other])
+    def group(trained, even=0):
+        runs = everywhere(0.5)
+        for fold, one in enumerate(runs):
+            held = pd.concat([other.cases[other.cases.split == "held out"] for other in runs[:fold] + runs[fold + 1 :]])
+            values = trained + 0.003 * held.case.str[0].map(dict(zip("abcdef", (1, -1) * 3, strict=True))) * even
+            one.cases = pd.concat([one.cases, held.assign(split="train", value=values)])
         return runs
 
-    groups = {"base": group(0.6), "worse": group(0.8), "better": group(0.55), "the same": group(0.605)}
+    groups = {"base": group(0.6), "worse": group(0.8), "better": group(0.55), "the same": group(0.6, even=1)}
     table, words = pages.memorised(groups)
     assert table.gap["worse"].mean == pytest.approx(0.3)
     assert table["decided"].tolist() == ["", "higher", "lower", "no difference"]

@@ -6,12 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from grouped_records import configured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbmlib import factorial, statistics
+from gbmlib import compare, factorial, statistics
 from gbmlib.compare import UnpairedError
+from gbmlib.factorial_paired import jackknife
 from gbmlib.intervals import difference_interval
+from gbmlib.networks import over_folds
 
 NETWORKS, PIPELINES = ("one", "two", "three"), ("A", "B")
 CELLS = list(product(NETWORKS, PIPELINES))
@@ -32,7 +35,9 @@ def record(level, fold=0, seed=0, cases="abcd", regions=("WT", "ET"), folds=2):
     return SimpleNamespace(
         id=f"run-{level}-{fold}-{seed}",
         cases=pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"]),
-        experiment=SimpleNamespace(fold=fold, seed=seed, folds=folds),
+        history=pd.DataFrame({"epoch": [0]}),
+        experiment=configured(fold, seed, folds),
+        store=None,
     )
 
 
@@ -59,7 +64,7 @@ def test_a_case_has_its_mean_dice_over_regions_and_seeds_in_every_cell(cells):
 
 def test_regions_are_those_that_all_cells_measured(cells):
     cells["one", "B"] = [record(0.6, f, cases=c, regions=("core", "ET", "WT")) for f, c in ((0, "ab"), (1, "cd"))]
-    assert factorial.regions_of(cells) == ["WT", "ET"]
+    assert compare.common_regions(cells) == ["WT", "ET"]
     pd.testing.assert_frame_equal(factorial.by_case(cells, "ET"), factorial.by_case(cells))
     with pytest.raises(UnpairedError, match=r"'core' is not among those that all cells measured: \['WT', 'ET'\]"):
         factorial.by_case(cells, "core")
@@ -81,7 +86,7 @@ def test_other_cases_in_the_same_fold_are_refused(cells):
 
 
 def test_effects_worked_out_by_hand(cells):
-    found = factorial.effects(factorial.by_seed(cells))
+    found = factorial.effects(cells)
     expected = {
         "two − one": 0.02,  # 0.02 under either
         "three − one": (0.08 + 0.14) / 2,
@@ -101,7 +106,7 @@ def test_effects_worked_out_by_hand(cells):
 
 def test_what_can_be_said_without_a_cell_is_said(cells):
     del cells["one", "B"]
-    found = factorial.effects(factorial.by_seed(cells))
+    found = factorial.effects(cells)
     assert found.difference["pipeline B − A"].mean == pytest.approx((0.1 + 0.16) / 2)
     assert found.over["pipeline B − A"] == "two, three"
     assert found.over["three − one"] == "pipeline A"
@@ -113,7 +118,7 @@ def test_what_can_be_said_without_a_cell_is_said(cells):
 
 
 def test_each_difference_by_itself(cells):
-    found = factorial.within(factorial.by_seed(cells))
+    found = factorial.within(cells)
     assert found.difference["three: B − A"].mean == pytest.approx(0.16)
     assert found.difference["pipeline B: three − one"].mean == pytest.approx(0.14)
     assert len(found) == 3 + 2 * 3
@@ -127,13 +132,13 @@ def test_effects_are_paired_within_seeds_too(cells):
     table = factorial.by_seed(cells)
     assert table.index.names == ["case", "seed"]
     pd.testing.assert_frame_equal(table.groupby("case").mean(), factorial.by_case(cells))
-    even = factorial.effects(table).difference["two − one"]
+    even = factorial.effects(cells).difference["two − one"]
     assert (even.low, even.high) == pytest.approx((even.mean, even.mean))
     for pipeline in PIPELINES:
         cells["two", pipeline] = cells["two", pipeline][:2] + [
             record(LEVELS["two", pipeline] + 0.3, f, 1, cases=c) for f, c in ((0, "ab"), (1, "cd"))
         ]
-    found = factorial.effects(factorial.by_seed(cells)).loc["two − one"]
+    found = factorial.effects(cells).loc["two − one"]
     assert found.difference.mean == pytest.approx(0.02 + 0.05)
     assert found.difference.low < 0.03
     assert found.seeds == 2
@@ -143,7 +148,7 @@ def test_cells_of_other_seeds_are_compared_by_their_means(cells):
     cells["one", "A"] = [record(LEVELS["one", "A"], f, 7, cases=c) for f, c in ((0, "ab"), (1, "cd"))]
     table = factorial.by_seed(cells)
     assert set(table.index.get_level_values("seed")) == {"mean"}
-    assert factorial.effects(table).difference["pipeline B − A"].mean == pytest.approx((0.1 + 0.1 + 0.16) / 3)
+    assert factorial.effects(cells).difference["pipeline B − A"].mean == pytest.approx((0.1 + 0.1 + 0.16) / 3)
 
 
 def test_spreads_worked_out_by_hand():
@@ -158,7 +163,7 @@ def test_spreads_worked_out_by_hand():
     change = factorial.networks_minus_pipelines(table)
     assert change.mean == pytest.approx(np.sqrt(0.02 / 3) - 0.02)
     assert (change.low, change.high) == pytest.approx((change.mean, change.mean))
-    assert statistics.decide(change) == "higher"
+    assert statistics.outcome([change], 0.01) == "higher"
 
 
 def test_one_network_can_carry_the_spread():
@@ -169,12 +174,38 @@ def test_one_network_can_carry_the_spread():
     assert list(found.index) == [None, "one", "two", "three"]
     assert [of.mean for of in found.network] == pytest.approx([np.sqrt(0.015 / 3), 0, 0.075, 0.075])
     assert [of.mean for of in found.pipeline] == pytest.approx([0.02] * 4)
-    assert [statistics.decide(of) for of in found.difference] == ["higher", "lower", "higher", "higher"]
+    assert [statistics.outcome([of], 0.01) for of in found.difference] == ["higher", "lower", "higher", "higher"]
     otherwise = factorial.otherwise_without(found)
     assert list(otherwise) == ["one"]
     assert otherwise["one"].mean == pytest.approx(-0.02)
     with pytest.raises(ValueError, match="a second network"):
         factorial.leaving_out(table.drop(columns="three", level="network"))
+
+
+def test_few_folds_give_a_spread_without_an_interval(cells):
+    """With two folds there is a value and no interval."""
+    table = factorial.by_case(cells)
+    over = factorial.over_networks(table, cells)
+    assert over.difference.mean == pytest.approx(factorial.networks_minus_pipelines(table).mean)
+    assert np.isnan(over.difference.low)
+    assert over.folds == 2
+
+
+def test_the_jackknife_of_a_mean_is_students_interval():
+    values = pd.DataFrame({"x": [0.3, 0.1, 0.5, 0.2, 0.4]}, list("abcde"))
+    found = jackknife(values, lambda rows: float(rows.x.mean()), dict(zip("abcde", range(5), strict=True)))
+    expected = over_folds(values.x, 5).difference
+    assert (found.difference.low, found.difference.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_effects_of_unequal_runs_are_not_decided_yet(cells):
+    for run in cells["two", "A"]:
+        run.experiment = run.experiment.changed(batch_size=4)
+    found = factorial.effects(cells)
+    assert found.decided["two − one"] == "not decided yet"
+    assert "unequal" in found.unsound["two − one"]
+    assert "(one under A and two under A)" in found.unsound["two − one"]
+    assert found.unsound["three − one"] == ""
 
 
 @given(st.lists(st.integers(0, 1000), min_size=6, max_size=6))

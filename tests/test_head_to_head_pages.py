@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbmlib import compare, factorial, factorial_figures
+from gbmlib import compare, factorial, factorial_figures, treatments
 from gbmlib import head_to_head_pages as pages
 from gbmlib.ablation_pages import Prose
 from gbmlib.cohorts import GLIOMA
@@ -47,7 +47,7 @@ def record(store, experiment, cell, levels=LEVELS):
         for region in (*exclusive, "WT", "TC", "ET")
         for metric in compare.NAMES
     ]
-    history = pd.DataFrame({"epoch": [0, 1], "learning_rate": [1e-3, 5e-4], "val_dice_WT": 0.5})
+    history = pd.DataFrame({"epoch": range(experiment.epochs), "learning_rate": 1e-3, "val_loss": 0.5})
     for part in ("train", "val"):
         history[f"{part}_dice"] = history[f"{part}_loss"] = 0.5
     made = {"parameters": 10**6, "seconds": 120, "cases": 19, "device": "a machine", "numerics": 1, "fingerprint": "x"}
@@ -55,9 +55,17 @@ def record(store, experiment, cell, levels=LEVELS):
     return store.finish(experiment, history, cases, made)
 
 
+@pytest.fixture(autouse=True)
+def _searched(monkeypatch):
+    """As if the learning rate of each network had been searched for."""
+    monkeypatch.setattr(treatments, "searched", lambda record: True)
+
+
 @pytest.fixture
 def wanted():
-    return head_to_head.cells("short", folds=(0, 1))
+    """The cells of the three networks that the tests have Dice for."""
+    cells = head_to_head.cells("study", folds=range(5), seeds=(0,))
+    return {cell: runs for cell, runs in cells.items() if cell[0] in head_to_head.NETWORKS}
 
 
 @pytest.fixture
@@ -72,7 +80,7 @@ def words(shown):
 
 def test_whole_results_are_a_line_a_figure_and_a_table(groups, wanted):
     about, figure, table = pages.results(groups, wanted)
-    assert "12 runs on 2 folds of 5" in about
+    assert "30 runs on 5 folds of 5" in about
     assert "no record" not in about
     assert len(figure.data) == 3
     assert table.loc["V-Net", "pipeline A"].mean == pytest.approx(0.5 - 0.1375)
@@ -93,13 +101,13 @@ def test_what_changes_is_said_with_its_interval(groups):
     assert sum(len(trace.y) for trace in forest.data) == 3 + 1 + 3
     statistics = ["mean", "p (Holm)", "rank-biserial", "decided"]
     assert list(table.columns) == ["effect", "over", *statistics, "WT", "TC", "ET", "cases", "seeds"]
-    assert "pipeline B − A: Dice higher by 0.200 (0.199 to 0.201), 8 cases." in caption
+    assert "pipeline B − A by +0.200" in caption
     assert table.loc["pipeline B − A", "ET"].mean == pytest.approx(0.2)
     assert table.loc["pipeline B − A", "decided"] == "higher"
     assert "  - **pipeline B − A**: higher Dice; +0.200" in said
-    assert "  - **gain by B: U-Net − V-Net**: no difference above 0.01; " in said
+    assert "  - **gain by B: U-Net − V-Net**: no difference above 0.03; " in said
     assert "**Which matters more: the pipeline.**" in said
-    assert "on 8 cases" in said
+    assert "on 20 cases" in said
     assert "The answer is the same without any one of the networks." in said
 
 
@@ -133,26 +141,27 @@ def test_spreads_and_single_differences(groups):
     assert pages.spreads(groups).spread["pipeline"].mean == pytest.approx(0.1)
     table = pages.leaving_out(groups)
     assert list(table.index) == ["all networks", "without V-Net", "without SegVAE", "without U-Net"]
-    assert list(table["matters more"].unique()) == ["the pipeline"]  # of networks that are equal on average
-    assert "matters more" not in pages.leaving_out(groups, decides=False)
+    assert list(table["matters more, by cases"].unique()) == ["the pipeline"]  # of networks that are equal on average
+    assert "matters more, by cases" not in pages.leaving_out(groups, decides=False)
     table = pages.within(groups)
     assert table.difference["U-Net: B − A"].mean == pytest.approx(0.2)
-    assert table.decided["pipeline A: SegVAE − V-Net"] == "no difference"
+    assert table.decided["pipeline A: SegVAE − V-Net"] == "higher, below 0.03"
 
 
 def test_missing_cells_and_folds_are_named_and_nothing_is_concluded_from_the_rest(groups, wanted):
     del groups["V-Net", "B"]
-    groups["SegVAE", "B"] = groups["SegVAE", "B"][:1]
+    groups["SegVAE", "B"] = groups["SegVAE", "B"][:4]
     shown = pages.results(groups, wanted)
     assert shown[-1].loc["V-Net", "pipeline B"] == ""
     assert "mean" not in [*shown[-1].index, *shown[-1].columns]  # of what is there would not be of the same
     said = words(shown)
-    assert "V-Net under pipeline B: folds 0 and 1" in said
-    assert "SegVAE under pipeline B: fold 1" in said
-    assert "all of those with a record share: 0." in said
+    assert "V-Net under pipeline B: folds 0, 1, 2, 3 and 4" in said
+    assert "SegVAE under pipeline B: fold 4" in said
+    assert "all of those with a record share: 0, 1, 2, 3." in said
     assert "--only headtohead" in said
     answers = words(pages.answers(groups))
-    assert "**pipeline B − A**: undecided (p above 0.05); +0.20" in answers  # of the four cases of a fold
+    assert "**pipeline B − A**: undecided; +0.20" in answers
+    assert "4 folds, too few for an interval over networks" in answers
     assert "cannot be said before all cells have a record" in answers
     assert "Not before all cells" in pages.spreads(groups)
     assert "Not before all cells" in pages.leaving_out(groups)

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from grouped_records import configured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gbmlib import compare, selection
 from gbmlib.contrasts import contrasts
+from gbmlib.ensemble import Ensemble
 from gbmlib.experiments import study
 from gbmlib.intervals import mean_interval
 from gbmlib.records import Store
@@ -28,13 +30,16 @@ def record(fold, dices, seed=0, cohort="some", folds=2, regions="labels", member
         for metric, value in (("dice", value), ("precision", 0.0))
     ]
     rows += [("z", "train", region, "dice", 1.0) for region in next(iter(dices.values()), {})]
-    fields = {"fold": fold, "folds": folds, "seed": seed, "cohort": cohort, "regions": regions}
+    experiment = configured(fold, seed, folds, cohort=cohort, regions=regions)
     if members is not None:
-        fields["members"] = members
+        networks = tuple(experiment.changed(learning_rate=0.1 / (number + 1)) for number in range(members))
+        experiment = Ensemble(members=networks)
     return SimpleNamespace(
         id=f"run-{fold}-{seed}",
+        history=pd.DataFrame({"epoch": [0]}),
+        store=None,
         cases=pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"]),
-        experiment=SimpleNamespace(**fields),
+        experiment=experiment,
     )
 
 
@@ -58,7 +63,7 @@ def group(change=0.0, seeds=(0,), folds=(0, 1), classes=("left", "right"), fold_
 
 
 def pair(change, number=2, **fields):
-    return group(change, members=("network",) * number, **fields)
+    return group(change, members=number, **fields)
 
 
 def test_a_row_has_the_means_over_pooled_held_out_cases():

@@ -32,6 +32,7 @@ EVERYDAY = {
     "residual",
     "run",
     "screening",
+    "sound",
     "step",
     "undecided",
 }
