@@ -1,5 +1,7 @@
 """Claims that records do not decide, each listed by what it lacks."""
 
+from dataclasses import replace
+
 import pytest
 
 from gbmlib import claims_undecided
@@ -18,24 +20,34 @@ def verdicts():
     one = Claim(**CLAIM, kind="better", chapter="x", family="f", decided_by=RUNS)
     other = Claim(**CLAIM | {"id": "open"}, kind="better", chapter="x", decided_by={"needs": "more data than we have"})
     compared = Comparison("with VAE", "without VAE", Difference(0.01, -0.02, 0.05, 19), there=20, wanted=20)
+    poor = replace(compared, unsound=("undertrained: Dice rose", "collapsed: ET"))
     return {
         "undecided": Verdict(one, "undecided", "the interval holds zero", (compared,), "study"),
         "lacking": Verdict(one, "not decided yet", "0 of 20 runs have a record", (compared,), "study", 20),
         "open": Verdict(other, "not decided yet", "more data than we have"),
+        "unsound": Verdict(one, "not decided yet", "undertrained: Dice rose", (poor,), "short"),
     }
 
 
 def test_records_that_do_not_suffice(verdicts):
     text = claims_undecided.insufficient(verdicts)
-    assert text.startswith("1 of 3 claims. The median interval of their comparisons is 0.070 wide")
+    assert text.startswith("1 of 4 claims. The median interval of their comparisons is 0.070 wide")
     assert "python -m gbmlib.verdicts a-claim --cohort brats:PATH --profile paper\n" in text
     assert "- {ref}`A title <claim-a-claim>`: +0.010 (-0.020 to +0.050); the interval holds zero" in text
     assert claims_undecided.insufficient({}) == "Every claim that has its records is decided."
 
 
+def test_records_that_are_not_sound(verdicts):
+    text = claims_undecided.unsound(verdicts)
+    assert text == (
+        "1 of 4 claims.\n\n**Collapsed, undertrained**\n\n- {ref}`A title <claim-a-claim>`: +0.010 (-0.020 to +0.050)"
+    )
+    assert claims_undecided.unsound({}) == "No claim rests on runs that are not sound."
+
+
 def test_records_that_are_missing(verdicts, tmp_path):
     text = claims_undecided.without_records(verdicts, Store(tmp_path))
-    assert text.startswith("1 of 3 claims.")
+    assert text.startswith("1 of 4 claims.")
     assert "`python -m gbmlib.verdicts --cohort brats:PATH` makes the 20 that these need:" in text
     assert "- {ref}`A title <claim-a-claim>`: 0 of 20 runs have a record" in text
     assert "msd:PATH" not in text

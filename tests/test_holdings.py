@@ -3,7 +3,7 @@
 import pytest
 from few_records import PAGES, put, run
 
-from gbmlib import holdings
+from gbmlib import holdings, treatments
 from gbmlib.configuration import Experiment
 from gbmlib.experiments.__main__ import wanted
 from gbmlib.holdings import Group
@@ -16,7 +16,7 @@ def store(tmp_path):
 
 
 def test_steps_are_those_that_were_made(store):
-    assert holdings.steps(put(store, run(), {"a": 0.5})) == 5 * 2  # epochs, cases with a batch of one
+    assert treatments.steps_of(put(store, run(), {"a": 0.5})) == 5 * 2  # epochs, cases with a batch of one
 
 
 def test_what_is_there_and_what_is_missing(store):

@@ -56,6 +56,7 @@ def test_the_table_counts_a_network_once(store):
         Group("second", "page", lambda profile: {"again": near}, "vae"),
     ]
     text = seed_spread.markdown(store, PAGES, groups)
+    assert "(0.03 Dice on gliomas, 0.01 elsewhere)" in text
     assert text.startswith("1 of 2 networks that were trained with two seeds or more differ")
     assert "| [first](page.md) | 1 | 2 | 0.028 | 0.050 | far | 1 | 0.028 |" in text
     assert "second" not in text
