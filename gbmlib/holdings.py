@@ -91,7 +91,7 @@ GROUPS = (
         "anisotropy",
     ),
     Group("five folds, gliomas", "08_2d_3d_cascade", SOURCES["gliomas"].make, "crossvalidation"),
-    Group("five folds, hippocampus", "08_2d_3d_cascade", SOURCES["hippocampus"].make, "crossvalidation", HIPPOCAMPUS),
+    Group("five folds, hippocampus", "08_2d_3d_cascade", SOURCES["hippocampus"].make, "hippocampus-folds", HIPPOCAMPUS),
     Group("head to head", "09_head_to_head", SOURCES["head to head"].make, "headtohead"),
 )
 

@@ -32,6 +32,7 @@ def record(store, experiment, dice, cases, trained=()):
         for region in (*classes, *nested)
     ]
     made = {"seconds": 60, "device": "a machine", "numerics": 1, "fingerprint": "x", "cases": len(cases)}
+    made |= {"single_components": [1]}
     return store.finish(
         experiment,
         pd.DataFrame({"epoch": [0]}),

@@ -88,13 +88,13 @@ def test_all_problems_are_told_together(file):
         claims.read(path, ["chapter"])
     said = str(caught.value)
     for part in (
-        "12 problems",
+        "11 problems",
         "claim 1 (branch-helps): kind: Input should be 'better', 'worse'",
         "claim 2 (Not An Id): id: String should match pattern",
         "claim 3 (nowhere): chapter 'chaptr' is none of chapter",
         "id twice is used 2 times",
         "claim 6 (no-such-source): source 'vea' is none of vae, se",
-        "claim 7 (no-such-group): vae has no group 'with SE' at the scale paper; it has with VAE, without VAE",
+        "claim 7 (no-such-group): vae has no group 'with SE' at any scale; it has with VAE, without VAE",
         "claim 8 (itself): 'with VAE' is compared with itself",
         "claim 9 (no-family): family is missing",
         "claim 10 (no-such-check): check 'tables' is none of table 1",

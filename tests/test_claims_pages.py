@@ -1,12 +1,14 @@
 """What the pages say of claims: cells, numbers behind them, filter and digest."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gbmlib import claims, claims_pages, verdicts
 from gbmlib.intervals import Difference
+from gbmlib.networks import OverNetworks
 from gbmlib.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +24,9 @@ def found(every):
     """A verdict of each word, by hand."""
 
     def comparison(low, high, there=4):
-        return Comparison("a", "b", Difference((low + high) / 2, low, high, 8), adjusted=0.0123, there=there, wanted=4)
+        difference = Difference((low + high) / 2, low, high, 8)
+        over = OverNetworks(replace(difference, cases=5), 5, float("nan"), 0.0234)
+        return Comparison("a", "b", difference, adjusted=0.0123, networks=over, there=there, wanted=4)
 
     made = [
         Verdict(every["kernel-three-beats-five"], SUPPORTED, "", (comparison(0.01, 0.03),), "study"),
@@ -40,7 +44,10 @@ def test_the_cells_of_a_row(found):
     assert said.startswith("**Kernels of 3 are better than kernels of 5**")
     assert said.endswith("Paper A, sections 2.1, 2.2 and 5.1.2 · [Choices](x.md)")
     assert word == "✓ supported"
-    assert evidence == "+0.020 (+0.010 to +0.030), 8 cases, p\u00a0=\u00a00.012"
+    assert evidence == (
+        "+0.020 (+0.010 to +0.030), 8 cases, p\u00a0=\u00a00.012; "
+        "over networks +0.020 (+0.010 to +0.030), which could have detected 0.023"
+    )
 
 
 def test_a_check_has_its_finding_for_evidence(found):
@@ -88,16 +95,19 @@ def test_the_digest_counts_and_ranks(found):
 
 def test_the_numbers_behind_a_verdict(every):
     store = verdicts.Store(ROOT / "none", published=ROOT / "book/records")
-    chosen = [every["branch-reduces-overfitting"], every["more-recall-than-precision"]]
+    chosen = [every[name] for name in ("branch-reduces-overfitting", "more-recall-than-precision", "some-overfitting")]
     found = verdicts.decide(chosen, store, ROOT / "book/facts")
-    gap, recall = (claims_pages.details(of, claims_pages.family_sizes(found)) for of in found.values())
+    gap, recall, _ = (claims_pages.details(of, claims_pages.family_sizes(found)) for of in found.values())
     assert "*with VAE* (Dice, trained on less held out) − *without VAE*" in gap
     assert "a smaller gap is better" in gap
     assert re.search(r"rank-biserial correlation [+-]0\.\d\d; p .* \(Wilcoxon\).*by seed .*; 20 of 20 runs", gap)
     assert "*Paper A* (precision) − *Paper A* (recall)" in recall
     assert re.search(r"- 20 records: `segvae-[0-9a-f]{12}`, ", gap)
     assert "- 10 records: `segvae-" in recall
-    assert "2 comparisons in 2 families" in claims_pages.tests(found)
+    assert re.search(r"; over networks [+-].* by flipping the signs of 10 pairs of networks; by seed", gap)
+    assert "margin 0.03" in gap
+    # The others are of networks that were still learning.
+    assert claims_pages.tests(found).startswith("1 comparison in 1 of the families")
     assert "19 cases" in claims_pages.tests(found)
     assert "No comparison" in claims_pages.tests({})
 

@@ -5,7 +5,7 @@ from few_records import PAGES, put, run
 
 from gbmlib import holdings, treatments
 from gbmlib.configuration import Experiment
-from gbmlib.experiments.__main__ import wanted
+from gbmlib.experiments import catalogue
 from gbmlib.holdings import Group
 from gbmlib.records import Store
 
@@ -90,4 +90,5 @@ def test_runs_that_are_published_are_all_in_mixed_precision(profile):
 )
 def test_a_groups_runs_are_those_that_its_command_makes(group):
     ours = {of.id for runs in group.make("study").values() for of in runs}
-    assert ours == {of.id for of in wanted(group.only, "study", "brats2018-19")}
+    made = catalogue.families("study", catalogue.PUBLISHED, (group.only,))[group.only]
+    assert ours <= {run.id for run in made}

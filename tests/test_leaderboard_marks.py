@@ -110,7 +110,7 @@ def test_the_hippocampi_are_held_out_in_the_same_folds(store):
     assert about == (
         "The nnU-Net v2 that held out these cases was trained on about 208 others, ours on 208. The folds are the same."
     )
-    assert changes.loc["3D", ["decided", "cases"]].tolist() == ["no difference", 260]
+    assert changes.loc["3D", ["decided", "cases"]].tolist() == ["lower, below 0.01", 260]
     assert len(figure.data) == 4  # two panels of a line and 260 points
     assert "nothing to compare" in beside_second({"3D": []}, HIPPOCAMPUS)[0]
     partly = {"3D": groups["3D"][:2]}

@@ -1,8 +1,8 @@
 """Sphinx extension: what the published records hold and lack, computed when the book is built.
 
 Directives: ``holdings`` (what each group of records holds and cost), ``seeds-apart`` (what another seed changes),
-``claims-undecided``, ``claims-unsound``, ``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of
-:data:`gbmlib.holdings.FACTS` within a sentence.
+``claims-undecided``, ``claims-unsound``, ``claims-without-records`` and ``claims-without-runs``. The role ``records``
+gives one of :data:`gbmlib.holdings.FACTS` within a sentence.
 """
 
 from functools import cache
