@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 NORMS = ("group", "groups_of_8", "batch", "instance", "slab", "none")
@@ -54,6 +55,39 @@ def small_output(layer: nn.Module, gain: float) -> None:
 def gain_faults(gain: float) -> list[str]:
     """What is wrong with an ``output_gain``; empty where nothing is."""
     return [] if 0 < gain <= 1 else [f"output_gain is {gain}, not above 0 and at most 1"]
+
+
+class PReLU(nn.PReLU):
+    """A PReLU whose gradients a CPU computes several times faster, bit for bit the same.
+
+    Torch has no vectorised CPU kernel for PReLU's gradients: 80 ms for 32 channels of 64 x 64 x 64 on one core, where
+    the few vectorised operations of :class:`_PReLUGradient` take 20.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
+        if torch.is_autocast_enabled("cpu"):  # as autocast does for torch.prelu
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        return _PReLUGradient.apply(x, self.weight.to(x.dtype))
+
+
+class _PReLUGradient(torch.autograd.Function):
+    """``torch.prelu`` with a gradient of its own; ``slope`` has a value for each channel."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return torch.prelu(x, slope)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope = ctx.saved_tensors
+        of_x = torch.ops.aten.threshold_backward(gradient, x, 0)  # the gradient where x > 0, else 0
+        below = gradient - of_x
+        of_x.addcmul_(below, slope.view(-1, *(1,) * (x.ndim - 2)))
+        return of_x, below.mul_(x).sum([axis for axis in range(x.ndim) if axis != 1])
 
 
 def convolution(channels_in: int, channels: int, kernel_size: int, stride: int = 1) -> Conv3d:

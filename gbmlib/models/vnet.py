@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gbmlib.models.blocks import Conv3d, gain_faults, small_output
+from gbmlib.models import blocks
+from gbmlib.models.blocks import Conv3d, PReLU, gain_faults, small_output
 
 NORMS = ("none", "batch", "instance")
 FORWARDING = ("concatenate", "add")
@@ -27,10 +28,10 @@ class Stage(nn.Module):
         self.channels = channels
         widths = [channels_in] + [channels] * (convolutions - 1)
         self.convolutions = nn.ModuleList(
-            nn.Sequential(Conv3d(width, channels, kernel_size, padding=kernel_size // 2), _norm(norm, channels))
+            nn.Sequential(Conv3d(width, channels, kernel_size, padding=kernel_size // 2), blocks.norm(norm, channels))
             for width in widths
         )
-        self.activations = nn.ModuleList(nn.PReLU(channels) for _ in widths)
+        self.activations = nn.ModuleList(PReLU(channels) for _ in widths)
 
     def forward(self, x: Tensor) -> Tensor:
         out = x
@@ -125,15 +126,7 @@ class VNet(nn.Module):
 def _step(convolution: nn.Module, norm: str) -> nn.Sequential:
     """A strided convolution down or up, with PReLU."""
     channels = convolution.out_channels
-    return nn.Sequential(convolution, _norm(norm, channels), nn.PReLU(channels))
-
-
-def _norm(norm: str, channels: int) -> nn.Module:
-    if norm == "batch":
-        return nn.BatchNorm3d(channels)
-    if norm == "instance":
-        return nn.InstanceNorm3d(channels, affine=True)
-    return nn.Identity()
+    return nn.Sequential(convolution, blocks.norm(norm, channels), PReLU(channels))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,12 +1,14 @@
 """V-Net: shapes, widths and parameters as published, against MONAI's by transferred weights, and its options."""
 
+import copy
+
 import pytest
 import torch
 from monai.networks.nets import VNet as MonaiVNet
 from torch import nn
 
 from gbmlib import models
-from gbmlib.models.blocks import Conv3d
+from gbmlib.models.blocks import Conv3d, PReLU
 from gbmlib.models.vnet import Stage
 
 
@@ -164,3 +166,55 @@ def test_low_precision_gradients_are_right_on_inputs_smaller_than_the_kernel(siz
         gradients.append(convolution.weight.grad.clone())
     error = (gradients[0] - gradients[1]).abs().max() / gradients[0].abs().max()
     assert error < 0.03
+
+
+def _swapped(network: nn.Module, old: type, new) -> nn.Module:
+    """A copy in which modules of one type are replaced, their parameters kept."""
+    network = copy.deepcopy(network)
+    for parent in list(network.modules()):
+        for name, module in list(parent.named_children()):
+            if type(module) is old:
+                replacement = new(module)
+                replacement.load_state_dict(module.state_dict())
+                setattr(parent, name, replacement)
+    return network
+
+
+def _step(network: nn.Module, precision: str) -> list[torch.Tensor]:
+    """The logits of a fixed batch and the gradients of every parameter."""
+    images, weights = torch.randn(2, 2, 2, 16, 16, 32, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = network(images)
+    (logits.float().square() * weights[:, :1]).sum().backward()
+    return [logits.detach(), *(p.grad for p in network.parameters())]
+
+
+@pytest.mark.parametrize("forwarding", ["concatenate", "add"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_is_torchs_own_bit_for_bit(forwarding, precision):
+    """What the published runs computed, with ``nn.PReLU``; in bfloat16 the lowest level is computed in float32."""
+    torch.manual_seed(0)
+    ours = models.build("vnet", 2, 3, filters=4, forwarding=forwarding)
+    for module in ours.modules():
+        if isinstance(module, PReLU):
+            nn.init.uniform_(module.weight, -0.1, 0.5)
+    plain = _swapped(ours, PReLU, lambda module: nn.PReLU(module.num_parameters))
+    assert list(plain.state_dict()) == list(ours.state_dict())
+    assert not any(type(module) is PReLU for module in plain.modules())
+    assert all(map(torch.equal, _step(ours, precision), _step(plain, precision)))
+
+
+def test_instance_norm_is_torchs():
+    torch.manual_seed(0)
+    ours = models.build("vnet", 2, 3, filters=4, convolutions=(1, 2, 1), norm="instance")
+    for module in ours.modules():
+        if isinstance(module, nn.GroupNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    plain = _swapped(ours, nn.GroupNorm, lambda module: nn.InstanceNorm3d(module.num_channels, affine=True))
+    assert not any(isinstance(module, nn.GroupNorm) for module in plain.modules())
+    (logits, *mine), (expected, *theirs) = (_step(network, "float32") for network in (ours, plain))
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+    largest = max(float(gradient.abs().max()) for gradient in theirs)  # a bias before a norm has none but rounding
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * largest)
