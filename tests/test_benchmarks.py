@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: One word or more that tell a kind of pair, and what has to be installed for its other side.
 KINDS = {
     "SegResNetVAE, 8 filters, 32^3, bfloat16": "monai",
-    "V-Net against MONAI's, 32^3, bfloat16": "monai",
+    "V-Net against MONAI's, the same layers, 32^3, bfloat16": "monai",
+    "V-Net against MONAI's at its defaults, which convolve less, 32^3, bfloat16": "monai",
     "30 features both": "nnunetv2",
     "32 features and deep supervision": "nnunetv2",
     "cubic resampling": "nnunetv2",
@@ -197,3 +198,14 @@ def test_a_process_that_fails_is_told(bench, monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
     with pytest.raises(RuntimeError, match="memory of 'a step', theirs, failed"):
         bench("measure").memory_apart("a step", "theirs", [])
+
+
+def test_monais_v_net_is_given_the_same_convolutions(bench):
+    peer("monai")
+
+    def kernels(network):
+        return sorted(tuple(p.shape) for p in network.parameters() if p.ndim == 5)
+
+    theirs = bench("steps").monai_vnet_alike()
+    assert kernels(theirs) == kernels(models.build("vnet", 2, 3))
+    assert not any(isinstance(module, torch.nn.Dropout3d) and module.p for module in theirs.modules())
