@@ -14,6 +14,8 @@ their code trains on exclusive labels. Both readings are at hand here, and a con
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 import numpy as np
 
@@ -51,7 +53,7 @@ def members(scheme: str, labels: Mapping[int, str] | Sequence[int] = (1, 2, 3)) 
 
 def to_channels(label: np.ndarray, scheme: str, labels: Mapping[int, str] | Sequence[int] = (1, 2, 3)) -> np.ndarray:
     """A label map (z, y, x) as boolean channels (channel, z, y, x)."""
-    return np.stack([np.isin(label, values) for values in members(scheme, labels).values()])
+    return np.stack([reduce(or_, (label == value for value in values)) for values in members(scheme, labels).values()])
 
 
 def to_labels(

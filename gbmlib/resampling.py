@@ -179,25 +179,25 @@ def multiply(volume: torch.Tensor, by: np.ndarray, axis: int, banded: bool = Fal
     last digit. (A graphics card is faster with one large product.)
     """
     with _float32(volume.device):
-        if banded and volume.device.type == "cpu":
-            return _multiply_banded(volume.contiguous(), by, axis)
+        if volume.device.type == "cpu":
+            return _multiply_bands(volume.contiguous(), by, axis, BAND if banded else len(by))
         weights = torch.from_numpy(by).to(volume.device)
         return torch.movedim(torch.tensordot(volume, weights, dims=([axis + 1], [1])), -1, axis + 1)
 
 
-def _multiply_banded(volume: torch.Tensor, by: np.ndarray, axis: int) -> torch.Tensor:
+def _multiply_bands(volume: torch.Tensor, by: np.ndarray, axis: int, height: int) -> torch.Tensor:
     """Band after band of the matrix, each with that part of the volume where it has weights, without a copy."""
     channels, *sizes = volume.shape
     new = len(by)
     if axis == 2:
         rows, out = volume.view(-1, sizes[2]), volume.new_empty(channels * sizes[0] * sizes[1], new)
-        for start, stop, low, high in bands(by):
+        for start, stop, low, high in bands(by, height):
             torch.mm(rows[:, low:high], torch.from_numpy(by[start:stop, low:high]).T, out=out[:, start:stop])
     else:
         # One product for each channel along z, for each plane along y.
         planes = volume.view(-1, sizes[axis], int(np.prod(sizes[axis + 1 :])))
         out = volume.new_empty(len(planes), new, planes.shape[2])
-        for start, stop, low, high in bands(by):
+        for start, stop, low, high in bands(by, height):
             weights = torch.from_numpy(by[start:stop, low:high]).expand(len(planes), -1, -1)
             torch.bmm(weights, planes[:, low:high], out=out[:, start:stop])
     sizes[axis] = new

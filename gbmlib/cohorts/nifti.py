@@ -186,17 +186,18 @@ def label_values(stored: np.ndarray, where: str) -> frozenset[int]:
 def translate(stored: np.ndarray, values: Mapping[int, int], where: str) -> np.ndarray:
     """Map label values one by one; uint8. A value that the map does not know raises :class:`CaseError`."""
     whole = whole_numbers(stored, where)
-    found = np.unique(whole)
-    unknown = [int(value) for value in found if int(value) not in values]
-    if unknown:
+    out, known = np.zeros_like(whole, np.uint8), 0
+    for value, internal in values.items():
+        here = whole == value
+        known += np.count_nonzero(here)
+        if internal:
+            out |= here * np.uint8(internal)
+    if known < whole.size:
+        unknown = [int(value) for value in np.unique(whole) if int(value) not in values]
         raise CaseError(
             f"{where} holds the label values {unknown}; the convention of its cohort knows {sorted(values)}; "
             "fetch the file again, or keep data of another convention in a cohort of its own"
         )
-    out = np.zeros(whole.shape, np.uint8)
-    for value in found:
-        if values[int(value)]:
-            out[whole == value] = values[int(value)]
     return out
 
 
