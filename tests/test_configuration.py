@@ -132,7 +132,7 @@ def test_what_means_the_same_has_one_name():
         ({"slicewise": False}, "slicewise is False, of which augmentation 'simple' knows nothing"),
         ({"slicewise": False, "augmentation": "nnunet", "patch_size": (1, 16, 16)}, "move in their plane alone"),
         ({"batches": 5, "crops": 3}, "crops counts nothing unless they are fixed_crops"),
-        ({"composition": "intersected"}, "is of nested regions; leave it out with 'labels'"),
+        ({"composition": "seconded"}, "is of nested regions; leave it out with 'labels'"),
         ({"composition": "outermost"}, "composition"),
         (
             {"watched": "crops_loss", "patience": 2, "validation_batches": 3},

@@ -35,31 +35,39 @@ def test_nested_regions_stay_nested_whatever_the_probabilities(probabilities):
     np.testing.assert_array_equal(whole, (probabilities >= 0.5).any(0))
 
 
-@given(hnp.arrays(np.float32, st.tuples(st.just(3), *[st.integers(1, 4)] * 3), elements=st.floats(0, 1, width=32)))
-def test_intersected_regions_are_what_all_channels_around_them_mark_too(probabilities):
-    label = regions.to_labels(probabilities, "brats", composition="intersected")
-    whole, core, enhancing = probabilities >= 0.5
-    expected = np.stack([whole, whole & core, whole & core & enhancing])
-    np.testing.assert_array_equal(regions.to_channels(label, "brats"), expected)
+@pytest.mark.parametrize(
+    ("marks", "label"),
+    [
+        ((0, 0, 0), 0),
+        ((1, 0, 0), 2),
+        ((1, 1, 0), 1),
+        ((1, 1, 1), 3),
+        ((0, 1, 0), 0),  # nobody else sees a tumour there
+        ((0, 0, 1), 0),
+        ((0, 1, 1), 3),  # two inner channels are enough
+        ((1, 0, 1), 3),
+    ],
+)
+def test_an_inner_region_counts_where_another_channel_agrees(marks, label):
+    assert label_of("brats", *map(float, marks), composition="seconded") == label
 
 
-@pytest.mark.parametrize("dead", [0, 1, 2])
-def test_a_channel_that_marks_everything_leaves_the_others_as_they_are_when_intersected(dead):
+@pytest.mark.parametrize("dead", [1, 2])
+def test_a_channel_that_marks_everything_reaches_no_further_than_the_others_when_seconded(dead):
     label = np.random.default_rng(0).integers(0, 4, (4, 5, 6)).astype(np.uint8)
     channels = regions.to_channels(label, "brats").astype(np.float32)
     channels[dead] = 1
-    after = regions.to_channels(regions.to_labels(channels, "brats", composition="intersected"), "brats")
+    whole, *inner = regions.to_channels(regions.to_labels(channels, "brats", composition="seconded"), "brats")
     before = regions.to_channels(label, "brats")
-    others = [number for number in range(3) if number != dead]
-    np.testing.assert_array_equal(after[others], before[others])
-    outer = np.ones_like(before[0]) if dead == 0 else before[dead - 1]
-    np.testing.assert_array_equal(after[dead], outer)
-    innermost = regions.to_channels(regions.to_labels(channels, "brats"), "brats")
-    assert innermost[: dead + 1].all()  # and with the innermost rule they are all overwritten
+    np.testing.assert_array_equal(whole, before[0])
+    np.testing.assert_array_equal(inner[dead - 1], before[0])  # it fills the tumour and not the volume
+    if dead == 1:
+        np.testing.assert_array_equal(inner[1], before[2])
+    assert regions.to_channels(regions.to_labels(channels, "brats"), "brats")[: dead + 1].all()  # innermost: all lost
 
 
 def test_an_unknown_composition_is_refused():
-    with pytest.raises(ValueError, match=r"composition 'outermost': unknown; use one of .*'intersected'"):
+    with pytest.raises(ValueError, match=r"composition 'outermost': unknown; use one of .*'seconded'"):
         regions.to_labels(np.zeros((3, 1, 1, 1)), "brats", composition="outermost")
 
 

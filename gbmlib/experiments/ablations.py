@@ -252,7 +252,7 @@ def rescued(**changes: Any) -> dict[str, list[Experiment]]:
     The same schedule, folds and seeds as the short runs. The output begins small, the original order of layers has
     smaller weights throughout, and a channel that marked everything could overwrite no other.
     """
-    begun = {"output_gain": study.OUTPUT_GAIN, "composition": "intersected"} | changes
+    begun = {"output_gain": study.OUTPUT_GAIN, "composition": "seconded"} | changes
     variants = {
         "the paper's network": {},
         "2, 2, 2, 4 blocks": {"blocks": (2, 2, 2, 4)},
