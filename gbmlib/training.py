@@ -162,20 +162,8 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
 
     for chosen in batches.choose(experiment, len(training), state.generator):
         images, target = batches.draw(experiment, training, chosen, state.generator)
-        with autocast(experiment, images.device):
-            outputs = state.network(images)
-        logits = (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
-        parts = loss_terms(experiment, state.network, outputs, logits, images, target)
-        total = sum(parts.values())
-        state.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        size = nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
-        # The fused optimiser takes no step where this is not zero; GradScaler speaks to it in the same way.
-        state.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(size))).float().detach()
-        state.optimiser.step()
-        parts = {name: part.detach() for name, part in parts.items()}
-        named = parts | {"total": total.detach(), "gradient": size.detach()}
-        log.append((counts(logits.detach(), target, experiment.loss), named, [training[case].id for _, case in chosen]))
+        logits, named = step(state, experiment, images, target)
+        log.append((counts(logits, target, experiment.loss), named, [training[case].id for _, case in chosen]))
         if images.device.type == "cpu":
             read()
             bar.set_postfix(loss=f"{np.mean(losses):.3f}", dice=f"{np.mean(dices):.3f}", refresh=False)
@@ -185,6 +173,26 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
     if len(terms[0]) > 2:
         row |= {f"train_{name}": float(np.mean([t[name] for t in terms])) for name in terms[0] if name != "loss"}
     return row
+
+
+def step(state: State, experiment: Experiment, images: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """One step of the optimiser on a batch, on its device: nothing is read back.
+
+    Returns:
+        Logits, and the loss's terms (:func:`loss_terms`) with their ``total`` and the ``gradient``'s norm; detached.
+    """
+    with autocast(experiment, images.device):
+        outputs = state.network(images)
+    logits = (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
+    parts = loss_terms(experiment, state.network, outputs, logits, images, target)
+    total = sum(parts.values())
+    state.optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    size = nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
+    # The fused optimiser takes no step where this is not zero; GradScaler speaks to it in the same way.
+    state.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(size))).float().detach()
+    state.optimiser.step()
+    return logits.detach(), {name: part.detach() for name, part in (parts | {"total": total, "gradient": size}).items()}
 
 
 def loss_terms(

@@ -1,6 +1,7 @@
 """Cohorts: sets of cases with one set of modalities and one label convention.
 
-A cohort is opened by a *spec*: ``phantom:cases=24,spacing=3,seed=0``, ``brats:PATH`` or ``msd:PATH``. Its *name* says
+A cohort is opened by a *spec*: ``phantom:cases=24,spacing=3,seed=0``, ``brats:PATH`` or ``msd:PATH``; one that was
+packed to travel (:mod:`gbmlib.cohorts.packed`) by ``packed:PATH``. Its *name* says
 what it is without saying where it lies (``brats2018-19``), so a configuration that holds a name means the same on
 every machine. A name that holds no path (phantoms) opens by itself; any other opens once :func:`open_cohort` has seen
 its spec in this process, or when the environment variable ``GBM_COHORTS`` lists the spec (several: separated by ``;``).
@@ -89,4 +90,8 @@ def _open(spec: str) -> Cohort:
         from gbmlib.cohorts import decathlon
 
         return decathlon.cohort(rest)
-    raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use phantom:…, brats:PATH or msd:PATH")
+    if kind == "packed":
+        from gbmlib.cohorts import packed
+
+        return packed.cohort(rest)
+    raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use phantom:…, brats:PATH, msd:PATH or packed:PATH")

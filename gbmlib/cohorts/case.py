@@ -84,7 +84,9 @@ class FileCase(Case):
     """A case whose volumes are NIfTI files; nothing is read before it is asked for.
 
     ``values`` maps each value a label file may hold to the internal one; any other value raises :class:`CaseError`.
-    Where several file values share an internal one, the first of them is what :meth:`write` gives back.
+    Where several file values share an internal one, the first of them is what :meth:`write` gives back. ``digests`` are
+    those of the files as they were released, by modality and "label", where these files are copies in another form
+    (:mod:`gbmlib.cohorts.packed`).
     """
 
     id: str
@@ -92,6 +94,7 @@ class FileCase(Case):
     files: Mapping[str, ImageFile]
     label_file: Path | None
     values: Mapping[int, int] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:

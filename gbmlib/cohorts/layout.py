@@ -127,11 +127,17 @@ def digest(cases: Iterable[FileCase]) -> str:
     """
     total = sha256()
     for case in cases:
-        files = {**{name: file.path for name, file in case.files.items()}, "label": case.label_file}
-        contents = {path: _content(path) for path in set(files.values()) if path}
-        for name, path in files.items():
-            total.update(f"{case.id}\0{name}\0{contents.get(path, 'none')}\n".encode())
+        known = case.digests or digests(case)
+        for name in (*case.files, "label"):
+            total.update(f"{case.id}\0{name}\0{known[name]}\n".encode())
     return total.hexdigest()[:16]
+
+
+def digests(case: FileCase) -> dict[str, str]:
+    """The digest of the content of each of a case's files, by modality, and by "label" ("none" where there is none)."""
+    files = {**{name: file.path for name, file in case.files.items()}, "label": case.label_file}
+    contents = {path: _content(path) for path in set(files.values()) if path}
+    return {name: contents.get(path, "none") for name, path in files.items()}
 
 
 def _content(path: Path) -> str:

@@ -58,7 +58,7 @@ def run(
     """
     experiments = list(experiments)
     missing = to_do(experiments, store)
-    tasks = {e.id: (e, store, {name: place_of(name) for name in _named(e)}, device) for e in missing}
+    tasks = {e.id: (e, store, {name: place_of(name) for name in named(e)}, device) for e in missing}
     if executor is None:
         for number, task in enumerate(tasks.values(), 1):
             if progress:
@@ -108,7 +108,7 @@ def _side_by_side(tasks: Mapping[str, tuple], executor: Executor, progress: bool
                 bar.update()
                 if (error := future.exception()) is not None:
                     failed.append(error)
-                    dropped = _needing(name, waiting)
+                    dropped = needing(name, {other: task[0] for other, task in waiting.items()})
                     without += dropped
                     for other in dropped:
                         del waiting[other]
@@ -120,11 +120,11 @@ def _side_by_side(tasks: Mapping[str, tuple], executor: Executor, progress: bool
         raise ExceptionGroup(f"{len(failed)} of {len(tasks)} runs failed; the others are in the store", failed)
 
 
-def _needing(name: str, waiting: Mapping[str, tuple]) -> list[str]:
+def needing(name: str, waiting: Mapping[str, Run]) -> list[str]:
     """The waiting runs that need one, themselves or through another."""
     found: list[str] = []
-    for other, task in waiting.items():  # in the order of their needs
-        if {need.id for need in task[0].needs} & {name, *found}:
+    for other, run in waiting.items():  # in the order of their needs
+        if {need.id for need in run.needs} & {name, *found}:
             found.append(other)
     return found
 
@@ -152,7 +152,7 @@ def run_one(
         try:
             record = store.own(experiment)
             if record is None:
-                cohort, *others = (_open(name, places[name], experiment) for name in _named(experiment))
+                cohort, *others = (_open(name, places[name], experiment) for name in named(experiment))
                 record = _run(experiment, store, cohort, others, device_of(device), progress, checkpoint_seconds)
             return record
         finally:
@@ -184,7 +184,8 @@ def _run(
     return fit(experiment, store, cohort, others, device, progress, checkpoint_seconds, made)
 
 
-def _named(experiment: Run) -> tuple[str, ...]:
+def named(experiment: Run) -> tuple[str, ...]:
+    """The cohorts that a run uses, by name, its own first."""
     others = experiment.elsewhere or ()
     return (experiment.cohort, *((others,) if isinstance(others, str) else others))
 
