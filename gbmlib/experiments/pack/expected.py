@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def seconds(run: Run, store: Store, card: Card, processes: int = 1) -> float:
     """
     if isinstance(run, Ensemble):
         return _of_ensemble(run, store, card, processes)
-    cohort = _open(run.cohort)
+    cohort = open_cohort(run.cohort)
     held_in, held_out = split(cohort, run.folds, run.fold)
     shape = _shape(run, cohort, store)
     work = forward_operations(run.model, json.dumps(run.options, sort_keys=True), len(run.modalities), run.patch_size)
@@ -92,16 +92,16 @@ def seconds(run: Run, store: Store, card: Card, processes: int = 1) -> float:
     training = run.epochs * (batches.per_epoch(run, len(held_in)) * step + judging)
     total = card.begin + training + (len(held_in) + len(held_out)) * card.case
     for name in (run.cohort, *run.elsewhere):
-        total += _measuring(run, _open(name), shape, card, forward)
+        total += _measuring(run, open_cohort(name), shape, card, forward)
     return total
 
 
 def _of_ensemble(ensemble: Ensemble, store: Store, card: Card, processes: int) -> float:
-    cohort = _open(ensemble.cohort)
+    cohort = open_cohort(ensemble.cohort)
     if ensemble.elsewhere is None and ensemble.mirrored is None:  # the members kept what they predicted
         held_out = split(cohort, ensemble.folds, ensemble.fold)[1]
         return card.begin + len(held_out) * (card.judged + card.voxel * prod(cohort[held_out[0]].shape))
-    other = cohort if ensemble.elsewhere is None else _open(ensemble.elsewhere)
+    other = cohort if ensemble.elsewhere is None else open_cohort(ensemble.elsewhere)
     total = card.begin
     for member in ensemble.members:
         shape = _shape(member, other, store)
@@ -149,8 +149,3 @@ def forward_operations(model: str, options: str, channels: int, patch_size: tupl
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(images)
     return counter.get_total_flops()
-
-
-@cache
-def _open(name: str) -> Cohort:
-    return open_cohort(name)

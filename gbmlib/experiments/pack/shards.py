@@ -22,8 +22,8 @@ from gbmlib.records import FILES, Record, RecordError
 #: Of a shard, in bytes, and how many there may be; one more is there for a moment while one is written.
 LIMIT, SHARDS = 16_000_000, 6
 
-#: Of a tar, besides its members: the blocks at its end. A member takes a header and is filled up to a block.
-_BLOCK, _END = 512, 10_240
+#: A member of a tar takes a header and is filled up to a block; the most that may follow the last one.
+_BLOCK, _END = 512, 11_264
 
 _RECORD, _BESIDE = ".record.tar.xz", ".beside.tar"
 
