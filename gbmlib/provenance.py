@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,19 @@ def describe(device: torch.device) -> dict[str, Any]:
         "numerics": gbmlib.NUMERICS,
         "commit": COMMIT,
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": _versions(PACKAGES),
         "system": f"{platform.system()} {platform.machine()}",
         "device": device_name(device),
     }
+
+
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those packages that are there: not every run needs all."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def device_name(device: torch.device) -> str:
@@ -81,14 +91,17 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout the library runs from, marked where files differ from it; "unknown" outside one."""
+    """The commit of the checkout the library runs from, marked where files differ from it.
+
+    Outside one, as where the files alone were copied to another machine, what ``GBM_COMMIT`` says, or "unknown".
+    """
     here = Path(gbmlib.__file__).resolve().parent.parent
     try:
         git = ["git", "-C", str(here)]
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run([*git, "status", "--porcelain", "gbmlib"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("GBM_COMMIT", "unknown")
     return commit.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
 
 

@@ -29,3 +29,15 @@ def test_it_says_where_and_with_what():
     assert facts["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert facts["device"].endswith("cores")
     assert facts["numerics"] == gbmlib.NUMERICS
+
+
+def test_a_package_that_is_not_there_is_left_out():
+    assert list(provenance._versions(["torch", "no-such-package"])) == ["torch"]
+
+
+def test_outside_a_checkout_the_commit_is_what_it_is_said_to_be(monkeypatch, tmp_path):
+    monkeypatch.setattr(gbmlib, "__file__", str(tmp_path / "gbmlib" / "__init__.py"))
+    monkeypatch.delenv("GBM_COMMIT", raising=False)
+    assert provenance._commit() == "unknown"
+    monkeypatch.setenv("GBM_COMMIT", "0123456789ab")
+    assert provenance._commit() == "0123456789ab"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gbmlib.cohorts import open_cohort
+from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
 from gbmlib.experiments import paper_b, study
 from gbmlib.experiments.__main__ import CHAPTERS, GLIOMAS, HIPPOCAMPUS, wanted
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("pack")
     test.add_argument("--store", default="runs")
     test.add_argument("--seconds", type=float, default=30)
+    test.add_argument("--processes", type=int, help="also the steps a second of so many side by side, and of fewer")
     test.add_argument("--compiled", action="store_true", help="torch.compile too, which takes minutes")
     test.add_argument("--device", help="by default the graphics card if there is one")
     test.add_argument("--card", default="card.json", help="where to write what was measured")
@@ -182,6 +184,9 @@ def _smoke(asked: argparse.Namespace) -> None:
     table, card = smoke.measure(runs, asked.device, asked.seconds, asked.compiled)
     print(table.to_string(index=False))
     card.save(asked.card)
+    if asked.processes:
+        first = next(run for run in runs if isinstance(run, Experiment))
+        print(smoke.side_by_side(first, asked.device, asked.processes).to_string(index=False))
 
 
 def _take(asked: argparse.Namespace) -> None:

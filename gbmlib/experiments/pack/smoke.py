@@ -10,6 +10,7 @@ around :func:`gbmlib.training.step`.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -70,6 +71,50 @@ def measure(
                     rows[-1] |= _tried(lambda of=of, way=way, name=name: {name: way(of, place)}, name)
     table = pd.DataFrame(rows)
     return table.drop(columns="operations"), _card(table)
+
+
+def side_by_side(
+    experiment: Experiment, device: str | None, processes: int, seconds: float = 2, patience: float = 120
+) -> pd.DataFrame:
+    """How many training steps a second some processes make together: columns processes, steps.
+
+    Args:
+        processes: at most; 1, 2, 4, … of them step at a time.
+        seconds: for each of these numbers.
+        patience: seconds until the slowest must have begun; what was not measured by then is left out.
+    """
+    context = multiprocessing.get_context("spawn")
+    rounds = [*(2**n for n in range(10) if 2**n < processes), processes]
+    barrier, answers = context.Barrier(processes, timeout=patience), context.SimpleQueue()
+    given = (experiment, device, rounds, seconds, barrier, answers)
+    workers = [context.Process(target=_step_by_turns, args=(n, *given), daemon=True) for n in range(processes)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    rates: dict[int, float] = {}
+    while not answers.empty():
+        number, rate = answers.get()
+        rates[number] = rates.get(number, 0) + rate
+    return pd.DataFrame({"processes": list(rates), "steps": list(rates.values())}).sort_values("processes")
+
+
+def _step_by_turns(mine, experiment, device, rounds, seconds, barrier, answers) -> None:
+    """The work of one process of :func:`side_by_side`."""
+    place = device_of(device)
+    with training.cpu_threads(experiment.threads):
+        state, given = _state(experiment, place), batch(experiment, place)
+        state.network.train()
+        for _ in range(3):
+            training.step(state, experiment, *given)
+        for number in rounds:
+            barrier.wait()
+            count, began = 0, time.perf_counter()
+            while mine < number and time.perf_counter() - began < seconds:
+                float(training.step(state, experiment, *given)[1]["total"])  # or launches run ahead of the clock
+                count += 1
+            if count:
+                answers.put((number, count / (time.perf_counter() - began)))
 
 
 def _tried(what: Callable[[], dict], name: str) -> dict:
