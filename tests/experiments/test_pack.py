@@ -212,3 +212,13 @@ def test_more_steps_voxels_and_processes_take_longer(runs, released, tmp_path):
     (tmp_path / "card.json").write_text("{}")
     with pytest.raises(ValueError, match="the smoke test writes it"):
         expected.Card.load(tmp_path / "card.json")
+
+
+def test_what_is_made_of_networks_follows_them_at_once():
+    runs = command.in_order_of_worth("study", ["brats2018-19", "brats2021-11"], ["headtohead", "external"])
+    place = {of.id: number for number, of in enumerate(runs)}
+    assert len(place) == len(runs) > 100
+    for of in runs:
+        if of.needs:
+            last = max(place[need.id] for need in of.needs)
+            assert all(runs[number].needs for number in range(last + 1, place[of.id])), "no network in between"

@@ -15,8 +15,7 @@ from pathlib import Path
 from gbmlib.cohorts import open_cohort
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
-from gbmlib.experiments import paper_b, study
-from gbmlib.experiments.__main__ import CHAPTERS, GLIOMAS, HIPPOCAMPUS, wanted
+from gbmlib.experiments import catalogue, study
 from gbmlib.experiments.pack import expected, making, running, shards, smoke
 from gbmlib.experiments.runner import Run, to_do
 from gbmlib.records import Record, Store
@@ -30,14 +29,17 @@ CLOSING = 3
 
 
 def in_order_of_worth(profile: str, cohorts: Sequence[str], only: Sequence[str] = ()) -> list[Run]:
-    """The runs that chapters show of some cohorts, by name, at a scale; the most worth first."""
-    runs: dict[str, Run] = {}
-    for name in cohorts:
-        chapters = HIPPOCAMPUS if name == paper_b.HIPPOCAMPUS_COHORT else GLIOMAS
-        if name == paper_b.HIPPOCAMPUS_COHORT or name == study.SCALES[profile]["cohort"]:
-            for chapter in (chapter for chapter in only or chapters if chapter in chapters):
-                runs |= {run.id: run for run in wanted(chapter, profile, name)}
-    return list(runs.values())
+    """The catalogue's runs on some cohorts, by name, at a scale, the most worth first.
+
+    What is made of trained networks follows the last of them at once: weights are too large to come home, so it cannot
+    be made later.
+    """
+    runs = {run.id: run for family in catalogue.families(profile, cohorts, only).values() for run in family}
+    place = {name: number for number, name in enumerate(runs)}
+    last = {
+        name: max((place.get(need.id, -1) for need in run.needs), default=place[name]) for name, run in runs.items()
+    }
+    return [runs[name] for name in sorted(runs, key=lambda name: (last[name], place[name]))]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("pack")
     make.add_argument("--prepared", nargs="+", default=[], metavar="SPEC", help="cohorts whose cases travel prepared")
     make.add_argument("--whole", nargs="+", default=[], metavar="SPEC", help="cohorts whose images travel")
-    make.add_argument("--profile", default="study", choices=study.PROFILES)
-    make.add_argument("--only", nargs="+", default=[], choices=CHAPTERS, help="the runs of these, in this order")
+    make.add_argument("--profile", default=study.DEFAULT, choices=study.PROFILES)
+    make.add_argument("--only", nargs="+", default=[], choices=tuple(catalogue.FAMILIES), help="these families")
     make.add_argument("--published", default="book/records", help="runs that are there are not packed")
     wheels = commands.add_parser("wheels", help="fetch the packages that a bare machine with PyTorch lacks")
     wheels.add_argument("--to", default="wheels")
