@@ -4,13 +4,11 @@ Such a machine is often lent for minutes, bare and without a network. A pack is 
 (prepared, in about a tenth of their size) and the list of what is to run, in order of worth; one command then makes as
 much of it as fits into a time, several runs side by side on the card; the records come home in a few small files::
 
-    python -m gbmlib.experiments.pack make runs.pack --prepared brats:PATH --whole msd:PATH
-    python -m gbmlib.experiments.pack wheels --to wheels --python 3.12     # what a bare machine lacks
-    (there) python -m pip install --no-index --no-deps --target site wheels/*.whl; export PYTHONPATH=site
-    (there) python -m gbmlib.experiments.pack smoke runs.pack --card card.json
-    (there) python -m gbmlib.experiments.pack list runs.pack --seconds 540 --card card.json
-    (there) python -m gbmlib.experiments.pack run runs.pack --seconds 540 --out home --card card.json
+    python -m gbmlib.experiments.pack make gliomas.pack --prepared brats:PATH
+    (there) python -m gbmlib.experiments.pack run gliomas.pack --seconds 540 --out home
     python -m gbmlib.experiments.pack take home --to book/records
+
+``book/cluster.md`` has all steps, with what a bare machine lacks and what to try first.
 
 The modules: :mod:`~gbmlib.experiments.pack.making` (there and unpacked), :mod:`~gbmlib.experiments.pack.expected` (how
 long a run will take), :mod:`~gbmlib.experiments.pack.running` (within a time), :mod:`~gbmlib.experiments.pack.shards`

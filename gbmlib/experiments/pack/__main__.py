@@ -117,20 +117,22 @@ def _wheels(asked: argparse.Namespace) -> None:
     print(f"{asked.to}: {len(files)} wheels, {sum(file.stat().st_size for file in files) / 2**20:.1f} MB")
 
 
-def _prepared(asked: argparse.Namespace) -> tuple[list[Run], Store, dict[str, float]]:
-    """A pack's runs in order of worth, the store it was unpacked into, and the expected seconds of what is missing."""
+def _prepared(asked: argparse.Namespace) -> tuple[list[Run], Store, dict[str, float], float]:
+    """A pack's runs in order of worth, the store it was unpacked into, the expected seconds of what is missing, and
+    those until a process computes."""
     if asked.processes < 1:
         raise ValueError(f"--processes is {asked.processes}, not at least 1")
     store = Store(asked.store, asked.published)
     runs = making.unpack(asked.pack, store)
     card = expected.Card.load(asked.card) if asked.card else expected.Card()
-    return runs, store, {run.id: expected.seconds(run, store, card, asked.processes) for run in to_do(runs, store)}
+    times = {run.id: expected.seconds(run, store, card, asked.processes) for run in to_do(runs, store)}
+    return runs, store, times, card.begin
 
 
 def _list(asked: argparse.Namespace) -> None:
-    runs, store, times = _prepared(asked)
+    runs, store, times, begin = _prepared(asked)
     missing = to_do(runs, store)
-    ends = running.planned(missing, times, asked.seconds, asked.processes)
+    ends = running.planned(missing, times, asked.seconds, asked.processes, begin)
     for run in missing:
         when = f"ends at {ends[run.id]:5.0f} s" if run.id in ends else "does not fit   "
         print(f"{times[run.id]:5.0f} s  {when}  {_named(run)}")
@@ -143,7 +145,7 @@ def _list(asked: argparse.Namespace) -> None:
 
 def _run(asked: argparse.Namespace) -> None:
     began = time.monotonic()
-    runs, store, times = _prepared(asked)
+    runs, store, times, begin = _prepared(asked)
     home = shards.Shards(Path(asked.out))
     for run in runs:  # made before, by a command that was cut off
         if (record := store.own(run)) is not None:
@@ -160,7 +162,7 @@ def _run(asked: argparse.Namespace) -> None:
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes; a run sets its own number in training
     left = asked.seconds - (time.monotonic() - began) - CLOSING
-    running.run_within(runs, store, left, asked.processes, times, asked.device, told)
+    running.run_within(runs, store, left, asked.processes, times, begin, asked.device, told)
     for run in runs if asked.beside else ():
         if (record := store.own(run)) is not None:
             home.add_beside(record)

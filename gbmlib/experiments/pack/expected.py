@@ -73,7 +73,7 @@ class Card:
 
 
 def seconds(run: Run, store: Store, card: Card, processes: int = 1) -> float:
-    """How long a run is expected to take on a card that as many processes share.
+    """How long a run is expected to take on a card that as many processes share, once its process has begun.
 
     Its cohorts must be known to this process; one prepared case of each is looked at.
     """
@@ -90,7 +90,7 @@ def seconds(run: Run, store: Store, card: Card, processes: int = 1) -> float:
     else:
         judging = len(held_out) * (_passes(run, shape) * forward + card.judged)
     training = run.epochs * (batches.per_epoch(run, len(held_in)) * step + judging)
-    total = card.begin + training + (len(held_in) + len(held_out)) * card.case
+    total = training + (len(held_in) + len(held_out)) * card.case
     for name in (run.cohort, *run.elsewhere):
         total += _measuring(run, open_cohort(name), shape, card, forward)
     return total
@@ -100,9 +100,9 @@ def _of_ensemble(ensemble: Ensemble, store: Store, card: Card, processes: int) -
     cohort = open_cohort(ensemble.cohort)
     if ensemble.elsewhere is None and ensemble.mirrored is None:  # the members kept what they predicted
         held_out = split(cohort, ensemble.folds, ensemble.fold)[1]
-        return card.begin + len(held_out) * (card.judged + card.voxel * prod(cohort[held_out[0]].shape))
+        return len(held_out) * (card.judged + card.voxel * prod(cohort[held_out[0]].shape))
     other = cohort if ensemble.elsewhere is None else open_cohort(ensemble.elsewhere)
-    total = card.begin
+    total = 0.0
     for member in ensemble.members:
         shape = _shape(member, other, store)
         total += _measuring(member, other, shape, card, _forward(member, card, processes))

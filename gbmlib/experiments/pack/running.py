@@ -58,14 +58,17 @@ def choose(
     return next((run for run in fitting if not missing & {need.id for need in run.needs}), None)
 
 
-def planned(runs: Iterable[Run], expected: Mapping[str, float], seconds: float, processes: int) -> dict[str, float]:
+def planned(
+    runs: Iterable[Run], expected: Mapping[str, float], seconds: float, processes: int, begin: float = 0
+) -> dict[str, float]:
     """When :func:`run_within` would end each run that fits, in seconds from the beginning, by id in order of beginning.
 
     Args:
         runs: those that are missing, in order of worth, each after those that it needs.
+        begin: seconds until a new process computes.
     """
     waiting = {run.id: run for run in runs}
-    now, ends, missing = 0.0, {}, set(waiting)
+    now, ends, missing = begin, {}, set(waiting)
     while True:
         while sum(end > now for end in ends.values()) < processes:
             run = choose(waiting.values(), missing, seconds - now, expected)
@@ -85,6 +88,7 @@ def run_within(
     seconds: float,
     processes: int,
     expected: Mapping[str, float] | Callable[[Run], float],
+    begin: float = 0,
     device: str | None = None,
     told: Callable[[Attempt, Record | None], None] = lambda attempt, record: None,
     checkpoint_seconds: float = 30,
@@ -99,7 +103,7 @@ def run_within(
         runs: in order of worth; their cohorts are known to this process.
         seconds: from now on; processes still at work are ended then.
         processes: at a time. Each needs a core, and on a graphics card about a gigabyte besides its run's own memory.
-        expected: seconds of a run, by id or computed.
+        expected: seconds of a run, by id or computed; ``begin`` more until a new process computes.
         told: called with each attempt that ended, and the record where it finished.
         clock: in seconds; for tests.
     """
@@ -110,9 +114,9 @@ def run_within(
     workers: list[_Worker] = []
     attempts: list[Attempt] = []
 
-    def close(worker: _Worker, outcome: str, error: str = "", record: Record | None = None) -> None:
+    def close(worker: _Worker, outcome: str, taken: float, error: str = "", record: Record | None = None) -> None:
         run = worker.run
-        attempts.append(Attempt(run, outcome, times[run.id], clock() - worker.since, error))
+        attempts.append(Attempt(run, outcome, times[run.id], taken, error))
         worker.run = None
         if outcome == FINISHED:
             del missing[run.id]
@@ -123,7 +127,7 @@ def run_within(
     try:
         while (left := end - clock()) > 0:
             while (idle := [worker for worker in workers if worker.run is None]) or len(workers) < processes:
-                run = choose(waiting.values(), missing, left, times, _pace(attempts))
+                run = choose(waiting.values(), missing, left - (0 if idle else begin), times, _pace(attempts))
                 if run is None:
                     break
                 worker = idle[0] if idle else _Worker(store, device, checkpoint_seconds)
@@ -134,14 +138,14 @@ def run_within(
                 break
             for pipe in wait(list(busy), timeout=min(left, 1)):
                 worker = busy[pipe]
-                record, error = worker.result()
-                close(worker, FAILED if error else FINISHED, error, record)
+                record, error, taken = worker.result()
+                close(worker, FAILED if error else FINISHED, taken, error, record)
                 if error:  # an error on a card stays with its process
                     worker.end()
                     workers.remove(worker)
         for worker in workers:
             if worker.run is not None:
-                close(worker, STOPPED)
+                close(worker, STOPPED, clock() - worker.since)
     finally:
         for worker in workers:
             worker.end()
@@ -172,13 +176,14 @@ class _Worker:
         self.run, self.since = run, now
         self.pipe.send((run, {name: place_of(name) for name in named(run)}))
 
-    def result(self) -> tuple[Record | None, str]:
-        """The record of the run, or why there is none."""
+    def result(self) -> tuple[Record | None, str, float]:
+        """The record of the run, or why there is none, and the seconds that it took."""
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(5)
-            return None, f"its process died (exit code {self.process.exitcode}); is there memory enough for so many?"
+            code = self.process.exitcode
+            return None, f"its process died (exit code {code}); is there memory enough for so many?\n", 0.0
 
     def end(self) -> None:
         self.process.kill()
@@ -194,13 +199,14 @@ def _work(pipe: Connection, store: Store, device: str | None, checkpoint_seconds
             run, places = pipe.recv()
         except (EOFError, OSError):
             return
+        record, error, began = None, "", time.monotonic()
         try:
-            answer = run_one(run, store, places, device, False, checkpoint_seconds), ""
+            record = run_one(run, store, places, device, False, checkpoint_seconds)
         except Exception:
-            answer = None, traceback.format_exc()
+            error = traceback.format_exc()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # others share the card
-        pipe.send(answer)
+        pipe.send((record, error, time.monotonic() - began))
 
 
 def _end_with_parent() -> None:
