@@ -116,7 +116,7 @@ def take(folder: str | Path, to: str | Path, beside: bool = False) -> dict[str, 
         try:
             with tarfile.open(shard) as archive:
                 for entry in archive:
-                    name, _, kind = entry.name.partition(".")
+                    name, _, kind = Path(entry.name).name.partition(".")
                     found.setdefault(name, {})[f".{kind}"] = archive.extractfile(entry).read()
         except (tarfile.TarError, OSError, AttributeError) as error:
             raise RecordError(f"{shard} is damaged ({error}); copy it again") from error
