@@ -145,10 +145,13 @@ def run_within(
                     workers.remove(worker)
         for worker in workers:
             if worker.run is not None:
+                worker.process.kill()
                 close(worker, STOPPED, clock() - worker.since)
     finally:
+        for worker in workers:  # the idle ones end by themselves
+            worker.pipe.close()
         for worker in workers:
-            worker.end()
+            worker.end(patience=0 if worker.run is not None else 5)
     return attempts
 
 
@@ -185,7 +188,9 @@ class _Worker:
             code = self.process.exitcode
             return None, f"its process died (exit code {code}); is there memory enough for so many?\n", 0.0
 
-    def end(self) -> None:
+    def end(self, patience: float = 0) -> None:
+        """End the process, at once or after as many seconds in which it may end by itself."""
+        self.process.join(patience)
         self.process.kill()
         self.process.join()
         self.pipe.close()
