@@ -28,6 +28,7 @@ EXPECTED = {
     "transposed convolutions add parameters": (True, "million"),
     "strides make activations grow": (False, "with pooling"),
     "skull-stripped brains": (True, "19 cases"),
+    "squeeze-excitation adds few parameters": (True, "8.57 against 8.48 million"),
 }
 
 
