@@ -99,9 +99,9 @@ def choices(profile: str) -> tuple[Comparison, ...]:
     """Every choice of sections 3 to 5.1 that a run can test, at one scale of the study."""
     own = study.SCALES[profile] | study.PAPER_A[profile] | (SCREENING.get(profile, {}) if profile != "study" else {})
     filters = study.paper_a(profile, folds=[0], seeds=[0])[0].options.get("filters", 16)
-    # Each order of layers with the initialisation that suits it, and how an output that begins large would do.
+    # Each order of layers with what it learns with, and how an output that begins large would do.
     later = profile in ("study", "paper")
-    tamed = {"init": "torch"} if later else {}
+    tamed = {"init": "torch", "learning_rate": own["learning_rate"] / 2} if later else {}
     large_output = {"He, Glorot, large output": {"output_gain": 1.0}} if later else {}
     return (
         rate_and_warmup(profile),
@@ -249,14 +249,15 @@ def runs(
 def rescued(**changes: Any) -> dict[str, list[Experiment]]:
     """The two variants whose short runs lost a channel, and their base, begun so that none does; by label.
 
-    The same schedule, folds and seeds as the short runs. The output begins small, the original order of layers has
-    smaller weights throughout, and a channel that marked everything could overwrite no other.
+    The same schedule, folds and seeds as the short runs. The output begins small, and a channel that marked everything
+    could overwrite no other. The original order of layers, whose residual stream nothing normalises, has smaller
+    weights throughout and half the learning rate: at the whole of it one run of four went to "no" in one epoch.
     """
     begun = {"output_gain": study.OUTPUT_GAIN, "composition": "seconded"} | changes
     variants = {
         "the paper's network": {},
         "2, 2, 2, 4 blocks": {"blocks": (2, 2, 2, 4)},
-        "norm, ReLU, conv": {"order": "norm-act-conv", "init": "torch"},
+        "norm, ReLU, conv": {"order": "norm-act-conv", "init": "torch", "learning_rate": 1e-3},
     }
     folds, fields = screened("short", None, begun, SCREENING)
     return {label: study.paper_a("short", folds, None, **fields | own) for label, own in variants.items()}
