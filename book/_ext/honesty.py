@@ -1,8 +1,9 @@
 """Sphinx extension: what the published records hold and lack, computed when the book is built.
 
-Directives: ``holdings`` (what each group of records holds and cost), ``seeds-apart`` (what another seed changes),
-``claims-undecided``, ``claims-unsound``, ``claims-without-records`` and ``claims-without-runs``. The role ``records``
-gives one of :data:`gbmlib.holdings.FACTS` within a sentence.
+Directives: ``holdings`` (what each group of records holds and cost), ``trained-twice-as-long`` (what twice the schedule
+changes), ``seeds-apart`` (what another seed changes), ``claims-undecided``, ``claims-unsound``,
+``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of :data:`gbmlib.holdings.FACTS`
+within a sentence.
 """
 
 from functools import cache
@@ -13,8 +14,10 @@ from docutils import nodes
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from gbmlib import claims_pages, claims_undecided, holdings, seed_spread
-from gbmlib.records import Store
+from gbmlib import claims_pages, claims_undecided, costs, holdings, intervals, seed_spread, soundness
+from gbmlib.counts import markdown_table
+from gbmlib.experiments import study
+from gbmlib.records import HELD_OUT, Store
 
 
 @cache
@@ -50,6 +53,27 @@ class FromRecords(SphinxDirective):
 class Holdings(FromRecords):
     def text(self, store: Store) -> str:
         return holdings.markdown(store, self.pages())
+
+
+class TrainedTwiceAsLong(FromRecords):
+    """A row for each published run that was also made with twice its schedule."""
+
+    HEAD = ("network", "cohort", "loss", "epochs", "Dice", "twice the epochs", "change", "margin", "enough")
+
+    def text(self, store: Store) -> str:
+        rows = []
+        for record in costs.trained(store.all()):
+            run = record.experiment
+            change, twice = soundness.doubled(record), store.get(study.doubled(run))
+            if change is None or twice is None:
+                continue
+            cases = record.cases[(record.cases.split == HELD_OUT) & (record.cases.metric == "dice")]
+            dice, margin = cases.value.mean(), intervals.margin(run.cohort)
+            enough = "yes" if abs(change) < margin else "no"
+            name = costs.NETWORKS[run.model]
+            row = (name, run.cohort, run.loss, run.epochs, f"{dice:.3f}", f"{dice + change:.3f}", f"{change:+.3f}")
+            rows.append((*row, f"{margin:g}", enough))
+        return markdown_table(self.HEAD, sorted(rows)) if rows else "No run was published with twice its schedule yet."
 
 
 class SeedsApart(FromRecords):
@@ -103,6 +127,7 @@ class Fact(SphinxRole):
 def setup(app):
     directives = {
         "holdings": Holdings,
+        "trained-twice-as-long": TrainedTwiceAsLong,
         "seeds-apart": SeedsApart,
         "claims-undecided": Undecided,
         "claims-unsound": Unsound,
