@@ -42,21 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     missing = to_do([one for runs in wanted.values() for one in runs], store)
     print(f"{sum(map(len, wanted.values()))} runs on {', '.join(names)}, {len(missing)} of them to do")
     if asked.list:
-        _list(wanted, missing, store)
+        _list(wanted, store)
         return
     # Spawned, not forked: a copy of a process whose torch has computed hangs.
     with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:
         run(missing, store, executor)
 
 
-def _list(wanted: Mapping[str, Sequence[Run]], missing: Sequence[Run], store: Store) -> None:
+def _list(wanted: Mapping[str, Sequence[Run]], store: Store) -> None:
     """Each family with what it lacks, and hours of one process where records tell how long such runs take."""
-    records, lacking = store.all(), {one.id for one in missing}
+    records, listed = store.all(), set()
     for name, runs in wanted.items():
-        to_make = [one for one in runs if one.id in lacking]
+        to_make = [one for one in to_do(runs, store) if one.id not in listed]
+        listed |= {one.id for one in to_make}
         expected = [expected_seconds(one, records) for one in to_make]
-        hours = "" if any(map(math.isnan, expected)) or not expected else f", about {sum(expected) / 3600:.1f} hours"
-        print(f"{name}: {len(runs) - len(to_make)} of {len(runs)} are there{hours}")
+        known = [seconds for seconds in expected if not math.isnan(seconds)]
+        more = f" and {len(expected) - len(known)} runs that nothing tells of" if len(known) < len(expected) else ""
+        hours = f", about {sum(known) / 3600:.1f} hours{more}" if expected else ""
+        there = sum(store.get(one) is not None for one in runs)
+        again = sum(store.get(one) is not None for one in to_make)
+        weights = f", {again} of other families to be made again for their weights" if again else ""
+        print(f"{name}: {there} of {len(runs)} are there{hours}{weights}")
         for one, seconds in zip(to_make, expected, strict=True):
             what = f"of {len(one.members)}" if isinstance(one, Ensemble) else f"{one.epochs} epochs  {one.options}"
             minutes = "" if math.isnan(seconds) else f"  {seconds / 60:.0f} min"
