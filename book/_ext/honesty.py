@@ -71,7 +71,7 @@ class TrainedTwiceAsLong(FromRecords):
             dice, margin = cases.value.mean(), intervals.margin(run.cohort)
             enough = "yes" if abs(change) < margin else "no"
             name = costs.NETWORKS[run.model]
-            row = (name, run.cohort, run.loss, run.epochs, f"{dice:.3f}", f"{dice + change:.3f}", f"{change:+.3f}")
+            row = (name, run.cohort, run.loss, f"{run.epochs}", f"{dice:.3f}", f"{dice + change:.3f}", f"{change:+.3f}")
             rows.append((*row, f"{margin:g}", enough))
         return markdown_table(self.HEAD, sorted(rows)) if rows else "No run was published with twice its schedule yet."
 

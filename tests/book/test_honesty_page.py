@@ -77,10 +77,24 @@ def test_claims_stand_where_they_belong(page):
     assert lacking < places["leaky-relu-helps"] < open_ < places["borders-are-worse"]
     assert "#claim-table-1" not in text
     plain = re.sub(r"<[^>]+>", "", text)
-    assert "python -m gbmlib.verdicts branch-reduces-overfitting" in plain
+    unsound = plain[plain.index("Claims whose runs are not sound") : plain.index("Claims that lack runs")]
+    assert "Undertrained" in unsound
+    assert "python -m gbmlib.experiments brats:PATH" in unsound
     assert "python -m gbmlib.verdicts --cohort brats:PATH" in plain
 
 
 def test_every_group_has_a_row(page):
     for group in holdings.GROUPS:
         assert group.title in page[0]
+
+
+def test_what_twice_the_schedule_changed_is_shown_for_each_run_that_has_it(page):
+    text = re.sub(r"<[^>]+>", " ", page[0])
+    row = re.search(
+        r"Paper A.s network +brats2018-19 +dice +12 +(0\.\d{3}) +(0\.\d{3}) +([+-]0\.\d{3}) +0\.03 +no",
+        " ".join(text.split()),
+    )
+    assert row, "the half of the study's schedule, which is too short"
+    once, twice, change = map(float, row.groups())
+    assert change == pytest.approx(twice - once, abs=0.0011)
+    assert change > 0.03
