@@ -82,8 +82,7 @@ class Experiment(BaseModel):
         composition: how nested channels become one label map (:func:`gbmlib.regions.to_labels`).
         spacing: of the network's grid (z, y, x) in mm; None keeps each case's own.
         resampling: how volumes get there (:func:`gbmlib.preprocess.prepare`).
-        cropping: ``"brain"``, the box of the non-zero voxels, or ``"none"``, the whole volume, out of which Adeniji and
-            Liu (section 4.2) draw their crops.
+        cropping: to the non-zero voxels' box, ``"brain"``, or ``"none"``, as Adeniji and Liu (section 4.2) crop from.
         normalisation: a scheme of :mod:`gbmlib.normalise`.
         axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y.
         patch_size: of training (z, y, x) in voxels, in the order of ``axes``; (1, y, x) of a two-dimensional network.
@@ -91,8 +90,7 @@ class Experiment(BaseModel):
         elsewhere: names of further cohorts, every case of which the trained network is measured on.
         folds, fold: which part of the cases is held out (:func:`gbmlib.folds.split`).
         seed: of the weights, patches and augmentation.
-        draws: what they are drawn from: ``"seed"``, so that all folds begin with the same weights, or ``"seed and
-            fold"``, so that the folds' networks are independent of each other.
+        draws: ``"seed"``: all folds begin with the same weights; ``"seed and fold"``: each with its own.
         epochs, crops, batch_size: an epoch takes ``crops`` random patches of every training case.
         batches: in place of that, an epoch takes so many batches of crops drawn at random (nnU-Net: 250; the 780 of
             Adeniji and Liu), so that a schedule means the same on cohorts of any size.
@@ -116,8 +114,7 @@ class Experiment(BaseModel):
         intensity: largest shift and relative scaling of each channel's intensities; 0 for none.
         patience: stop after so many epochs without a lower validation loss; None trains to the end. The weights are
             those of the last epoch in either case: choosing the best epoch on the held-out cases would flatter it.
-        watched: the loss that patience watches: ``"val_loss"`` of whole volumes, or ``"crops_loss"`` of fixed crops, on
-            which Adeniji and Liu validate.
+        watched: by patience: ``"val_loss"`` of whole volumes, or Adeniji and Liu's ``"crops_loss"`` of fixed crops.
         mirrored_inference: average the predictions of whole cases over all mirrorings.
         previous: the first network of a cascade, in fold 0; this one is given what that predicted of each case, in the
             fold that holds it out, as a channel for each class beside its images (Isensee et al. 2018, section 2.2).
