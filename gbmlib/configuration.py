@@ -82,7 +82,7 @@ class Experiment(BaseModel):
         composition: how nested channels become one label map (:func:`gbmlib.regions.to_labels`).
         spacing: of the network's grid (z, y, x) in mm; None keeps each case's own.
         resampling: how volumes get there (:func:`gbmlib.preprocess.prepare`).
-        cropping: to the non-zero voxels' box, ``"brain"``, or ``"none"``, as Adeniji and Liu (section 4.2) crop from.
+        cropping: ``"brain"``: to the non-zero voxels' box; ``"none"``: the whole volume (Adeniji and Liu, section 4.2).
         normalisation: a scheme of :mod:`gbmlib.normalise`.
         axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y.
         patch_size: of training (z, y, x) in voxels, in the order of ``axes``; (1, y, x) of a two-dimensional network.
@@ -114,7 +114,7 @@ class Experiment(BaseModel):
         intensity: largest shift and relative scaling of each channel's intensities; 0 for none.
         patience: stop after so many epochs without a lower validation loss; None trains to the end. The weights are
             those of the last epoch in either case: choosing the best epoch on the held-out cases would flatter it.
-        watched: by patience: ``"val_loss"`` of whole volumes, or Adeniji and Liu's ``"crops_loss"`` of fixed crops.
+        watched: the loss that patience watches: ``"val_loss"`` of volumes, ``"crops_loss"`` of crops (Adeniji and Liu).
         mirrored_inference: average the predictions of whole cases over all mirrorings.
         previous: the first network of a cascade, in fold 0; this one is given what that predicted of each case, in the
             fold that holds it out, as a channel for each class beside its images (Isensee et al. 2018, section 2.2).

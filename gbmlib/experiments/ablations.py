@@ -236,7 +236,8 @@ def runs(
         changes: hold for all variants, and a variant's own go before them; None keeps the scale's own.
     """
     if comparison not in (VAE, SE):
-        alone = profile == "study" and comparison.name in GLIOMAS_ALONE
+        of_a_reader = changes.get("cohort") not in (None, SCREENING["study"]["cohort"])
+        alone = profile == "study" and (comparison.name in GLIOMAS_ALONE or of_a_reader)
         seeds = SCREENED_SEEDS.get(profile) if seeds is None else seeds
         folds, changes = screened(profile, folds, changes, {} if alone else SCREENING)
     folds, seeds = kept(folds), kept(seeds)

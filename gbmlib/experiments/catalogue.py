@@ -13,7 +13,8 @@ from gbmlib import batches
 from gbmlib.configuration import Experiment
 from gbmlib.ensemble import Ensemble
 from gbmlib.experiments import ablations, cross_validation, head_to_head, paper_b, study, text_to_code, untested
-from gbmlib.records import TRAIN, Record
+from gbmlib.records import Record
+from gbmlib.treatments import voxels_of
 
 Run = Experiment | Ensemble
 
@@ -143,11 +144,7 @@ def expected_seconds(run: Run, records: Iterable[Record], cases: int = 20) -> fl
         return float("nan")
     if isinstance(run, Ensemble):
         return median(record.provenance["seconds"] for record in alike)
-    rates = []
-    for record in alike:
-        trained_on = record.cases.loc[record.cases.split == TRAIN, "case"].nunique()
-        rates.append(record.provenance["seconds"] / voxels_seen(record.experiment, trained_on))
-    return median(rates) * voxels_seen(run, cases)
+    return median(record.provenance["seconds"] / voxels_of(record) for record in alike) * voxels_seen(run, cases)
 
 
 def voxels_seen(run: Experiment, cases: int) -> int:

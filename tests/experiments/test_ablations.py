@@ -77,3 +77,12 @@ def test_groups_without_a_record_are_left_out(tmp_path):
     assert ablations.published(groups, store) == {}
     records = run(groups["without VAE"], store, progress=False)
     assert ablations.published(groups, store) == {"without VAE": records}
+
+
+def test_at_the_studys_scale_the_hippocampus_decides_unless_a_reader_brings_a_cohort():
+    comparison = next(one for one in ablations.choices("study") if one.name == "kernel")
+    own = ablations.runs(comparison, "study")["kernel 3"][0]
+    assert (own.cohort, own.spacing, own.regions) == ("msd-task04-hippocampus-260", (1, 1, 1), "labels")
+    assert own.modalities == ("mri",)
+    given = ablations.runs(comparison, "study", cohort="hospital-7")["kernel 3"][0]
+    assert given == study.paper_a("study", [0], [0], cohort="hospital-7")[0]  # grid and patch are those of gliomas

@@ -68,7 +68,8 @@ def test_expected_seconds_grow_with_the_voxels_seen():
     run = study.paper_a("study", [0], [0])[0]
     assert catalogue.voxels_seen(run, cases=15) == run.epochs * run.batches * 48**3
     cases = pd.DataFrame({"split": ["train", "train", "held out"], "case": list("aab")})
-    made = [SimpleNamespace(experiment=run, provenance={"seconds": 300}, cases=cases)]
+    history = pd.DataFrame({"epoch": range(run.epochs)})
+    made = [SimpleNamespace(experiment=run, provenance={"seconds": 300}, cases=cases, history=history)]
     assert catalogue.expected_seconds(run, made) == pytest.approx(300)
     assert catalogue.expected_seconds(study.doubled(run), made) == pytest.approx(600)
     assert math.isnan(catalogue.expected_seconds(study.vnet("study")[0], made))
