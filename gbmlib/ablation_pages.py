@@ -194,7 +194,7 @@ def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:
     return table.rename_axis(index=row.replace("_", " "), columns=column.replace("_", " "))
 
 
-def scales(profiles: Sequence[str] = ("demo", "short", "study", "paper")) -> pd.DataFrame:
+def schedules(profiles: Sequence[str] = ("demo", "short", "study", "paper")) -> pd.DataFrame:
     """What the first paper's network is trained with at each scale, a row a scale."""
     rows = {}
     for profile in profiles:

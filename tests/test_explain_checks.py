@@ -31,7 +31,7 @@ def subject_of(network):
     return Subject(network, image, mask, (1,), False, (8, 8, 8))
 
 
-def saliency(subject):
+def magnitude(subject):
     return explain.magnitude(explain.gradient(subject))
 
 
@@ -56,7 +56,7 @@ def test_a_map_that_ignores_the_network_stays_and_one_of_its_weights_does_not():
     subject = subject_of(unet(0))
 
     def maps(of):
-        return {"edges": of.image.abs().amax(0), "gradient": saliency(of)}
+        return {"edges": of.image.abs().amax(0), "gradient": magnitude(of)}
 
     table = explain_checks.sanity(subject, unet(1), maps)
     assert list(table.index) == ["trained", "output", "decoder.0", "up.0", "encoder.1", "encoder.0"]
@@ -64,7 +64,7 @@ def test_a_map_that_ignores_the_network_stays_and_one_of_its_weights_does_not():
     assert table["brain", "gradient"].iloc[0] == 1
     wholly = replace(subject, network=unet(1))
     where = (subject.image != 0).any(0)
-    expected = explain_checks.rank_correlation(saliency(subject), saliency(wholly), where)
+    expected = explain_checks.rank_correlation(magnitude(subject), magnitude(wholly), where)
     assert table["brain", "gradient"].iloc[-1] == pytest.approx(expected)
     assert table["brain", "gradient"].iloc[-1] < 0.9
 
@@ -72,7 +72,7 @@ def test_a_map_that_ignores_the_network_stays_and_one_of_its_weights_does_not():
 def test_the_same_weights_lose_nothing():
     subject = subject_of(unet(0))
     where = {"a": subject.mask, "b": ~subject.mask}
-    table = explain_checks.sanity(subject, unet(0), lambda of: {"gradient": saliency(of)}, where)
+    table = explain_checks.sanity(subject, unet(0), lambda of: {"gradient": magnitude(of)}, where)
     np.testing.assert_allclose(table, 1)
     assert list(table) == [("a", "gradient"), ("b", "gradient")]
 
