@@ -13,8 +13,8 @@ import torch
 from benchmarks.measure import SIDES, growth_mb, memory_apart, take_turns
 from benchmarks.pair import Pair
 from benchmarks.pairs import pairs
-from gbmlib import provenance
-from gbmlib.memory import keep_freed_memory
+from gbmlib.study import provenance
+from gbmlib.training.memory import keep_freed_memory
 
 BRATS = (155, 240, 240)
 SMALLEST = {"size": 32, "filters": 8, "volume": (16, 20, 20), "planned": (16,), "edge": 32}
@@ -83,7 +83,9 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7, help="turns of each pair (7)")
     parser.add_argument("--threads", type=int, default=2, help="of the processor (2)")
     parser.add_argument("--tiny", action="store_true", help="as small as can be: whether it runs, not how fast")
-    parser.add_argument("--plain-allocator", action="store_true", help="without gbmlib.memory.keep_freed_memory")
+    parser.add_argument(
+        "--plain-allocator", action="store_true", help="without gbmlib.training.memory.keep_freed_memory"
+    )
     parser.add_argument("--memory-of", choices=SIDES, help=argparse.SUPPRESS)  # in a process of its own
     return parser.parse_args(arguments)
 

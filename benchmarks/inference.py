@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.pair import Pair
-from gbmlib import inference
+from gbmlib.evaluation import sliding_window
 
 #: The median brain of the Decathlon's BrainTumour task (z, y, x), of the 155 x 240 x 240 of its frame.
 BRAIN = (138 / 155, 169 / 240, 138 / 240)
@@ -47,7 +47,7 @@ class Copy(nn.Module):
 def ours(shape: tuple[int, int, int], tile: tuple[int, int, int]) -> Callable[[], Tensor]:
     """The study's, at its defaults."""
     image = _noise(shape)
-    return lambda: inference.sliding_window(Copy(), image, tile)
+    return lambda: sliding_window.sliding_window(Copy(), image, tile)
 
 
 def monai(shape: tuple[int, int, int], tile: tuple[int, int, int]) -> Callable[[], Tensor]:
@@ -74,14 +74,16 @@ def nnunet(shape: tuple[int, int, int], tile: tuple[int, int, int]) -> Callable[
 def ours_skipping(shape: tuple[int, int, int], tile: tuple[int, int, int]) -> Callable[[], Tensor]:
     """A brain with nothing around it, of which the network makes nothing: so the result stays the same."""
     image, network = _brain(shape), _network()
-    return lambda: inference.sliding_window(network, image, tile, starts=inference.stepped_starts, empty=(0, 0, 0))
+    return lambda: sliding_window.sliding_window(
+        network, image, tile, starts=sliding_window.stepped_starts, empty=(0, 0, 0)
+    )
 
 
 def monai_all(shape: tuple[int, int, int], tile: tuple[int, int, int]) -> Callable[[], Tensor]:
     """The same positions and weights, every tile predicted."""
     from monai.inferers import sliding_window_inference
 
-    image, network, weights = _brain(shape)[None], _network(), inference.gaussian(tile)
+    image, network, weights = _brain(shape)[None], _network(), sliding_window.gaussian(tile)
 
     def predict() -> Tensor:
         with torch.no_grad():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from gbmlib.provenance import forget_peak_memory, peak_memory_mb
+from gbmlib.study.provenance import forget_peak_memory, peak_memory_mb
 
 SIDES = ("ours", "theirs")
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.pair import Pair
-from gbmlib import morphology
-from gbmlib.morphology import Operation, Parameters
+from gbmlib.augment import cascade_noise
+from gbmlib.augment.cascade_noise import Operation, Parameters
 
 #: One of each kind, with odd balls, small and large.
 OPERATIONS = (
@@ -43,7 +43,7 @@ def pairs(edge: int = 128) -> list[Pair]:
 
 def ours(edge: int) -> Callable[[], Tensor]:
     """The four operations, one after the other, on a copy."""
-    return _on_one_thread(partial(morphology.apply, _classes(edge), Parameters((OPERATIONS,), ((),))))
+    return _on_one_thread(partial(cascade_noise.apply, _classes(edge), Parameters((OPERATIONS,), ((),))))
 
 
 def theirs(edge: int) -> Callable[[], Tensor]:
@@ -62,7 +62,7 @@ def theirs(edge: int) -> Callable[[], Tensor]:
 
 def ours_removed(edge: int) -> Callable[[], Tensor]:
     """The component in the middle of each class's list."""
-    return _on_one_thread(partial(morphology.apply, _classes(edge), Parameters(((),), ((0.5,) * CLASSES,))))
+    return _on_one_thread(partial(cascade_noise.apply, _classes(edge), Parameters(((),), ((0.5,) * CLASSES,))))
 
 
 def theirs_removed(edge: int) -> Callable[[], Tensor]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from benchmarks.pair import Pair
-from gbmlib import preprocess
-from gbmlib.resampling import ANISOTROPIC
+from gbmlib.preprocess import pipeline
+from gbmlib.preprocess.resampling import ANISOTROPIC
 
 Spacing = tuple[float, float, float]
 
@@ -47,11 +47,11 @@ def images(
     """One channel by cubic splines, clipped to its range, the coarse axis apart where there is one."""
     volume = _image(shape)
     if device == "cpu":
-        return lambda: preprocess.resample(volume, spacing, new_spacing, 3, ANISOTROPIC, clip=True)
+        return lambda: pipeline.resample(volume, spacing, new_spacing, 3, ANISOTROPIC, clip=True)
     on_device = torch.from_numpy(volume).to(device)
 
     def resample() -> torch.Tensor:
-        out = preprocess.resample(on_device, spacing, new_spacing, 3, ANISOTROPIC, clip=True)
+        out = pipeline.resample(on_device, spacing, new_spacing, 3, ANISOTROPIC, clip=True)
         torch.cuda.synchronize()
         return out
 
@@ -62,40 +62,40 @@ def nnunet_images(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Sp
     """nnU-Net v2's call for images, with the settings that its planner gives it."""
     from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
-    volume, new = _image(shape), preprocess.new_shape(shape, spacing, new_spacing)
+    volume, new = _image(shape), pipeline.new_shape(shape, spacing, new_spacing)
     setting = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
     return lambda: resample_data_or_seg_to_shape(volume, new, spacing, new_spacing, **setting)
 
 
 def labels(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
     """A label map, each label interpolated on its own."""
-    label, new = _label(shape), preprocess.new_shape(shape, spacing, new_spacing)
-    apart = preprocess.coarse_axis(spacing, new_spacing)
-    return lambda: preprocess.resample_labels(label, new, "linear", apart)[None]
+    label, new = _label(shape), pipeline.new_shape(shape, spacing, new_spacing)
+    apart = pipeline.coarse_axis(spacing, new_spacing)
+    return lambda: pipeline.resample_labels(label, new, "linear", apart)[None]
 
 
 def nnunet_labels(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
     """nnU-Net v2's call for label maps."""
     from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
-    label, new = _label(shape)[None], preprocess.new_shape(shape, spacing, new_spacing)
+    label, new = _label(shape)[None], pipeline.new_shape(shape, spacing, new_spacing)
     setting = {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None}
     return lambda: resample_data_or_seg_to_shape(label, new, spacing, new_spacing, **setting)
 
 
 def back(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
     """From probabilities on the network's grid to the label map of the native one."""
-    probabilities = _probabilities(preprocess.new_shape(shape, spacing, new_spacing))
+    probabilities = _probabilities(pipeline.new_shape(shape, spacing, new_spacing))
     box = tuple(slice(0, extent) for extent in shape)
-    prepared = preprocess.Prepared("case", probabilities, None, box, shape)
-    return lambda: preprocess.restore_labels(probabilities, prepared, lambda slab: slab.argmax(0))
+    prepared = pipeline.Prepared("case", probabilities, None, box, shape)
+    return lambda: pipeline.restore_labels(probabilities, prepared, lambda slab: slab.argmax(0))
 
 
 def nnunet_back(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
     """nnU-Net v2's call for probabilities, then the largest."""
     from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
-    probabilities = _probabilities(preprocess.new_shape(shape, spacing, new_spacing))
+    probabilities = _probabilities(pipeline.new_shape(shape, spacing, new_spacing))
     setting = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 
     def restore() -> np.ndarray:
@@ -119,4 +119,4 @@ def _label(shape: tuple[int, int, int]) -> np.ndarray:
 def _probabilities(shape: tuple[int, int, int]) -> np.ndarray:
     """Of the classes at each voxel, adding up to 1, float32 (class, z, y, x)."""
     coarse = np.random.default_rng(0).random((CLASSES, 6, 6, 6), np.float32)
-    return torch.softmax(8 * torch.from_numpy(preprocess.resample_to(coarse, shape, 1)), 0).numpy()
+    return torch.softmax(8 * torch.from_numpy(pipeline.resample_to(coarse, shape, 1)), 0).numpy()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.pair import Pair
-from gbmlib import models, training
-from gbmlib.experiments import study
-from gbmlib.losses import dice_loss
+from gbmlib import models
+from gbmlib.study import scales
+from gbmlib.training import loop
+from gbmlib.training.losses import dice_loss
 
 #: From what a network returns and its images and target, the loss.
 Loss = Callable[[object, Tensor, Tensor], Tensor]
@@ -41,12 +42,12 @@ def pairs(size: int, filters: int) -> list[Pair]:
 
 def paper_a_step(size: int, filters: int, precision: str) -> Callable[[], object]:
     """The first paper's network with its loss as the study trains it, the penalty on the kernels included."""
-    own = study.paper_a("paper", folds=(0,), seeds=(0,))[0]
+    own = scales.paper_a("paper", folds=(0,), seeds=(0,))[0]
     experiment = own.changed(patch_size=(size,) * 3, options={"filters": filters}, precision=precision)
     network = models.build("segvae", 2, 3, experiment.patch_size, **experiment.options)
 
     def loss(outputs: object, images: Tensor, target: Tensor) -> Tensor:
-        terms = training.loss_terms(experiment, network, outputs, outputs.logits.float(), images, target)
+        terms = loop.loss_terms(experiment, network, outputs, outputs.logits.float(), images, target)
         return sum(terms.values())
 
     return step(network, loss, size, precision)

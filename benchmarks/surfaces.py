@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.pair import Pair
-from gbmlib import metrics
+from gbmlib.evaluation import metrics
 
 SPACING, TOLERANCE = (1.0, 1.0, 1.0), 1.0
 SHOWN = ("dice", *metrics.DISTANCES)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks.pair import Pair
 from benchmarks.steps import step
-from gbmlib import losses, models
+from gbmlib import models
+from gbmlib.training import losses
 
 #: Features of the deepest levels, and classes with the background.
 MOST, CLASSES = 320, 4

@@ -2,15 +2,15 @@
 
 import pandas as pd
 
-from gbmlib.experiments import study
-from gbmlib.records import Store
+from gbmlib.study import scales
+from gbmlib.study.records import Store
 
 COHORT = "phantom:cases=4,spacing=6,seed=0"
 PAGES = {"page": "[{}](page.md)"}
 
 
 def run(fold=0, seed=0, **changes):
-    return study.vnet("test", (fold,), cohort=COHORT, seed=seed, **changes)[0]
+    return scales.vnet("test", (fold,), cohort=COHORT, seed=seed, **changes)[0]
 
 
 def put(store: Store, experiment, dice, minutes=3, device="X, 4 cores"):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from gbmlib.configuration import Experiment
+from gbmlib.training.configuration import Experiment
 
 METRICS = ("loss", "dice", "precision", "recall", "accuracy")
 

@@ -5,15 +5,15 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from gbmlib import leaderboard_marks
-from gbmlib.ablation_pages import Prose
 from gbmlib.cohorts import GLIOMA
-from gbmlib.ensemble import Ensemble
-from gbmlib.experiments import paper_b
+from gbmlib.pages import leaderboard_marks
+from gbmlib.pages.ablation_pages import Prose
+from gbmlib.study import nnunet
+from gbmlib.training.ensemble import Ensemble
 
 BRATS, HIPPOCAMPUS = "BrainTumour", "Hippocampus"
 CLASSES = {BRATS: tuple(GLIOMA.values()), HIPPOCAMPUS: ("Anterior", "Posterior")}
-PLANNED = {BRATS: paper_b.glioma, HIPPOCAMPUS: paper_b.hippocampus}
+PLANNED = {BRATS: nnunet.glioma, HIPPOCAMPUS: nnunet.hippocampus}
 
 
 @lru_cache

@@ -2,8 +2,10 @@
 
 import torch
 
-from gbmlib import models, regions, tensors
-from gbmlib.records import Record
+from gbmlib import models
+from gbmlib.cohorts import regions
+from gbmlib.study.records import Record
+from gbmlib.training import tensors
 
 
 def record_of(experiment, cohort, folder, bias=None):

@@ -9,9 +9,9 @@ from docutils import nodes
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective
 
-from gbmlib import citation
-from gbmlib.experiments import study
-from gbmlib.records import Store
+from gbmlib.pages import citation
+from gbmlib.study import scales
+from gbmlib.study.records import Store
 
 
 class FromFile(SphinxDirective):
@@ -44,7 +44,7 @@ class Number(FromFile):
 
     def shown(self, of) -> list[Node]:
         store = Store(Path(self.env.srcdir) / "book/records")
-        records = (store.get(study.vnet(scale)[0]) for scale in (study.DEFAULT, "short"))
+        records = (store.get(scales.vnet(scale)[0]) for scale in (scales.DEFAULT, "short"))
         record = next((record for record in records if record), None)
         if record is None:
             return [nodes.paragraph(text="No record is published yet.")]

@@ -14,8 +14,9 @@ from docutils.nodes import Node
 from sphinx.addnodes import pending_xref
 from sphinx.util.docutils import SphinxDirective
 
-from gbmlib import claims, claims_pages, verdicts
-from gbmlib.records import Store
+from gbmlib.claims import ledger, verdicts
+from gbmlib.pages import claims_pages
+from gbmlib.study.records import Store
 
 #: Of the page with the table.
 PAGE = "book/claims"
@@ -25,7 +26,7 @@ PAGE = "book/claims"
 def decided(root: str) -> dict[str, verdicts.Verdict]:
     """The verdicts, once a build; ``root`` is the repository's."""
     with chdir(root):  # fingerprints of published cohorts are looked for from there
-        return verdicts.decide(claims.read(Path("book/claims.yml")), Store("book/records"))
+        return verdicts.decide(ledger.read(Path("book/claims.yml")), Store("book/records"))
 
 
 class FromClaims(SphinxDirective):
@@ -67,14 +68,14 @@ class Claims(FromClaims):
 
 
 class Digest(FromClaims):
-    """:func:`gbmlib.claims_pages.digest`."""
+    """``pages.claims_pages.digest``."""
 
     def run(self) -> list[Node]:
         return self.parse_text_to_nodes(claims_pages.digest(self.verdicts))
 
 
 class Tests(FromClaims):
-    """:func:`gbmlib.claims_pages.tests`."""
+    """``pages.claims_pages.tests``."""
 
     def run(self) -> list[Node]:
         return self.parse_text_to_nodes(claims_pages.tests(self.verdicts))

@@ -8,12 +8,12 @@ from pathlib import Path
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective
 
-from gbmlib import costs
-from gbmlib.records import Store
+from gbmlib.analysis import costs
+from gbmlib.study.records import Store
 
 
 class Costs(SphinxDirective):
-    """No arguments, no content: :func:`gbmlib.costs.markdown` of the published records."""
+    """No arguments, no content: ``analysis.costs.markdown`` of the published records."""
 
     def run(self) -> list[Node]:
         published = Path(self.env.srcdir) / "book" / "records"

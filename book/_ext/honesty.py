@@ -2,7 +2,7 @@
 
 Directives: ``holdings`` (what each group of records holds and cost), ``trained-twice-as-long`` (what twice the schedule
 changes), ``seeds-apart`` (what another seed changes), ``claims-undecided``, ``claims-unsound``,
-``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of :data:`gbmlib.holdings.FACTS`
+``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of ``pages.holdings.FACTS``
 within a sentence.
 """
 
@@ -14,10 +14,11 @@ from docutils import nodes
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from gbmlib import claims_pages, claims_undecided, costs, holdings, intervals, seed_spread, soundness
-from gbmlib.counts import markdown_table
-from gbmlib.experiments import study
-from gbmlib.records import HELD_OUT, Store
+from gbmlib.analysis import costs, intervals, soundness
+from gbmlib.files import markdown_table
+from gbmlib.pages import claims_pages, claims_undecided, holdings, seed_spread
+from gbmlib.study import scales
+from gbmlib.study.records import HELD_OUT, Store
 
 
 @cache
@@ -64,7 +65,7 @@ class TrainedTwiceAsLong(FromRecords):
         rows = []
         for record in costs.trained(store.all()):
             run = record.experiment
-            change, twice = soundness.doubled(record), store.get(study.doubled(run))
+            change, twice = soundness.doubled(record), store.get(scales.doubled(run))
             if change is None or twice is None:
                 continue
             cases = record.cases[(record.cases.split == HELD_OUT) & (record.cases.metric == "dice")]

@@ -1,7 +1,7 @@
 """One patient's scans: images, label, affine and spacing, read from NIfTI and written back to it.
 
 Inside the library every volume is in canonical orientation (RAS+) and in the order (z, y, x). NIfTI's own order
-(x, y, z), its header and its orientation stay in :mod:`gbmlib.cohorts.nifti`.
+(x, y, z), its header and its orientation stay in ``cohorts.nifti``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gbmlib.cohorts.nifti import (
-    Grid,
-    canonical_grid,
-    grid_of,
-    load,
-    read,
-    to_file_axes,
-    translate,
-    volume,
-    write,
-)
+from gbmlib.cohorts.nifti import Grid, canonical_grid, grid_of, load, read, to_file_axes, translate, volume, write
 from gbmlib.cohorts.problems import CaseError, fault
 
 __all__ = ["Case", "CaseError", "FileCase", "ImageFile", "read", "translate", "write"]
@@ -42,7 +32,7 @@ class ImageFile:
 
 
 class Case:
-    """What every case offers, whether it comes from files or is grown (:mod:`gbmlib.cohorts.phantom`).
+    """What every case offers, whether it comes from files or is grown (``cohorts.phantom``).
 
     Attributes:
         id: unique within the cohort.
@@ -86,7 +76,7 @@ class FileCase(Case):
     ``values`` maps each value a label file may hold to the internal one; any other value raises :class:`CaseError`.
     Where several file values share an internal one, the first of them is what :meth:`write` gives back. ``digests`` are
     those of the files as they were released, by modality and "label", where these files are copies in another form
-    (:mod:`gbmlib.cohorts.packed`).
+    (``cohorts.packed``).
     """
 
     id: str

@@ -1,8 +1,8 @@
 """From a folder of NIfTI files to a cohort, in two steps: what lies there (:class:`Layout`), then whether it will do.
 
-A reader (:mod:`~gbmlib.cohorts.brats`, :mod:`~gbmlib.cohorts.decathlon`) scans a folder without opening an image and
+A reader (``cohorts.brats``, ``cohorts.decathlon``) scans a folder without opening an image and
 notes every fault; :func:`cohort` refuses a layout with faults, all of them in one message, and
-:mod:`gbmlib.cohorts.check` goes on where opening stops.
+``cohorts.check`` goes on where opening stops.
 """
 
 from __future__ import annotations

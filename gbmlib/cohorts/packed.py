@@ -2,7 +2,7 @@
 
 A packed cohort is a folder, opened as ``packed:PATH``: ``cohort.json`` and, for each case, its label as it was released
 and its images as NIfTI files. These hold the voxels where the cohort travels *whole*. Else they hold the header alone,
-over zeros, and the case is of use where its prepared form (:mod:`gbmlib.cache`) travels with it: a run needs no more,
+over zeros, and the case is of use where its prepared form (``preprocess.cache``) travels with it: a run needs no more,
 since what it measures in native space is the label. Of gliomas at 3 mm that is a tenth of the data.
 """
 

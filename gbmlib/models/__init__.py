@@ -2,7 +2,7 @@
 
 Every network takes (batch, in_channels, z, y, x) and returns logits (batch, out_channels, z, y, x); ``divisor`` says by
 what each spatial size must be divisible. In training a network may return more: a named tuple whose first part is the
-logits (:class:`gbmlib.models.autoencoder.Outputs`).
+logits (``models.segvae.Outputs``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from gbmlib.models.autoencoder import SegVAE
+from gbmlib.models.segvae import SegVAE
 from gbmlib.models.unet import UNet
 from gbmlib.models.vnet import VNet
 

@@ -5,7 +5,7 @@ in the residual network that section 3.2.6 refers to: what a level hands on is t
 the addition (``last_relu="before"``), which lets features only grow from block to block. In the original order (norm,
 ReLU, convolution; Myronenko 2018) a block has none at its end.
 
-``options`` are those of :class:`gbmlib.models.autoencoder.SegVAE`.
+``options`` are those of ``models.segvae.SegVAE``.
 """
 
 from __future__ import annotations

@@ -49,14 +49,14 @@ class UNet(nn.Module):
         in_channels: modalities.
         out_channels: classes, the background among them where the loss is a softmax's.
         filters: features of the first level, doubled at each pooling.
-        pools: poolings of each axis (z, y, x), as a plan has them (:mod:`gbmlib.planner`).
+        pools: poolings of each axis (z, y, x), as a plan has them (``planner``).
         max_filters: where doubling ends; None for the code's 320 in three dimensions and 480 in two.
         dimensions: 3, or 2.
         down: ``"max_pool"`` (the paper), or ``"stride"``: the first convolution of a level has the stride.
         norm: ``"instance"``, or ``"batch"``.
         activation: ``"leaky_relu"`` or ``"relu"``; the paper says that the choice was not validated.
         convolutions: of each level, on the way down and up.
-        output_gain: by what the output's initial weights are multiplied (:func:`gbmlib.models.blocks.small_output`).
+        output_gain: by what the output's initial weights are multiplied (``models.blocks.small_output``).
 
     Attributes:
         divisor: (z, y, x) by which the spatial size must be divisible, 2 to the power of the poolings.

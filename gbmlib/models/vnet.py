@@ -62,7 +62,7 @@ class VNet(nn.Module):
             element, as Adeniji and Liu (section 2.1) describe it, and halves the width of the decoder.
         norm: ``"none"`` as published; ``"batch"`` (what common implementations do) or ``"instance"``, after each
             convolution.
-        output_gain: by what the output's initial weights are multiplied (:func:`gbmlib.models.blocks.small_output`).
+        output_gain: by what the output's initial weights are multiplied (``models.blocks.small_output``).
 
     Attributes:
         divisor: each spatial size must be divisible by it (16).

@@ -4,9 +4,9 @@
 needs (``memory``), and what the chapter on it shows (``pages``, ``figures``, ``form``).
 """
 
-from gbmlib.fingerprint import Fingerprint, Intensities, fingerprint
 from gbmlib.planner.planning import ASPECTS, LEAST_VOXELS, PATCH_VOXELS, Network, Plan, plan
 from gbmlib.planner.rule import Grid
+from gbmlib.preprocess.fingerprint import Fingerprint, Intensities, fingerprint
 
 __all__ = [
     "ASPECTS",

@@ -1,7 +1,7 @@
 """How much memory a planned network needs to be trained, estimated and measured; and plans for a budget in GB.
 
 The estimate runs nothing: the network of the plan is built where tensors have shapes alone, and what a training step
-keeps is counted (:func:`gbmlib.models.summary.explain`).
+keeps is counted (``models.summary.explain``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 
-from gbmlib import models, provenance
+from gbmlib import models
 from gbmlib.models.summary import explain
 from gbmlib.planner import LEAST_VOXELS, PATCH_VOXELS, Fingerprint, Network, Plan, plan
 from gbmlib.planner.rule import FEATURES
+from gbmlib.study import provenance
 
 #: Between two budgets that are tried, a quarter of a doubling.
 _SHRINK = 2**-0.25
@@ -41,7 +42,7 @@ def build(of: Network, channels: int, labels: int) -> torch.nn.Module:
 
 @lru_cache(maxsize=512)
 def memory_mb(of: Network, channels: int, labels: int, precision: str = "float32") -> float:
-    """What a training step of a planned network needs, in MB, as :class:`gbmlib.models.summary.Summary` counts it."""
+    """What a training step of a planned network needs, in MB, as ``models.summary.Summary`` counts it."""
     with torch.device("meta"):
         network = build(of, channels, labels)
     return explain(network, channels, of.training_patch, precision, of.batch_size).memory_mb

@@ -1,7 +1,7 @@
 """From a fingerprint to a plan: the patch, batch and poolings of three U-Nets (Isensee et al. 2018, section 2.1).
 
 The code of 2018 was never published, and the first public one gives other plans. The rule here
-(:mod:`gbmlib.planner.rule`) is a reconstruction that gives every cell of the paper's table 1, from the medians that the
+(``planner.rule``) is a reconstruction that gives every cell of the paper's table 1, from the medians that the
 table prints and from the geometry of all 1,271 cases. Where text and table disagree, the table decides:
 
 - "match the aspect ratio of the input patch size to that of the median size of the dataset in voxels": it is the ratio
@@ -22,10 +22,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gbmlib.fingerprint import Fingerprint
-from gbmlib.normalise import scheme_for
 from gbmlib.planner import rule, words
 from gbmlib.planner.rule import PATCH_VOXELS
+from gbmlib.preprocess.fingerprint import Fingerprint
+from gbmlib.preprocess.normalise import scheme_for
 
 #: The least budget of a patch that leaves a U-Net something to pool, and the largest that is more than a slip.
 LEAST_VOXELS, MOST_VOXELS = 16**3, 2048**3
@@ -104,7 +104,7 @@ class Plan:
         name: of the data set.
         cases, kinds, labels: as in its fingerprint.
         spacing, median_shape: (z, y, x) in mm that every case is resampled to, and the median of their sizes then.
-        normalisation: the scheme of each channel, by its name in :mod:`gbmlib.normalise`.
+        normalisation: the scheme of each channel, by its name in ``preprocess.normalise``.
         masked: whether it works within the non-zero mask alone, with zero outside.
         voxels: the budget of a patch in 3D.
         two_d, three_d: the networks.
@@ -141,7 +141,7 @@ class Plan:
 def plan(of: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm", cascade: bool = False) -> Plan:
     """Plan the networks for a data set (:class:`Fingerprint`).
 
-    For a budget in GB instead of voxels see :func:`gbmlib.planner.memory.plan_within`.
+    For a budget in GB instead of voxels see ``planner.memory.plan_within``.
 
     Args:
         of: the fingerprint.

@@ -1,6 +1,6 @@
 """The arithmetic of the planner: pools, patches, batches and grids, as functions of numbers alone.
 
-Source: Isensee et al. (2018), section 2.1 for networks and 2.2 for the cascade; see :mod:`gbmlib.planner` for where the
+Source: Isensee et al. (2018), section 2.1 for networks and 2.2 for the cascade; see ``planner`` for where the
 text and the rule differ. ``planner.js`` computes the same in a page without a kernel.
 """
 

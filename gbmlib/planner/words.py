@@ -1,4 +1,4 @@
-"""Why a plan is what it is, in words: one function for each choice of :mod:`gbmlib.planner`.
+"""Why a plan is what it is, in words: one function for each choice of ``planner``.
 
 ``planner.js`` says the same in a page without a kernel; a test holds the two together, word for word.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gbmlib.fingerprint import Fingerprint
     from gbmlib.planner import Grid, Network
+    from gbmlib.preprocess.fingerprint import Fingerprint
 
 AXES = "zyx"
 

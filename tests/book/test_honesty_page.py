@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gbmlib import holdings
+from gbmlib.pages import holdings
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = ("branch-reduces-overfitting", "leaky-relu-helps", "borders-are-worse", "table-1")
@@ -79,8 +79,8 @@ def test_claims_stand_where_they_belong(page):
     plain = re.sub(r"<[^>]+>", "", text)
     unsound = plain[plain.index("Claims whose runs are not sound") : plain.index("Claims that lack runs")]
     assert "Undertrained" in unsound
-    assert "python -m gbmlib.experiments brats:PATH" in unsound
-    assert "python -m gbmlib.verdicts --cohort brats:PATH" in plain
+    assert "python -m gbmlib.study brats:PATH" in unsound
+    assert "python -m gbmlib.claims.verdicts --cohort brats:PATH" in plain
 
 
 def test_every_group_has_a_row(page):

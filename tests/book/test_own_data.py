@@ -12,8 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gbmlib import download
-from gbmlib.cohorts import open_cohort
+from gbmlib.cohorts import download, open_cohort
 from gbmlib.cohorts.check.__main__ import main as check
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +82,7 @@ def test_the_pages_have_commands_to_test():
 
 def test_the_list_of_tasks_is_the_one_that_is_shown(capsys):
     download.main(["msd", "--list"])
-    assert capsys.readouterr().out == shown("own_data", "python -m gbmlib.download msd --list")
+    assert capsys.readouterr().out == shown("own_data", "python -m gbmlib.cohorts.download msd --list")
 
 
 def test_the_check_says_what_is_shown_of_these_faults(tmp_path, monkeypatch, capsys):

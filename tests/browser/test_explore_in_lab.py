@@ -11,7 +11,7 @@ from gbmlib.cohorts import phantom
 CELLS = [
     """
 from gbmlib import explore_panels
-from gbmlib.records import Store
+from gbmlib.study.records import Store
 (panels,) = explore_panels.shown(Store("runs"), profile="test")
 display(panels)
 """,

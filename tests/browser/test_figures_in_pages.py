@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
-from gbmlib.display import PLOTLY, StaticFigure
+from gbmlib.viewer.display import PLOTLY, StaticFigure
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from lab_server import nothing_to_complain_of, opened, run
 CELLS = [
     """
 import numpy as np
-from gbmlib.viewer import view
+from gbmlib.viewer.slice_viewer import view
 volume = np.zeros((20, 40, 30), np.float32)
 volume[2:18, 3:37, 3:27] = np.arange(16 * 34 * 24).reshape(16, 34, 24) + 1
 label = np.zeros(volume.shape, np.uint8)
@@ -23,7 +23,7 @@ viewer
     "viewer.position = (5, 20, 99)",
     """
 import numpy as np
-from gbmlib.volume_view import volume
+from gbmlib.viewer.volume_viewer import volume
 image, label = np.zeros((16, 18, 14), np.float32), np.zeros((16, 18, 14), np.uint8)
 image[2:14, 2:16, 2:12] = 500
 label[5:9, 6:10, 7:11] = 2

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
+from gbmlib.pages.planner_form import form, script
 from gbmlib.planner import PATCH_VOXELS, Fingerprint, plan
-from gbmlib.planner.form import form, script
 
 SPACINGS = (0.5, 0.625, 0.8, 1.0, 1.25, 2.0, 2.5, 3.6, 5.0)
 

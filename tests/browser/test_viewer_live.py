@@ -8,7 +8,7 @@ from lab_server import nothing_to_complain_of, opened, run
 CELLS = [
     """
 import numpy as np
-from gbmlib.viewer import view
+from gbmlib.viewer.slice_viewer import view
 volume = np.zeros((20, 40, 30), np.float32)
 volume[2:18, 3:37, 3:27] = np.arange(16 * 34 * 24).reshape(16, 34, 24) + 1
 label = np.zeros(volume.shape, np.uint8)

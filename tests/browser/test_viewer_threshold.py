@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_viewer_page import SIZE, SKY, START, brain, colour_at, coloured, labels, made, readout, settled, style
 
-from gbmlib import metrics
-from gbmlib.sprites import quantise_probability
+from gbmlib.evaluation import metrics
+from gbmlib.viewer.sprites import quantise_probability
 
 GREEN = (0, 158, 115)  # of what reaches the threshold
 DISTANT = (0, 39, 29)  # a voxel beyond what is shown

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gbmlib.volume_view import BUNDLE, NIIVUE, volume
+from gbmlib.viewer.volume_viewer import BUNDLE, NIIVUE, volume
 
 NAMES = {1: "core", 2: "oedema", 3: "enhancing"}
 LOADING = 180_000  # milliseconds; drawing in software takes its time on a busy machine

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from gbmlib import cache
 from gbmlib.cohorts import CaseError, open_cohort, packed
+from gbmlib.preprocess import cache
 
 HOW = {"spacing": (2, 2, 2), "normalisation": "image"}
 

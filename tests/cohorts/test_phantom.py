@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from gbmlib.cohorts import Case, CaseError, open_cohort, phantom
-from gbmlib.cohorts.anatomy import Body, tissue
-from gbmlib.cohorts.fields import VoxelGrid
 from gbmlib.cohorts.phantom import PhantomCase, write_brats
-from gbmlib.cohorts.tumour import GROWTH, draw, grow
+from gbmlib.cohorts.phantom.anatomy import Body, tissue
+from gbmlib.cohorts.phantom.fields import VoxelGrid
+from gbmlib.cohorts.phantom.tumour import GROWTH, draw, grow
 
 THRESHOLDS = np.arange(-1, 5, 0.1)
 

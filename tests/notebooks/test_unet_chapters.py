@@ -9,7 +9,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from gbmlib.cohorts import phantom
-from gbmlib.experiments import untested
+from gbmlib.study import nnunet_ablations
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,7 +48,7 @@ def test_a_size_of_the_patch_is_the_plans_to_choose(tmp_path):
 def test_every_comparison_has_a_section():
     source = (ROOT / "notebooks" / "07b_untested_choices.ipynb").read_text()
     shown = re.findall(r'unet_pages\.choice\(\\"(\w+)\\"', source)
-    assert shown == [comparison.name for comparison in untested.COMPARISONS]
+    assert shown == [comparison.name for comparison in nnunet_ablations.COMPARISONS]
 
 
 def test_a_comparison_that_does_not_exist_stops_before_training(tmp_path):

@@ -1,6 +1,6 @@
 """Everything that is wrong with a data set, in one report.
 
-:func:`check` reads every file of a data set, also of one that :func:`gbmlib.cohorts.open_cohort` refuses, and does not
+:func:`check` reads every file of a data set, also of one that ``cohorts.open_cohort`` refuses, and does not
 stop at the first fault. On the command line: ``python -m gbmlib.cohorts.check brats:PATH``.
 """
 
@@ -32,7 +32,7 @@ def check(spec: str, progress: bool = True) -> Report:
     """Look for every problem of a data set.
 
     Errors: a modality or a listed file that is missing; a file that is unreadable, cut short or no image; shapes or
-    affines that differ within a case (tolerance: :data:`gbmlib.cohorts.nifti.GRID_TOLERANCE`); voxels that are not
+    affines that differ within a case (tolerance: ``cohorts.nifti.GRID_TOLERANCE``); voxels that are not
     finite; images that are empty or constant; label values or a convention that are not known; the same image or label
     under two ids, or the same image as two modalities. Warnings: a label without foreground, or beside its image; a
     structure in no label at all; releases mixed. Notes: cases without a label; labels on zero background; known

@@ -1,0 +1,1 @@
+"""What the records of finished runs say: scores, paired differences, and how sure they are."""

@@ -1,0 +1,81 @@
+"""What runs cost: minutes and memory, as their records have them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from statistics import median
+
+from gbmlib.files import counted, markdown_table, millimetres
+from gbmlib.study.records import Record
+from gbmlib.training.configuration import Experiment
+
+COLUMNS = ("network", "minutes a run", "memory", "runs", "cases", "computed on")
+NETWORKS = {"vnet": "V-Net", "segvae": "Paper A's network", "unet": "U-Net"}
+
+
+def table(records: Iterable[Record]) -> list[dict[str, str]]:
+    """A row for each network, cohort, grid and device among the records of trained runs; keys are :data:`COLUMNS`.
+
+    Minutes are those of a whole run (preparing, training, predicting and measuring every case): the median, and the
+    least and the most where there are several runs. Memory is the most that any of the runs took at its peak: the whole
+    process on a processor, tensors alone on a graphics card.
+    """
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in trained(records):
+        groups[_kind(record)].append(record)
+    rows = ((network, *_measured(of), *rest) for (network, *rest), of in sorted(groups.items()))
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+def trained(records: Iterable[Record]) -> list[Record]:
+    """The records of runs that trained a network; what was made of such networks alone costs little."""
+    return [record for record in records if isinstance(record.experiment, Experiment)]
+
+
+def markdown(records: Iterable[Record]) -> str:
+    """:func:`table` as a Markdown table, and below it what all runs took together and what was not measured."""
+    records = trained(records)
+    if not records:
+        return "No run has been published yet, so there is nothing to go by."
+    hours = sum(record.provenance["seconds"] for record in records) / 3600
+    devices = sorted({record.provenance["device"] for record in records})
+    said = f"All {len(records)} together: {hours:.3g} hours on {' and '.join(devices)}."
+    if not any(on_graphics_card(record) for record in records):
+        said += " None was computed on a graphics card: what a run takes there has not been measured yet."
+    rows = markdown_table(COLUMNS, (row.values() for row in table(records)))
+    return f"{rows}\n\n{said}\n"
+
+
+def on_graphics_card(record: Record) -> bool:
+    """Whether a record was computed on a graphics card: only a processor is named with its cores."""
+    return not record.provenance["device"].endswith(" cores")
+
+
+def _kind(record: Record) -> tuple[str, ...]:
+    of = record.experiment
+    name = NETWORKS.get(of.model, of.model)
+    if of.model == "unet":
+        name = f"{'2D' if of.flat else '3D'} {name}" + (", second of a cascade" if of.previous else "")
+    grid = "their own spacing" if of.spacing is None else millimetres(of.spacing)
+    threads = "" if on_graphics_card(record) else f", {counted(of.threads, 'thread')}"
+    phantoms = of.cohort.startswith("phantom:")
+    cases = f"{record.provenance['cases']} phantoms" if phantoms else of.cohort
+    return name, f"{cases} at {grid}", record.provenance["device"] + threads
+
+
+def _measured(records: list[Record]) -> tuple[str, str, str]:
+    """The minutes and memory of runs of one kind, how many there are and of how many epochs, in words."""
+    epochs = sorted({len(record.provenance["epoch_seconds"]) for record in records})
+    minutes = [record.provenance["seconds"] / 60 for record in records]
+    least, middle, most = (_minutes(value) for value in (min(minutes), median(minutes), max(minutes)))
+    memory = max(record.provenance["peak_memory_mb"] for record in records)
+    return (
+        middle if least == most else f"{middle} ({least} to {most})",
+        f"{memory / 1024:.1f} GiB",
+        f"{len(records)}, of {' to '.join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))} epochs",
+    )
+
+
+def _minutes(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"

@@ -1,0 +1,188 @@
+"""Whether a comparison may decide anything: why its runs are not sound, in sentences, from their records alone.
+
+*Collapsed*: a channel of a network never learned. *Undertrained*: more training would still help. *Vacuous*: what is
+compared did not act. *Unequal*: one side trained on more, or at a rate that nobody chose. Any of them makes the
+comparison "not decided yet", whatever its interval says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gbmlib.analysis import intervals
+from gbmlib.analysis.treatments import PILOT, changed, family, networks, unequal, vacuous
+from gbmlib.files import counted
+from gbmlib.study.records import HELD_OUT, TRAIN, Record
+
+#: Below this mean Dice on its own training cases, a region was not learned.
+LEARNED = 0.1
+
+#: A channel whose validation Dice moves by less over the last evaluations is dead; at least so many are looked at.
+MOVES, LAST = 1e-6, 3
+
+#: The last part of a schedule, and how far the mean Dice of training and of validation may rise into it.
+PART, RISES = 1 / 6, {"train_dice": 0.02, "val_dice": 0.01}
+
+
+@dataclass(frozen=True)
+class Soundness:
+    """What speaks against a comparison.
+
+    Attributes:
+        unsound: why it decides nothing yet; empty where nothing speaks against it.
+        cautions: what differs between the sides because the comparison is about it.
+    """
+
+    unsound: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+def between(
+    base: Sequence[Record], other: Sequence[Record], change: Sequence[float] = (), growing: bool = False
+) -> Soundness:
+    """Why a comparison of two groups of records may decide nothing.
+
+    Args:
+        change: the difference of each case, in the metric that is compared.
+        growing: whether the effect can only grow with training, as the gap between cases trained on and held out does.
+            Then too short a training does not speak against it.
+    """
+    trained = {record.id: record for record in (*networks(base), *networks(other))}
+    reasons = collapsed(trained.values())
+    if not growing:
+        reasons += undertrained(trained.values())
+    reasons += vacuous(base, other, change)
+    unfair, by_design = unequal(base, other)
+    return Soundness((*reasons, *unfair), by_design)
+
+
+# ----------------------------------------------------------------------------------------------------------- collapsed
+
+
+def collapsed(records: Iterable[Record]) -> list[str]:
+    """That channels of some networks never learned, in a sentence; empty where all did."""
+    regions, ids, twins = {}, [], []
+    for record in records:
+        dead = dead_regions(record)
+        same = twins_of(record)
+        regions |= dict.fromkeys(dead)
+        twins += [record.id] if same else []
+        ids += [record.id] if dead or same else []
+    if not ids:
+        return []
+    runs = counted(len(ids), "run")
+    if not regions:
+        return [f"collapsed: {runs} scored every case exactly as another network did"]
+    return [f"collapsed: a channel never learned in {runs} ({', '.join(regions)})"]
+
+
+def dead_regions(record: Record) -> list[str]:
+    """The regions of one network that were not learned, or whose channel froze.
+
+    A region counts by the Dice of its own channel where that is recorded, else by that of the label map.
+    """
+    cases = record.cases[record.cases.split == TRAIN]
+    measured = cases[cases.metric.isin(("dice", "channel_dice"))]
+    means = measured.groupby(["region", "metric"], sort=False).value.mean().unstack("metric")
+    if "channel_dice" in means:
+        means = means.channel_dice.fillna(means.dice).to_frame("dice")
+    dead = list(means.index[means.dice < LEARNED]) if len(means) else []
+    history = record.history.filter(regex="^val_dice_")
+    last = history.tail(max(LAST, round(PART * len(history))))
+    if len(last) >= LAST:
+        frozen = last.columns[(last.max() - last.min()) < MOVES]
+        dead += [name.removeprefix("val_dice_") for name in frozen]
+    return list(dict.fromkeys(dead))
+
+
+def twins_of(record: Record) -> list[str]:
+    """The runs of other configurations in the same store whose table of cases is the same to the last digit."""
+    if record.store is None:
+        return []
+    path = record.path / "cases.csv"
+    content = path.read_bytes()
+    return [
+        other.parent.name
+        for folder in record.store.folders
+        for other in _tables(folder, changed(folder)).get(len(content), ())
+        if other.parent.name != record.id and other.read_bytes() == content
+    ]
+
+
+# --------------------------------------------------------------------------------------------------------- undertrained
+
+
+def undertrained(records: Iterable[Record]) -> list[str]:
+    """That more training would still help some networks, in a sentence for each way of telling; empty where not.
+
+    Networks of one configuration, over folds and seeds, are judged together: the validation Dice of a single one is
+    over few cases. Where one was trained twice as long, that is the evidence, and how its Dice rose is not looked at.
+    """
+    families: dict[str, list[Record]] = {}
+    for record in records:
+        families.setdefault(family(record.experiment), []).append(record)
+    failed, rising = [], {}
+    for members in families.values():
+        moved = doubled(members[0])
+        if moved is not None:
+            if abs(moved) >= intervals.margin(members[0].experiment.cohort):
+                failed.append(moved)
+            continue
+        for name, rise in rises(members).items():
+            rising[name] = max(rising.get(name, 0.0), rise)
+    said = []
+    if failed:
+        largest = max(failed, key=abs)
+        said.append(f"undertrained: twice the schedule changes held-out Dice by {largest:+.3f} on fold {PILOT['fold']}")
+    if rising:
+        names = {"train_dice": "training Dice", "val_dice": "validation Dice"}
+        risen = " and ".join(f"{name} by {rising[column]:.3f}" for column, name in names.items() if column in rising)
+        said.append(f"undertrained: the last sixth of the epochs still raised {risen}")
+    return said
+
+
+def rises(records: Sequence[Record]) -> dict[str, float]:
+    """How far mean Dice rose from the last sixth of the epochs but one to the last, where it is more than it may be."""
+    found = {}
+    for name, most in RISES.items():
+        each = [rise(record.history[name]) for record in records if name in record.history]
+        each = [value for value in each if np.isfinite(value)]
+        if each and np.mean(each) > most:
+            found[name] = float(np.mean(each))
+    return found
+
+
+def rise(values: pd.Series) -> float:
+    """The mean over the last sixth of some epochs minus that over the sixth before; NaN of a single epoch."""
+    size = max(1, round(PART * len(values)))
+    return float(values.iloc[-size:].mean() - values.iloc[-2 * size : -size].mean()) if len(values) > size else np.nan
+
+
+def doubled(record: Record) -> float | None:
+    """What twice the schedule changes in the held-out Dice of a network's configuration; None where it was not run."""
+    from gbmlib.study import scales  # which imports what this module is imported by
+
+    of = record.experiment
+    if record.store is None or of.folds <= PILOT["fold"]:
+        return None
+    once = of.model_copy(update=PILOT)
+    pair = [record.store.get(once), record.store.get(scales.doubled(once))]
+    if not all(pair):
+        return None
+    means = [run.cases[(run.cases.split == HELD_OUT) & (run.cases.metric == "dice")].value.mean() for run in pair]
+    return float(means[1] - means[0])
+
+
+@lru_cache(maxsize=16)
+def _tables(folder: Path, at: int) -> dict[int, list[Path]]:
+    """The tables of cases of the trained networks in a folder, by their size in bytes."""
+    found: dict[int, list[Path]] = {}
+    for path in sorted(folder.glob("[!.e]*/cases.csv")):
+        found.setdefault(path.stat().st_size, []).append(path)
+    return found

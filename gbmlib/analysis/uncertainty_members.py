@@ -1,0 +1,288 @@
+"""Members for ``analysis.uncertainty``: what several networks, or one over mirrored copies, make of unseen cases.
+
+Disagreement is honest only on a case that none of the members was trained on, or those that were would be sure for the
+wrong reason. The folds of a cross-validation share no such case, so their networks are asked about another cohort:
+other phantoms (:func:`elsewhere`). On the held-out cases of a fold there are the networks of that fold, of several
+kinds or seeds (:func:`within_folds`). Mirrorings need one network alone (:func:`mirrorings`).
+
+Run as a program it measures the study's cross-validation, whose weights and predictions lie in a store of one's own,
+and writes two small tables for readers without them:
+``python -m gbmlib.analysis.uncertainty_members brats:PATH --store runs --to book/records``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from gbmlib.analysis import uncertainty
+from gbmlib.analysis.cohort_summary import write
+from gbmlib.cohorts import Case, Cohort, open_cohort, phantom_spec, regions
+from gbmlib.cohorts.folds import split
+from gbmlib.evaluation.components import bounding_box
+from gbmlib.preprocess.pipeline import restore
+from gbmlib.study import cross_validation, scales
+from gbmlib.study.out_of_fold import Predictor, own
+from gbmlib.study.predicting import device_of, inputs, load_network, prepare, statistics_of
+from gbmlib.study.records import Store
+from gbmlib.training import validation
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.loop import cpu_threads
+
+#: The probability of each region (z, y, x), float32, in native space.
+Member = dict[str, np.ndarray]
+
+#: How much further the seed of phantoms lies that no network has seen.
+FURTHER = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where members come from.
+
+    Attributes:
+        name: in the tables.
+        cohort: whose cases are predicted.
+        groups: experiments, and the ids of the cases that none of them was trained on.
+        held_out: whether these are the experiments' own held-out cases, whose probabilities they keep.
+        mirrored: whether the members are the first experiment's network over all mirrored copies.
+    """
+
+    name: str
+    cohort: Cohort
+    groups: tuple[tuple[tuple[Experiment, ...], tuple[str, ...]], ...]
+    held_out: bool
+    mirrored: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many members there are, of the first group."""
+        first = self.groups[0][0]
+        return 2 ** len(_axes(first[0])) if self.mirrored else len(first)
+
+    def only(self, case_id: str) -> Source:
+        """The same with one case.
+
+        Raises:
+            ValueError: it is none of this source's.
+        """
+        groups = tuple((of, (case_id,)) for of, ids in self.groups if case_id in ids)
+        if not groups:
+            known = sorted(name for _, ids in self.groups for name in ids)
+            raise ValueError(f"case {case_id!r} is not among those of {self.name}, which are {', '.join(known)}")
+        return replace(self, groups=groups)
+
+
+def elsewhere(cohort: Cohort, cases: int = 6) -> Cohort | None:
+    """Other patients like these, which no network of the study has seen; only of phantoms is there no end."""
+    if not cohort.name.startswith("phantom:"):
+        return None
+    spec = phantom_spec.Spec.parse(cohort.name.removeprefix("phantom:"))
+    return open_cohort(replace(spec, cases=min(cases, spec.cases), seed=spec.seed + FURTHER).name, cohort.modalities)
+
+
+def over_folds(name: str, experiments: Iterable[Experiment], unseen: Cohort) -> Source:
+    """The networks of several folds and seeds, of one kind or more, on a cohort that none of them has seen."""
+    return Source(name, unseen, ((tuple(experiments), tuple(case.id for case in unseen)),), held_out=False)
+
+
+def within_folds(name: str, experiments: Iterable[Experiment], cohort: Cohort) -> Source:
+    """The networks of each fold, of several kinds or seeds, on the cases that this fold holds out."""
+    return Source(name, cohort, _by_fold(experiments, cohort), held_out=True)
+
+
+def mirrorings(name: str, experiments: Iterable[Experiment], cohort: Cohort, unseen: Cohort | None = None) -> Source:
+    """The first network of each fold over all mirrored copies of the cases that it holds out; with ``unseen`` the first
+    network of all, on that cohort."""
+    if unseen is None:
+        return Source(name, cohort, _by_fold(experiments, cohort), held_out=True, mirrored=True)
+    return replace(over_folds(name, experiments, unseen), mirrored=True)
+
+
+def _by_fold(experiments: Iterable[Experiment], cohort: Cohort) -> tuple[tuple[tuple[Experiment, ...], ...], ...]:
+    of: dict[tuple[int, int], list[Experiment]] = {}
+    for experiment in experiments:
+        of.setdefault((experiment.folds, experiment.fold), []).append(experiment)
+    return tuple((tuple(group), split(cohort, *fold)[1]) for fold, group in of.items())
+
+
+# -------------------------------------------------------------------------------------------------------------- members
+
+
+def by_region(volume: np.ndarray, scheme: str, cohort: Cohort) -> Member:
+    """The probability of each region from a network's channels (channel, z, y, x); of a glioma the nested ones.
+
+    - Nested channels: a region's is the largest of its own and of those within it, since that is when
+      ``cohorts.regions.to_labels`` gives it the voxel.
+    - A softmax: the sum over its labels. Where that passes one half, the likeliest single label may still be another.
+    - Sigmoids of exclusive labels: the largest of its labels'.
+    """
+    values = regions.members("brats" if cohort.is_glioma else "labels", cohort.labels)
+    if scheme == "brats":
+        inner_first = np.maximum.accumulate(volume[::-1])[::-1]
+        return dict(zip(values, inner_first, strict=True))
+    order = sorted(cohort.labels)
+    softmax = len(volume) == len(order) + 1
+    channels = {label: volume[number + softmax] for number, label in enumerate(order)}
+    join = np.add if softmax else np.maximum
+    joined = {name: join.reduce([channels[label] for label in of]) for name, of in values.items()}
+    return {name: np.clip(of, 0, 1) for name, of in joined.items()}  # resampling and sums round
+
+
+def members(source: Source, store: Store, device: str | None = None) -> Iterator[tuple[Case, list[Member]]]:
+    """Each case of a source with what its members make of it.
+
+    Raises:
+        FileNotFoundError: a run is not in the store, or was published without its weights.
+        ValueError: mirrorings of a cascade's second network, which is given more than the images.
+    """
+    device = str(device_of(device))
+    for experiments, ids in source.groups:
+        cohort = source.cohort.with_modalities(experiments[0].modalities)
+        if source.mirrored:
+            predict = _Mirrorings(experiments[0], store, cohort, device)
+        else:
+            predictors = [Predictor(experiment, store, cohort, device) for experiment in experiments]
+        for case_id in ids:
+            case = cohort[case_id]
+            if source.mirrored:
+                yield case, predict(case)
+                continue
+            found = (predictor(case, source.held_out) for predictor in predictors)
+            yield (
+                case,
+                [
+                    by_region(restore(volume, grid), experiment.regions, cohort)
+                    for (volume, grid), experiment in zip(found, experiments, strict=True)
+                ],
+            )
+
+
+class Mirrored(nn.Module):
+    """A network that is shown mirrored tiles (batch, channel, z, y, x), and whose answers are mirrored back."""
+
+    def __init__(self, network: nn.Module, axes: Sequence[int]):
+        super().__init__()
+        self.network, self.dims = network, [axis + 2 for axis in axes]
+
+    def forward(self, tile: Tensor) -> Tensor:
+        return self.network(tile.flip(self.dims)).flip(self.dims)
+
+
+class _Mirrorings:
+    """A finished run's network, once for each way to mirror a case; unmirrored first."""
+
+    def __init__(self, experiment: Experiment, store: Store, cohort: Cohort, device: str):
+        if experiment.previous is not None:
+            raise ValueError(f"{experiment.id} is the second network of a cascade; take mirrorings of another network")
+        self.experiment, self.store, self.cohort = experiment, store, cohort
+        self.record = own(experiment, store)
+        self.network = load_network(self.record, cohort, device)
+
+    def __call__(self, case: Case) -> list[Member]:
+        of = self.experiment
+        prepared = prepare(of, case, statistics_of(self.record), self.store.prepared)
+        given = inputs(of, self.cohort, case, prepared).to(next(self.network.parameters()).device)
+        axes = _axes(of)
+        ways = chain.from_iterable(combinations(axes, number) for number in range(len(axes) + 1))
+        with cpu_threads(of.threads):
+            found = [validation.predict(Mirrored(self.network, way), given, of) for way in ways]
+        return [by_region(restore(volume.cpu().numpy(), prepared.grid), of.regions, self.cohort) for volume in found]
+
+
+def _axes(experiment: Experiment) -> tuple[int, ...]:
+    """What is mirrored: a network of slices is not mirrored across them."""
+    return (1, 2) if experiment.flat else (0, 1, 2)
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
+def tables(sources: Iterable[Source], store: Store, progress: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``analysis.uncertainty.measure`` of every region of every case of some sources.
+
+    Returns:
+        Two tables whose first columns are ``source``, ``members`` (how many), ``case``, ``region``; the first one goes
+        on with ``place``, ``detector``, ``measure``, ``value``, the second with ``place``, ``part``, ``voxels``,
+        ``predicted``, ``observed``.
+    """
+    found: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
+    for source in sources:
+        total = sum(len(ids) for _, ids in source.groups)
+        bar = tqdm(members(source, store), source.name, total, unit="case", disable=not progress, leave=False)
+        for case, of in bar:
+            label, brain = case.label(), (case.images() != 0).any(0)
+            truths = regions.to_channels(label, "brats" if source.cohort.is_glioma else "labels", source.cohort.labels)
+            # Only the brain is measured, and whatever was labelled or predicted beside it counts in Dice.
+            likely = np.any([volume >= 0.5 for member in of for volume in member.values()], axis=0)
+            box = bounding_box(brain | (label > 0) | likely)
+            for name, truth in zip(of[0], truths, strict=True):
+                inside = [member[name][box] for member in of]
+                named = {"source": source.name, "members": len(of), "case": case.id, "region": name}
+                for rows, table in zip(
+                    found, uncertainty.measure(inside, truth[box], brain[box], case.spacing), strict=True
+                ):
+                    rows.append(table.assign(**named)[[*named, *table.columns]])
+    return tuple(pd.concat(rows, ignore_index=True) for rows in found)
+
+
+def paths_of(cohort_name: str, folder: str | Path) -> tuple[Path, Path]:
+    """Where the published tables of a cohort lie, if they do: the measures, and the counts for calibration."""
+    return tuple(Path(folder) / f"{what}-{cohort_name}.csv" for what in ("uncertainty", "calibration"))
+
+
+def published(cohort_name: str, folder: str | Path = "book/records") -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """The published tables of a cohort, as :func:`tables` gives them; None where they are not."""
+    paths = paths_of(cohort_name, folder)
+    if not all(path.exists() for path in paths):
+        return None
+    names = dict.fromkeys(("source", "case", "region", "place", "detector", "measure"), str)
+    # A measure may be no number, while a region may well be called NA: only values have gaps.
+    return tuple(pd.read_csv(path, dtype=names, keep_default_na=False, na_values={"value": [""]}) for path in paths)
+
+
+def study_sources(networks: Mapping[str, Sequence[Experiment]], cohort: Cohort) -> list[Source]:
+    """What is published of a cross-validation: its candidates within each fold, and mirrorings of its 3D network."""
+    kinds = [label for label in networks if label in cross_validation.CANDIDATES]
+    candidates = [experiment for label in kinds for experiment in networks[label]]
+    *first, last = kinds
+    return [
+        within_folds(f"{', '.join(first)} and {last}", candidates, cohort),
+        mirrorings("mirrorings of 3D", networks["3D"], cohort),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; see the module's text."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gbmlib.analysis.uncertainty_members", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("cohort", help="brats:PATH, or phantom:…")
+    parser.add_argument("--profile", default="study", choices=scales.PROFILES)
+    parser.add_argument("--store", default="runs")
+    parser.add_argument("--to", default="book/records")
+    asked = parser.parse_args(arguments)
+    cohort, store = open_cohort(asked.cohort), Store(asked.store)
+    sources = study_sources(cross_validation.networks(asked.profile, cohort=cohort.name), cohort)
+    runs = {experiment.id: experiment for source in sources for of, _ in source.groups for experiment in of}
+    if missing := [name for name, experiment in runs.items() if store.own(experiment) is None]:
+        parser.error(
+            f"{len(missing)} of {len(runs)} runs are not in {store.path}: {', '.join(missing)}; make them with "
+            f"python -m gbmlib.study {asked.cohort} --only crossvalidation --store {store.path}"
+        )
+    torch.set_grad_enabled(False)
+    for table, path in zip(tables(sources, store), paths_of(cohort.name, asked.to), strict=True):
+        print(write(table, path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Claims that need no runs: what a paper prints, held against itself, against its rule, or against a count.
+
+A check returns whether the claim holds and what was found. It reads numbers printed in the papers from ``book/facts``
+and ``analysis.published``, and builds networks without training them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gbmlib import models, planner
+from gbmlib.analysis import prevalence, published
+from gbmlib.analysis.selection import LOW_RESOLUTION, PLUS
+from gbmlib.evaluation import sliding_window
+from gbmlib.models.summary import magnitudes
+from gbmlib.pages import planner_pages, unet_pages
+from gbmlib.planner.words import listed, sizes
+from gbmlib.study import nnunet
+
+FOLDER = Path("book/facts")
+BUDGET = 128**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a claim holds, and what was found, in words."""
+
+    holds: bool
+    found: str
+
+
+Check = Callable[[Path], Finding]
+
+
+# ----------------------------------------------------------------------------------- topology, against printed table 1
+
+
+def table_1(folder: Path, aspect: str = "mm") -> Finding:
+    """Every cell of the table, planned from the geometry of all cases."""
+    printed = planner_pages.table_1(folder)
+    plans = {task: planner.plan(of, aspect=aspect) for task, of in planner_pages.facts(folder).items()}
+    same, every = planner_pages.agreeing(planner_pages.cells(plans, printed), printed)
+    return Finding(same == every, f"{same} of {every} cells")
+
+
+def small_median_is_patch(folder: Path) -> Finding:
+    """Where the median case has fewer voxels than the budget, the patch is that case, rounded up to what pools."""
+    rows = _rows(folder, "3D")
+    small = rows[rows.median_shape.map(math.prod) < BUDGET]
+    wrong = {
+        task: f"{task} {sizes(row.patch_size)} where the median is {sizes(row.median_shape)}"
+        for task, row in small.iterrows()
+        if any(patch != _rounded_up(size, pools) for patch, size, pools in zip(*_axes(row), strict=True))
+    }
+    others = len(small) - len(wrong)
+    said = [f"as stated in {others} of {len(small)} such tasks", *wrong.values()]
+    return Finding(not wrong, "; ".join(said))
+
+
+def pooling(folder: Path, network: str, most: int, ends: Callable[[float], bool]) -> Finding:
+    """Each axis of each printed patch is halved until its feature maps have a certain size, at most so many times."""
+    wrong, axes = [], 0
+    for task, row in _rows(folder, network).iterrows():
+        for size, pools in zip(row.patch_size, row.pools, strict=True):
+            stated = next((n for n in range(most) if ends(size / 2**n)), most)
+            axes += 1
+            if stated != pools:
+                wrong.append(f"{task} {size}: {pools} where the words give {stated}")
+    said = f"{axes - len(wrong)} of {axes} axes as stated"
+    return Finding(not wrong, f"{said}; {', '.join(wrong[:2])}, …" if wrong else said)
+
+
+def patch_limit(folder: Path) -> Finding:
+    """No three-dimensional patch has more than 128^3 voxels."""
+    printed = planner_pages.table_1(folder)
+    volumes = printed[printed.index.get_level_values("network") != "2D"].patch_size.map(math.prod)
+    return Finding(bool((volumes <= BUDGET).all()), f"at most {volumes.max():,} voxels in {len(volumes)} networks")
+
+
+def five_per_cent(folder: Path) -> Finding:
+    """No batch holds more than 5 % of the data set's voxels, but for a least batch of two; to the nearest patch."""
+    tasks, wrong, printed = planner_pages.facts(folder), [], planner_pages.table_1(folder)
+    for (task, network), row in printed.iterrows():
+        share = 0.05 * tasks[task].cases * math.prod(printed.loc[(task, "3D"), "median_shape"])
+        if row.batch_size[0] > max(2, round(share / math.prod(row.patch_size))):
+            wrong.append(f"{task} {network}")
+    return Finding(not wrong, f"{len(printed) - len(wrong)} of {len(printed)} batches within it")
+
+
+def whole_slices(folder: Path) -> Finding:
+    """Two-dimensional patches hold the median plane."""
+    rows = _rows(folder, "2D")
+    fit = [all(p >= m for p, m in zip(row.patch_size, row.median_shape, strict=True)) for _, row in rows.iterrows()]
+    return Finding(all(fit), f"in {sum(fit)} of {len(fit)} tasks")
+
+
+def cascades(folder: Path) -> Finding:
+    """The tasks with more than four times the budget's voxels are those for which the table has a cascade."""
+    printed, tasks = planner_pages.table_1(folder), planner_pages.facts(folder)
+    large = {task for task, of in tasks.items() if math.prod(of.median_shape) > 4 * BUDGET}
+    given = set(printed.xs("3D low resolution", level="network").index)
+    return Finding(large == given, f"the rule gives {listed(sorted(large))}; printed are {listed(sorted(given))}")
+
+
+def skull_stripped(folder: Path, records: str = nnunet.RECORDS) -> Finding:
+    """Cropping to what is not zero takes a quarter or more of brain images without a skull."""
+    of = nnunet.published_fingerprint("brats2018-19", records)
+    if of is None or of.kept is None:
+        raise FileNotFoundError(f"no published fingerprint of brats2018-19 in {records}")
+    return Finding(of.kept <= 0.75, f"{1 - of.kept:.0%} of the voxels of {of.cases} cases are cropped away")
+
+
+def predictions_a_voxel(folder: Path) -> Finding:
+    """Tiles over the centre of a volume, each mirrored in all combinations of three axes."""
+    size, patch = (256,) * 3, (64,) * 3
+    seen = np.zeros(size, np.uint8)
+    for window in sliding_window.tiles(size, patch, 0.5):
+        seen[window] += 1
+    most, mirrorings = int(seen[64:-64, 64:-64, 64:-64].max()), 2**3
+    return Finding(most * mirrorings == 64, f"{most} tiles x {mirrorings} mirrorings = {most * mirrorings}")
+
+
+# ---------------------------------------------------------------------------------- what printed table 2 says by itself
+
+
+def cascade_leads(folder: Path) -> Finding:
+    """Of the single models of each task the cascade (3D where there is none) is best, but in Prostate and Liver."""
+    exceptions = []
+    for task in planner_pages.facts(folder):
+        means = unet_pages.printed(task, folder).mean(axis=1).drop(LOW_RESOLUTION, errors="ignore")
+        single = means[[PLUS not in label for label in means.index]]
+        expected = "cascade" if "cascade" in single else "3D"
+        if single.idxmax() != expected:
+            exceptions.append((task, f"{task} ({single.idxmax()} is ahead by {single.max() - single[expected]:.4f})"))
+    return Finding(
+        {task for task, _ in exceptions} == {"Prostate", "Liver"}, f"exceptions: {listed([s for _, s in exceptions])}"
+    )
+
+
+def test_recovers(folder: Path) -> Finding:
+    """Only the brain tumours do worse on the test set in every class than the best of their cross-validation."""
+    test = pd.read_csv(folder / "isensee2018_table_2_test.csv", comment="#")
+    dips = {}
+    for task, of in test.groupby("task", sort=False):
+        best = unet_pages.printed(task, folder)
+        chosen = best.loc[best.drop(LOW_RESOLUTION, errors="ignore").mean(axis=1).idxmax()]
+        dips[task] = of.dice.to_numpy() / 100 - chosen.to_numpy()
+    all_lower = [task for task, change in dips.items() if (change < 0).all()]
+    least = min(change.mean() for task, change in dips.items() if task not in all_lower)
+    said = f"lower in every class: {listed(all_lower)}; of the others the mean changes by {least:+.3f} or more"
+    return Finding(all_lower == ["BrainTumour"], said)
+
+
+# ---------------------------------------------------------------------------------------------------- the first paper
+
+
+def recall_column(folder: Path) -> Finding:
+    """The columns of the first paper's table 1 hold what they are headed: its rows imply one tumour fraction."""
+    readings = prevalence.examined(published.TABLE_1, published.TABLE_1_ROUNDING)
+    asked, code = prevalence.METRICS, prevalence.logged(published.LOG_HEADER, published.LOG_VALUES)
+    row = readings.loc[asked]
+    last = prevalence.read(published.TABLE_1, code).recall.iloc[-1]
+    said = f"as headed, the tumour would fill {row[published.TABLE_1.index[0]]:.0%} of the crops"
+    return Finding(bool(row.possible and row.agree), f"{said}; read as the code logs it, the last recall is {last:.3f}")
+
+
+def parameters(folder: Path, **options: object) -> Finding:
+    """A change of the first paper's network adds trainable parameters."""
+    own, other = (_parameters(**of) for of in ({}, options))
+    said = f"{own / 1e6:.2f} against {other / 1e6:.2f} million, {(other - own) / own:+.1%}"
+    return Finding(other > own, said)
+
+
+def few_parameters(folder: Path, most: float = 0.02, **options: object) -> Finding:
+    """What the first paper's network has beyond a changed one is at most so small a part of its parameters."""
+    own, without = (_parameters(**changes) for changes in ({}, options))
+    said = f"{own / 1e6:.2f} against {without / 1e6:.2f} million, {(own - without) / own:+.2%}"
+    return Finding(0 < (own - without) / own <= most, said)
+
+
+def growth(folder: Path) -> Finding:
+    """Before training and in the original order of layers, strides make activations grow more than max-pooling."""
+    ratios = {down: [_growth(down, seed) for seed in range(3)] for down in ("stride", "max_pool")}
+    stride, pooled = (float(np.mean(ratios[down])) for down in ("stride", "max_pool"))
+    return Finding(
+        min(ratios["stride"]) > max(ratios["max_pool"]),
+        f"{stride:.1f} times with strides, {pooled:.1f} times with pooling",
+    )
+
+
+def _parameters(**options: object) -> int:
+    with torch.device("meta"):  # shapes without memory
+        return models.parameters(models.build("segvae", 2, 3, published.CROP, **options))
+
+
+def _growth(down: str, seed: int) -> float:
+    """Root mean square behind the last level of the encoder, over that behind the first."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = models.build("segvae", 2, 3, (32, 32, 32), vae=False, down=down, order="norm-act-conv")
+        values = magnitudes(network, torch.randn(1, 2, 32, 32, 32))["root mean square"]
+    return float(values["encoder 3"] / values["encoder 0"])
+
+
+def _rows(folder: Path, network: str) -> pd.DataFrame:
+    return planner_pages.table_1(folder).xs(network, level="network")
+
+
+def _axes(row: pd.Series) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    return row.patch_size, row.median_shape, row.pools
+
+
+def _rounded_up(size: int, pools: int) -> int:
+    return math.ceil(size / 2**pools) * 2**pools
+
+
+CHECKS: dict[str, Check] = {
+    "table 1": table_1,
+    "table 1, aspect ratio in voxels": partial(table_1, aspect="voxels"),
+    "a small median is the patch": small_median_is_patch,
+    "poolings in 2D": partial(pooling, network="2D", most=6, ends=lambda size: size < 8),
+    "poolings in 3D": partial(pooling, network="3D", most=5, ends=lambda size: size <= 8),
+    "patch limit": patch_limit,
+    "five per cent": five_per_cent,
+    "whole slices": whole_slices,
+    "cascades": cascades,
+    "skull-stripped brains": skull_stripped,
+    "64 predictions": predictions_a_voxel,
+    "the cascade leads": cascade_leads,
+    "the test set recovers": test_recovers,
+    "recall as printed": recall_column,
+    "strides add parameters": partial(parameters, down="stride"),
+    "transposed convolutions add parameters": partial(parameters, up="transposed"),
+    "squeeze-excitation adds few parameters": partial(few_parameters, se="none"),
+    "strides make activations grow": growth,
+}

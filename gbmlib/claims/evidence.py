@@ -1,0 +1,188 @@
+"""What each claim compares: its groups of runs, found among the records, and what one differs by from the other.
+
+``claims.verdicts`` says what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from gbmlib.analysis import compare, factorial, intervals, networks, statistics
+from gbmlib.analysis.factorial_paired import judged, margin
+from gbmlib.analysis.intervals import MARGIN, Difference
+from gbmlib.analysis.networks import OverNetworks
+from gbmlib.analysis.statistics import Paired, UnpairedError, within
+from gbmlib.claims.ledger import ByFactorial, ByRuns, Claim
+from gbmlib.claims.sources import Runs, runs_of
+from gbmlib.cohorts import regions
+from gbmlib.pages.ablation_pages import SCALES
+from gbmlib.study import scales
+from gbmlib.study.records import TRAIN, Record, Store
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One pair of a claim.
+
+    Attributes:
+        this, that: labels.
+        difference: of this minus that; turned, where less is better, only in :attr:`in_favour`.
+        paired: the statistics behind it; None where there is no test.
+        adjusted: p after Holm in the family; NaN without a test.
+        networks: the difference over trained networks; None where there is none.
+        margin: what counts as no difference on its cohort.
+        unsound: why nothing may be decided yet, a sentence each.
+        there, wanted: how many of the runs have a record.
+        ids: of the records that the difference comes out of.
+        problem: why there is nothing to compare; empty otherwise.
+        caution: what differs by design, and whether another choice would decide otherwise; empty otherwise.
+    """
+
+    this: str
+    that: str
+    difference: Difference | None = None
+    paired: Paired | None = None
+    adjusted: float = float("nan")
+    networks: OverNetworks | None = None
+    margin: float = MARGIN
+    unsound: tuple[str, ...] = ()
+    there: int = 0
+    wanted: int = 0
+    ids: tuple[str, ...] = ()
+    problem: str = ""
+    caution: str = ""
+    less_is_better: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.difference is not None and self.there == self.wanted
+
+    @property
+    def in_favour(self) -> Difference:
+        """The difference, positive where this is better."""
+        return -self.difference if self.less_is_better else self.difference
+
+    @property
+    def networks_in_favour(self) -> OverNetworks | None:
+        """The same over networks."""
+        turned = self.networks and self.less_is_better
+        return replace(self.networks, difference=-self.networks.difference) if turned else self.networks
+
+    @property
+    def small(self) -> bool:
+        """Whether the difference is shown to lie inside the margin."""
+        return self.networks is not None and all(
+            within(one, self.margin) for one in (self.difference, self.networks.difference)
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the claims are decided by: a store, of which each record is looked for once, and the folder of facts."""
+
+    store: Store
+    facts: Path = Path("book/facts")
+    _records: dict[str, Record | None] = field(default_factory=dict)
+
+    def records(self, wanted: Sequence[Any]) -> list[Record]:
+        """Those that the store holds."""
+        for of in wanted:
+            if of.id not in self._records:
+                self._records[of.id] = self.store.get(of)
+        return [record for of in wanted if (record := self._records[of.id])]
+
+
+def question(claim: Claim, of: Comparison) -> Hashable:
+    """What a comparison tests, whatever is claimed of it: two claims may ask the same of the same runs, in one test."""
+    by = claim.decided_by
+    return by.model_dump_json(exclude={"pairs"}), of.this, of.that
+
+
+def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
+    """The scale, the largest at which all records are there, or else any, and the comparisons at it."""
+    by = claim.decided_by
+    if not isinstance(by, ByRuns | ByFactorial):
+        return "", []
+    pairs = by.pairs if isinstance(by, ByRuns) else (("pipelines", "networks"),)
+    of = _pair if isinstance(by, ByRuns) else _spread
+    tried = {}
+    for scale in (by.scale,) if by.scale else SCALES:
+        runs = runs_of(by.source, scale)
+        if isinstance(by, ByRuns) and not {label for pair in pairs for label in pair} <= set(runs):
+            continue  # not every scale asks every question
+        tried[scale] = [of(by, *pair, runs, evidence) for pair in pairs]
+        if all(one.complete for one in tried[scale]):
+            return scale, tried[scale]
+    # Without all records of any scale: of those that are still made, the one that lacks least.
+    made = {scale: tried[scale] for scale in SCALES[: SCALES.index(scales.DEFAULT) + 1] if scale in tried} or tried
+    return max(made.items(), key=lambda item: (sum(one.there for one in item[1]), SCALES.index(item[0])))
+
+
+def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
+    wanted = {of.id: of for label in (this, that) for of in runs[label]}
+    first, second = (evidence.records(runs[label]) for label in (this, that))
+    there = sum(1 for of in wanted.values() if evidence.records([of]))
+    known = Comparison(this, that, there=there, wanted=len(wanted), less_is_better=by.split == compare.GAP)
+    first, second = compare.on_shared_folds(first, second)
+    if not first or not second:
+        return known
+    try:
+        found = _paired(by, first, second)
+    except ValueError as error:
+        return replace(known, problem=str(error))
+    ids = tuple(dict.fromkeys(record.id for record in (*first, *second)))
+    return replace(
+        known,
+        difference=found.difference,
+        paired=found,
+        networks=found.networks,
+        margin=found.margin,
+        unsound=found.unsound,
+        caution="; ".join(found.cautions),
+        ids=ids,
+    )
+
+
+def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paired:
+    shared = set.intersection(*(set(record.cases.region) for record in (*this, *that)))
+    names = [by.region] if by.region else list(regions.BRATS) if set(regions.BRATS) <= shared else None
+    if by.region and by.region not in shared:
+        raise UnpairedError(f"region {by.region} was not measured by all; {', '.join(sorted(shared))} were")
+    if by.that_measure is None and by.that_split is None:
+        return compare.paired(that, this, by.measure, names, by.split)
+    # Two measures of the same runs, or of the same cases held out and trained on.
+    own = compare.scores(this, by.measure, names, by.split)
+    other = compare.scores(that, by.that_measure or by.measure, names, by.that_split or by.split)
+    growing = TRAIN in (by.split, by.that_split)
+    if growing:
+        both = own.index.intersection(other.index)
+        own, other = own.loc[both], other.loc[both]
+    margin = intervals.margin(this[0].experiment.cohort)
+    over = networks.over_networks(networks.by_fold(other, own, compare.folds_of(this)))
+    return compare.with_soundness(statistics.paired(other, own, margin, over), that, this, growing=growing)
+
+
+def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
+    wanted = {of.id: of for group in runs.values() for of in group}
+    there = sum(1 for of in wanted.values() if evidence.records([of]))
+    known = Comparison(this, that, there=there, wanted=len(wanted))
+    if there < len(wanted):
+        return known
+    cells = {tuple(label.split(" under pipeline ")): evidence.records(of_cell) for label, of_cell in runs.items()}
+    pairs = [(one, other) for one, other in combinations(cells, 2) if one[0] == other[0] or one[1] == other[1]]
+    table = factorial.by_case(cells)
+    found, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
+    otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(found).items()]
+    return replace(
+        known,
+        difference=-found.difference.iloc[0],
+        networks=replace(over, difference=-over.difference),
+        margin=margin(cells),
+        unsound=judged(cells, pairs).unsound,
+        ids=tuple(wanted),
+        caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
+    )

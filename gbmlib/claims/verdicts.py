@@ -1,0 +1,237 @@
+"""The verdict on each claim of the two papers, computed from records.
+
+A claimed difference rests on the rule that words every comparison of the study (``analysis.statistics.decide``): the
+95 % intervals over cases and over networks must both leave out zero, and p of Wilcoxon's test, adjusted after Holm for
+the family of comparisons that the claim belongs to, must not exceed 0.05. A claim of no difference, or of being no
+worse, rests on the two intervals: they must lie within the margin, or not reach below it. It is refuted where both lie
+beyond the margin. Whatever is neither is undecided. A claim with several comparisons holds if all of them do, and fails
+with any that goes against it. Runs that are not sound (``analysis.soundness``) decide nothing yet.
+
+``python -m gbmlib.claims.verdicts [ID…]`` prints them; ``--cohort brats:PATH`` first makes the runs they lack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gbmlib import cohorts, study
+from gbmlib.analysis import statistics
+from gbmlib.analysis.intervals import Difference
+from gbmlib.claims.checks import CHECKS
+from gbmlib.claims.evidence import Comparison, Evidence, compared, question
+from gbmlib.claims.ledger import ByCheck, ByFactorial, ByRuns, Claim, Open, read
+from gbmlib.claims.sources import SOURCES, runs_of
+from gbmlib.pages.ablation_pages import SCALES
+from gbmlib.study import scales
+from gbmlib.study.records import Store
+from gbmlib.study.runner import to_do
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_YET = "supported", "not supported", "undecided", "not decided yet"
+WORDS = (SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_YET)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the records say of a claim.
+
+    Attributes:
+        word: one of :data:`WORDS`.
+        why: in words.
+        comparisons: of runs; empty for a check.
+        scale: of the runs; empty for a check.
+        missing: how many runs would still have to be made.
+    """
+
+    claim: Claim
+    word: str
+    why: str
+    comparisons: tuple[Comparison, ...] = ()
+    scale: str = ""
+    missing: int = 0
+
+    @property
+    def unsound(self) -> bool:
+        """Whether all runs are there, and some cannot decide."""
+        return self.word == NOT_YET and bool(self.comparisons) and not self.missing
+
+    @property
+    def label(self) -> str:
+        """The word; of a claimed difference that is shown to be small, with the margin: ``supported, below 0.01``."""
+        small = [of.margin for of in self.comparisons if of.complete and of.small]
+        asked = self.word == SUPPORTED and self.claim.kind in ("better", "worse")
+        return f"{self.word}, below {max(small):g}" if asked and small else self.word
+
+    @property
+    def command(self) -> str:
+        """What makes the missing runs, or longer ones where those that are there are not sound; empty without any."""
+        source = getattr(self.claim.decided_by, "source", None)
+        if self.word != NOT_YET or source is None:
+            return ""
+        larger = self.unsound and self.scale == scales.DEFAULT  # longer runs than the default's are the papers' own
+        scale = f" --profile {SCALES[0]}" if larger or self.scale == SCALES[0] else ""
+        return f"python -m gbmlib.claims.verdicts {self.claim.id} --cohort {SOURCES[source].data}{scale}"
+
+    @property
+    def clearness(self) -> float:
+        """How far a decided verdict is from being undecided, for ranking: what of the measure lies between an interval
+        and zero or the margin. A claim that holds needs all its comparisons, one that fails needs one; infinite for a
+        check."""
+        if not self.comparisons:
+            return float("inf")
+        deciding = min if self.word == SUPPORTED else max
+        return deciding((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
+
+
+def decide(claims: Sequence[Claim], store: Store, facts: str | Path = "book/facts") -> dict[str, Verdict]:
+    """The verdict on each claim, by id, in order.
+
+    Holm's correction takes together the comparisons of all claims of a family that are given, whether they have records
+    or not: so give all claims, even where one is of interest. What two claims ask alike is one test, and counts once.
+    """
+    evidence = Evidence(store, Path(facts))
+    every = {claim.id: compared(claim, evidence) for claim in claims}
+    families: dict[str, dict[Hashable, float]] = {}
+    for claim in claims:
+        for of in every[claim.id][1] if claim.family else ():
+            tested = of.paired is not None and of.complete
+            families.setdefault(claim.family, {})[question(claim, of)] = of.paired.p if tested else np.nan
+    corrected = {name: statistics.holm(tests) for name, tests in families.items()}
+    found = {}
+    for claim in claims:
+        (scale, comparisons), tests = every[claim.id], corrected.get(claim.family, {})
+        known = tuple(replace(of, adjusted=tests.get(question(claim, of), np.nan)) for of in comparisons)
+        found[claim.id] = _verdict(claim, scale, known, evidence)
+    return found
+
+
+def word_of(kind: str, of: Comparison) -> tuple[str, str]:
+    """What one comparison says of a claim of a kind, and why."""
+    if not of.complete:
+        return NOT_YET, of.problem or f"{of.there} of {of.wanted} runs have a record"
+    if of.unsound:
+        return NOT_YET, "; ".join(of.unsound)
+    found, over, margin = of.in_favour, of.networks_in_favour, of.margin
+    if np.isnan(found.low):
+        return UNDECIDED, f"{found.cases} cases are too few for an interval"
+    if over is None or np.isnan(over.difference.low):
+        return UNDECIDED, "there are too few folds for an interval over networks"
+    both, word = [found, over.difference], statistics.decide(found, of.adjusted, margin, over)
+    if kind in ("better", "worse"):
+        if word == statistics.NONE:
+            return NOT_SUPPORTED, f"a difference above {margin:g} is ruled out"
+        if word == statistics.UNDECIDED:
+            return UNDECIDED, _open(both, of.adjusted, over.p)
+        as_claimed = (word == statistics.HIGHER) == (kind == "better")
+        return (SUPPORTED, "") if as_claimed else (NOT_SUPPORTED, "the difference is the other way round")
+    if of.small:
+        return SUPPORTED, f"both intervals lie within the margin of {margin:g}"
+    if kind == "no worse" and all(one.low >= -margin for one in both):
+        return SUPPORTED, f"neither interval reaches below the margin of {margin:g}"
+    above = kind == "no difference" and all(one.low > margin for one in both)
+    if not above and not all(one.high < -margin for one in both):
+        return UNDECIDED, f"an interval reaches beyond the margin of {margin:g}"
+    if word in (statistics.HIGHER, statistics.LOWER):
+        return NOT_SUPPORTED, f"both intervals lie beyond the margin of {margin:g}"
+    return UNDECIDED, _open(both, of.adjusted, over.p)
+
+
+def _open(both: Sequence[Difference], adjusted: float, flipped: float) -> str:
+    """Why a difference between two sides is undecided.
+
+    Args:
+        both: its intervals over cases and over networks.
+        adjusted, flipped: p of Wilcoxon's test within the family, and of flipping the signs of networks.
+    """
+    over = [where for one, where in zip(both, ("cases", "networks"), strict=True) if one.low <= 0 <= one.high]
+    if over:
+        return f"the interval over {' and that over '.join(over)} {'hold' if len(over) > 1 else 'holds'} zero"
+    if adjusted > statistics.LEVEL:
+        return f"the intervals leave out zero, but p is {adjusted:.2g} within the family"
+    return f"the intervals leave out zero, but p is {flipped:.2g} over networks"
+
+
+def _verdict(claim: Claim, scale: str, comparisons: tuple[Comparison, ...], evidence: Evidence) -> Verdict:
+    by = claim.decided_by
+    if isinstance(by, ByCheck):
+        finding = CHECKS[by.check](evidence.facts)
+        return Verdict(claim, SUPPORTED if finding.holds else NOT_SUPPORTED, finding.found)
+    if isinstance(by, Open):
+        return Verdict(claim, NOT_YET, by.needs)
+    said = [word_of(claim.kind, of) for of in comparisons]
+    words = [word for word, _ in said]
+    # One that goes against the claim suffices. One that shows too small a difference does not, where others are open.
+    against = any(word == NOT_SUPPORTED and not of.small for word, of in zip(words, comparisons, strict=True))
+    order = (NOT_YET, UNDECIDED, NOT_SUPPORTED, SUPPORTED)
+    word = NOT_SUPPORTED if against else next(word for word in order if word in words)
+    # Of several comparisons one reason of each kind suffices: "undertrained: …", "vacuous: …".
+    sentences = [sentence for own, why in said if own == word and why for sentence in why.split("; ")]
+    reasons = {sentence.split(":")[0]: sentence for sentence in reversed(sentences)}
+    reasons = [sentence for sentence in dict.fromkeys(sentences) if sentence in reasons.values()]
+    missing = sum(of.wanted - of.there for of in comparisons)
+    return Verdict(claim, word, "; ".join(reasons), comparisons, scale, missing)
+
+
+def _clearness(of: Comparison) -> float:
+    both = [of.difference, of.networks.difference] if of.networks else []
+    clear = [max(one.low, -one.high, min(one.low + of.margin, of.margin - one.high)) for one in both]
+    return min((value for value in clear if not np.isnan(value)), default=0.0)
+
+
+# ---------------------------------------------------------------------------------------------------------- the command
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """``python -m gbmlib.claims.verdicts [ID…] [--cohort brats:PATH]``: the verdicts, or first the runs they lack."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gbmlib.claims.verdicts", description="The verdicts on the papers' claims"
+    )
+    parser.add_argument("ids", nargs="*", help="of claims; by default all")
+    parser.add_argument("--cohort", help="brats:PATH or msd:PATH: make the runs that the claims lack, then decide")
+    parser.add_argument("--profile", default=scales.DEFAULT, choices=SCALES, help="the scale of those runs")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    parser.add_argument("--store", default="runs")
+    parser.add_argument("--published", default="book/records")
+    parser.add_argument("--list", action="store_true", help="say which runs there are to make, and make none")
+    asked = parser.parse_args(arguments)
+    claims, store = read(), Store(asked.store, published=asked.published)
+    known = {claim.id: claim for claim in claims}
+    if unknown := [name for name in asked.ids if name not in known]:
+        parser.error(f"no claim {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [known[name] for name in asked.ids or known]
+    if asked.cohort:
+        _make(chosen, asked, store)
+    verdicts = decide(claims, store)
+    for verdict in (verdicts[claim.id] for claim in chosen):
+        effects = "; ".join(str(of.difference) for of in verdict.comparisons if of.difference)
+        print(f"{verdict.claim.id}: {verdict.label}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))
+
+
+def _make(claims: Sequence[Claim], asked: argparse.Namespace, store: Store) -> None:
+    """Run what claims lack of one scale on one cohort."""
+    name, runs = cohorts.open_cohort(asked.cohort).name, {}
+    for claim in claims:
+        by = claim.decided_by
+        if not isinstance(by, ByRuns | ByFactorial):
+            continue
+        groups = runs_of(by.source, asked.profile)
+        labels = groups if isinstance(by, ByFactorial) else dict.fromkeys(label for pair in by.pairs for label in pair)
+        runs |= {run.id: run for label in labels for run in groups.get(label, ()) if run.cohort == name}
+    missing = to_do(runs.values(), store)
+    print(f"{len(runs)} runs on {name}, {len(missing)} of them to do")
+    if asked.list:
+        print("".join(f"{of.id}  fold {of.fold}  seed {of.seed}\n" for of in missing), end="")
+        return
+    # Spawned, not forked: a copy of a process whose torch has computed hangs.
+    with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:
+        study.run(missing, store, executor)
+
+
+if __name__ == "__main__":
+    main()

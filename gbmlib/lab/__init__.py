@@ -1,0 +1,1 @@
+"""The panels of the chapter on exploring, for JupyterLab."""

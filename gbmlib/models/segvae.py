@@ -1,0 +1,261 @@
+"""Encoder-decoder with a variational autoencoder (VAE) branch: Myronenko's network and Adeniji and Liu's version of it.
+
+Myronenko (2018, arXiv 1810.11654) trains a residual encoder-decoder whose deepest features must also reconstruct the
+input image through a VAE; Adeniji and Liu (2019, section 3.2) halve the filters, add squeeze-excitation, pool instead
+of striding, reorder the layers and initialise after He and Glorot. Here each of these is an option of one network. The
+defaults are what Adeniji and Liu's text says; :data:`MYRONENKO` are the options of the original.
+
+The text leaves open where the channels double. A strided convolution down doubles them itself. Pooling cannot, so the
+first block of the next level does, and its shortcut becomes a 1 x 1 x 1 convolution, the only place where one is
+needed. The blocks are those of ``models.residual``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gbmlib.analysis.published import CROP
+from gbmlib.models import residual
+from gbmlib.models.blocks import (
+    DOWN,
+    NORMS,
+    UP,
+    SqueezeExcitation,
+    convolution,
+    downsample,
+    gain_faults,
+    norm,
+    small_output,
+)
+from gbmlib.models.residual import LAST_RELU, ORDERS, SE, SHORTCUTS
+
+INITS = ("he", "he_output", "glorot", "torch")
+
+#: The options of the original (Myronenko 2018, section 3): twice the filters, pre-activation, strided convolutions.
+MYRONENKO: dict[str, Any] = {
+    "filters": 32,
+    "order": "norm-act-conv",
+    "down": "stride",
+    "se": "none",
+    "dropout": 0.2,
+    "init": "torch",
+}
+
+
+class Outputs(NamedTuple):
+    """What the network gives in training: logits, and from the VAE the image again and its latent distribution.
+
+    ``logits`` (batch, out_channels, z, y, x); ``reconstruction`` (batch, in_channels, z, y, x), float32; ``mean`` and
+    ``log_variance`` (batch, latent), float32.
+    """
+
+    logits: Tensor
+    reconstruction: Tensor
+    mean: Tensor
+    log_variance: Tensor
+
+
+class SegVAE(nn.Module):
+    """Logits (batch, out_channels, z, y, x) from images (batch, in_channels, z, y, x); in training :class:`Outputs`.
+
+    Args:
+        in_channels: modalities.
+        out_channels: regions, each with a sigmoid in the loss.
+        patch_size: of training (z, y, x) in voxels, which the VAE's dense layers fix; a prediction may have any size
+            that ``divisor`` divides. By default the paper's crop.
+        filters: channels of the first level (16; the original 32), doubled at each of the three steps down.
+        blocks: residual blocks of each level of the encoder; the decoder has one a level.
+        kernel_size: of the blocks' convolutions.
+        order: of the layers: ``"conv-norm-act"`` (section 3.2.6, single convolutions included) or the original's
+            ``"norm-act-conv"``, whose single convolutions stand alone.
+        norm: see ``models.blocks.norm``.
+        down: ``"max_pool"``, ``"average_pool"``, or ``"stride"``, a convolution without norm as in the original.
+        up: ``"linear"`` or ``"nearest"`` after a 1 x 1 x 1 convolution that halves the channels, or ``"transposed"``:
+            one strided transposed convolution in place of both.
+        se: squeeze-excitation scales the ``"residual"`` (section 3.2.2), the ``"shortcut"`` (the code), or ``"none"``.
+        reduction: of the squeeze. The paper leaves r open; 2 is the code's.
+        shortcut: ``"identity"`` wherever the channels allow, or always a 1 x 1 x 1 ``"conv"`` (the code).
+        last_relu: of a block, ``"after"`` or ``"before"`` the addition; see ``models.residual``.
+        init: ``"he"``: He-normal, and Glorot-normal before a sigmoid (section 3.2.3); ``"he_output"``: the output too
+            (the code); ``"glorot"``: Glorot-uniform throughout, the default of the paper's framework; ``"torch"``: a
+            sixth of He's variance, which suits the original order, where no norm follows what is added to the residual
+            stream: under He's weights features grow there from block to block.
+        output_gain: by what the output's initial weights are multiplied (``models.blocks.small_output``).
+        dropout: of whole channels after the first convolution (the original 0.2).
+        vae: whether there is a branch. It runs in training only.
+        latent: means, and as many log-variances.
+        vae_channels: to which the branch reduces the features before its dense layer; 0 for no reduction (the code).
+
+    Attributes:
+        divisor: each spatial size must be divisible by it (8 for four levels).
+        training_divisor: in training (16 with the VAE, which halves once more).
+
+    Raises:
+        ValueError: an option with an impossible value, or a patch that does not fit, with the nearest that does.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        patch_size: tuple[int, int, int] = CROP,
+        filters: int = 16,
+        blocks: tuple[int, ...] = (1, 2, 2, 4),
+        kernel_size: int = 3,
+        order: str = "conv-norm-act",
+        norm: str = "group",
+        down: str = "max_pool",
+        up: str = "linear",
+        se: str = "residual",
+        reduction: int = 2,
+        shortcut: str = "identity",
+        last_relu: str = "after",
+        init: str = "he",
+        dropout: float = 0.0,
+        vae: bool = True,
+        latent: int = 128,
+        vae_channels: int = 16,
+        output_gain: float = 1.0,
+    ):
+        super().__init__()
+        options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        _check(options)
+        self.patch_size = tuple(patch_size)
+        self.divisor = 2 ** (len(blocks) - 1)
+        self.training_divisor = self.divisor * (2 if vae else 1)
+        widths = [filters * 2**level for level in range(len(blocks))]
+        self.first = nn.Sequential(residual.single(in_channels, widths[0], kernel_size, options), nn.Dropout3d(dropout))
+        self.down, self.encoder = nn.ModuleList(), nn.ModuleList()
+        for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            entering = width if level == 0 or down == "stride" else widths[level - 1]
+            if level:
+                self.down.append(downsample(down, widths[level - 1], width, kernel_size))
+            self.encoder.append(residual.blocks(entering, width, count, options))
+        self.up, self.decoder = residual.decoder(widths, options)
+        self.output = nn.Conv3d(widths[0], out_channels, 1)
+        self.vae = VAE(in_channels, widths, options) if vae else None
+        _initialise(self, init)
+        small_output(self.output, output_gain)
+
+    def forward(self, x: Tensor) -> Tensor | Outputs:
+        _fits(x.shape[2:], self.divisor)
+        deepest, skips = self.encode(x)
+        out = deepest
+        for up, block, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
+            out = block(up(out) + skip)
+        logits = self.output(out)
+        return Outputs(logits, *self.vae(deepest)) if self.training and self.vae is not None else logits
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The deepest features, and those of each level above it from the finest on."""
+        x = self.encoder[0](self.first(x))
+        skips = []
+        for down, level in zip(self.down, self.encoder[1:], strict=True):
+            skips.append(x)
+            x = level(down(x))
+        return x, skips
+
+
+class VAE(nn.Module):
+    """The branch that reconstructs the image: from the deepest features to ``(reconstruction, mean, log_variance)``.
+
+    A strided convolution to ``vae_channels``, a dense layer to means and log-variances, a sample drawn with them, a
+    dense layer back, and a decoder like the segmentation's but without skips (Myronenko 2018, section 3.2, table 1).
+    """
+
+    def __init__(self, in_channels: int, widths: list[int], options: dict[str, Any]):
+        super().__init__()
+        deepest, latent = widths[-1], options["latent"]
+        channels = options["vae_channels"] or deepest
+        halvings = 2 ** len(widths)
+        self.size = tuple(size // halvings for size in options["patch_size"])
+        voxels = self.size[0] * self.size[1] * self.size[2]
+        reduce = convolution(deepest, channels, options["kernel_size"], stride=2)
+        if options["order"] == "norm-act-conv":
+            self.reduce = nn.Sequential(norm(options["norm"], deepest), nn.ReLU(), reduce)
+        else:
+            self.reduce = nn.Sequential(reduce, norm(options["norm"], channels), nn.ReLU(inplace=True))
+        self.distribution = nn.Linear(channels * voxels, 2 * latent)
+        self.back_channels = options["vae_channels"] or 16
+        self.back = nn.Linear(latent, self.back_channels * voxels)
+        self.widen = nn.Sequential(*residual.upward(self.back_channels, deepest, options))
+        self.up, self.decoder = residual.decoder(widths, options)
+        self.output = nn.Conv3d(widths[0], in_channels, 1)
+
+    def forward(self, deepest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        reduced = self.reduce(deepest)
+        if tuple(reduced.shape[2:]) != self.size:
+            given, built = (tuple(n * 2 ** (len(self.up) + 1) for n in size) for size in (reduced.shape[2:], self.size))
+            raise ValueError(
+                f"the VAE's dense layers were built for training patches of {built}, and this one is about {given}; "
+                "build the network with patch_size as trained, or predict in eval mode, which takes any size"
+            )
+        # exp() of a log-variance needs the range and the precision of float32.
+        mean, log_variance = self.distribution(reduced.flatten(1)).float().chunk(2, 1)
+        sample = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        out = torch.relu(self.back(sample)).view(-1, self.back_channels, *self.size)
+        out = self.widen(out)
+        for up, block in zip(self.up, self.decoder, strict=True):
+            out = block(up(out))
+        return self.output(out).float(), mean, log_variance
+
+
+def _initialise(network: SegVAE, init: str) -> None:
+    """Draw every weight by one of :data:`INITS`; biases start at zero (but for torch's own rule)."""
+    if init == "torch":
+        return
+    before_sigmoid = {module.excite for module in network.modules() if isinstance(module, SqueezeExcitation)}
+    if init != "he_output":
+        before_sigmoid.add(network.output)
+    for module in network.modules():
+        if not isinstance(module, nn.Conv3d | nn.ConvTranspose3d | nn.Linear):
+            continue
+        if init == "glorot":
+            nn.init.xavier_uniform_(module.weight)
+        elif module in before_sigmoid:
+            nn.init.xavier_normal_(module.weight)
+        elif isinstance(module, nn.ConvTranspose3d):
+            # Of stride 2 and kernel 2, it reads one voxel for each it writes: its fan-in is its channels.
+            nn.init.normal_(module.weight, std=(2 / module.in_channels) ** 0.5)
+        else:
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _check(options: dict[str, Any]) -> None:
+    faults = gain_faults(options["output_gain"])
+    choices = {"order": ORDERS, "norm": NORMS, "down": DOWN, "up": UP, "se": SE, "shortcut": SHORTCUTS}
+    choices |= {"last_relu": LAST_RELU, "init": INITS}
+    for name, allowed in choices.items():
+        if options[name] not in allowed:
+            faults.append(f"{name} is {options[name]!r}, not one of {allowed}")
+    filters, blocks = options["filters"], tuple(options["blocks"])
+    if filters < 1 or (options["norm"] in ("group", "groups_of_8", "slab") and filters % 8):
+        faults.append(f"filters is {filters}; norm {options['norm']!r} needs a multiple of 8")
+    if len(blocks) < 2 or min(blocks) < 1:
+        faults.append(f"blocks is {blocks}, not two or more levels of at least one block")
+    if options["kernel_size"] < 1 or options["kernel_size"] % 2 == 0:
+        faults.append(f"kernel_size is {options['kernel_size']}, not odd")
+    if not 0 <= options["dropout"] < 1:
+        faults.append(f"dropout is {options['dropout']}, not at least 0 and below 1")
+    faults += [f"{name} is {options[name]}, not at least 1" for name in ("reduction", "latent") if options[name] < 1]
+    channels = options["vae_channels"]
+    if channels < 0 or (options["norm"] in ("group", "groups_of_8", "slab") and channels % 8):
+        faults.append(f"vae_channels is {channels}; norm {options['norm']!r} needs 0 or a multiple of 8")
+    if options["vae"] and not faults:
+        try:
+            _fits(options["patch_size"], 2 ** len(blocks), "in training with the VAE, patch_size")
+        except ValueError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise ValueError("segvae: " + "; ".join(faults))
+
+
+def _fits(size: tuple[int, ...], divisor: int, what: str = "the image's size") -> None:
+    if any(n % divisor for n in size):
+        nearest = tuple(max(1, round(n / divisor)) * divisor for n in size)
+        raise ValueError(f"{what} {tuple(size)} must be divisible by {divisor}; the nearest that is: {nearest}")

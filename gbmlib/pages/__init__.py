@@ -1,0 +1,1 @@
+"""What the chapters show: plots, tables, sentences, and where numbers come from."""

@@ -1,0 +1,116 @@
+"""The claims that the published records do not decide, and what would, for the page on what was not reproduced.
+
+Text is Markdown as the book's pages are written in; ``book/_ext/honesty.py`` puts it into them when the book is built.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from statistics import median
+
+from gbmlib.claims.evidence import Comparison
+from gbmlib.claims.ledger import ByFactorial, ByRuns, Open
+from gbmlib.claims.sources import GLIOMAS, HIPPOCAMPUS, SOURCES, runs_of
+from gbmlib.claims.verdicts import NOT_YET, UNDECIDED, Verdict
+from gbmlib.pages.ablation_pages import SCALES
+from gbmlib.study.records import Store
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.ensemble import Ensemble
+
+
+def insufficient(verdicts: Mapping[str, Verdict]) -> str:
+    """The claims whose records are all there and do not suffice."""
+    found = [of for of in verdicts.values() if of.word == UNDECIDED]
+    if not found:
+        return "Every claim that has its records is decided."
+    widths = [
+        one.difference.high - one.difference.low
+        for one in _comparisons(found)
+        if one.difference is not None and one.difference.high > one.difference.low
+    ]
+    text = f"{len(found)} of {len(verdicts)} claims."
+    if widths:
+        margins = " or ".join(f"{2 * margin:g}" for margin in sorted({one.margin for one in _comparisons(found)}))
+        text += (
+            f" The median interval of their comparisons is {median(widths):.3f} wide; to show that a difference is "
+            f"none, it may not be wider than {margins}."
+        )
+    items = "\n".join(f"- {_linked(of)}: {'; '.join([*_differences(of), of.why])}" for of in found)
+    return (
+        f"{text} Most of the width is the luck of training: how one and the same case turns out with another network. "
+        "So more seeds narrow it, more folds where only some were run, and more cases, which every chapter takes "
+        "(`-p cohort brats:PATH`). The papers' scale on a graphics card would make these runs:"
+        f"\n\n```bash\n{_command(*(of.claim.id for of in found))}\n```\n\n{items}"
+    )
+
+
+def unsound(verdicts: Mapping[str, Verdict]) -> str:
+    """The claims whose records are all there and cannot decide, by the kinds of reasons, with what they show so far."""
+    found = [verdict for verdict in verdicts.values() if verdict.unsound]
+    if not found:
+        return "No claim rests on runs that are not sound."
+    kinds: dict[str, list[Verdict]] = {}
+    for verdict in found:
+        reasons = dict.fromkeys(reason for of in verdict.comparisons for reason in of.unsound)
+        kinds.setdefault(", ".join(sorted({reason.split(":")[0] for reason in reasons})), []).append(verdict)
+    lines = [f"{len(found)} of {len(verdicts)} claims.\n"]
+    for kind, of_kind in sorted(kinds.items()):
+        lines += [f"**{kind.capitalize()}**\n"]
+        lines += [f"- {_linked(of)}: {'; '.join(_differences(of))}" for of in of_kind]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def without_records(verdicts: Mapping[str, Verdict], store: Store) -> str:
+    """The claims that lack runs, and the commands that make them."""
+    found = [verdict for verdict in verdicts.values() if verdict.word == NOT_YET and not verdict.unsound]
+    found = [verdict for verdict in found if not isinstance(verdict.claim.decided_by, Open)]
+    if not found:
+        return "No claim lacks a run."
+    lines = []
+    for data in (GLIOMAS, HIPPOCAMPUS):
+        of_data = [of for of in found if SOURCES[of.claim.decided_by.source].data == data]
+        missing = {run.id for of in of_data for run in _wanted(of) if store.get(run) is None}
+        if of_data:
+            lines.append(
+                f"`python -m gbmlib.claims.verdicts --cohort {data}` makes the {len(missing)} that these need:\n"
+            )
+            lines += [f"- {_linked(of)}: {of.why}" for of in of_data]
+            lines.append("")
+    return f"{len(found)} of {len(verdicts)} claims.\n\n" + "\n".join(lines)
+
+
+def without_runs(verdicts: Mapping[str, Verdict]) -> str:
+    """The claims that nothing in the study decides, and what would."""
+    found = [of for of in verdicts.values() if isinstance(of.claim.decided_by, Open)]
+    return "\n".join(f"- {_linked(of)}: {of.why}" for of in found) or "There is none."
+
+
+def _command(*claims: str) -> str:
+    """What makes the runs of some claims at the papers' scale, in lines that fit a page."""
+    words = ["python -m gbmlib.claims.verdicts", *claims, f"--cohort {GLIOMAS}", f"--profile {SCALES[0]}"]
+    lines = textwrap.wrap(" ".join(words), 76, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+    return " \\\n".join(lines)
+
+
+def _wanted(verdict: Verdict) -> list[Experiment | Ensemble]:
+    """The runs that a claim is decided by."""
+    by = verdict.claim.decided_by
+    groups = runs_of(by.source, verdict.scale)
+    if isinstance(by, ByFactorial):
+        return [run for runs in groups.values() for run in runs]
+    assert isinstance(by, ByRuns)
+    return [run for pair in by.pairs for label in pair for run in groups[label]]
+
+
+def _comparisons(verdicts: Iterable[Verdict]) -> list[Comparison]:
+    return [comparison for verdict in verdicts for comparison in verdict.comparisons]
+
+
+def _differences(verdict: Verdict) -> list[str]:
+    return [str(of.difference) for of in verdict.comparisons if of.difference]
+
+
+def _linked(verdict: Verdict) -> str:
+    return f"{{ref}}`{verdict.claim.title} <{verdict.claim.anchor}>`"

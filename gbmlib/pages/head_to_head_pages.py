@@ -1,0 +1,227 @@
+"""What the chapter on the two papers' head to head shows of its records: six cells, and what each factor changes.
+
+A notebook displays it: ``display(*results(groups, wanted))``. Groups are (network, pipeline) -> records, as
+``study.head_to_head.cells`` asks for them; some may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations, product
+from typing import Any
+
+import pandas as pd
+
+from gbmlib.analysis import compare, factorial, statistics
+from gbmlib.analysis.compare import UnpairedError
+from gbmlib.analysis.factorial import Cells
+from gbmlib.analysis.factorial_paired import judged, margin
+from gbmlib.analysis.intervals import Difference, mean_interval
+from gbmlib.pages import ablation_figures, ablation_pages, factorial_figures, wording
+from gbmlib.pages.ablation_pages import Prose
+from gbmlib.pages.head_to_head_configurations import Wanted
+from gbmlib.planner.words import listed
+from gbmlib.study import head_to_head
+from gbmlib.study.head_to_head import named
+from gbmlib.study.records import Record, Store
+
+#: What the command that makes the records calls them.
+CHAPTER = "headtohead"
+
+EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
+
+#: What the spread of the networks minus that of the pipelines decides.
+MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither by more than the margin"}
+
+
+def published(store: Store) -> dict[str, dict[tuple[str, str], list[Record]]]:
+    """The records of each cell that the store holds, by profile, the largest scale first."""
+    return ablation_pages.published(head_to_head.cells, store)
+
+
+def absent() -> Prose:
+    """That no record is there, and the command that makes it."""
+    return ablation_pages.absent(CHAPTER)
+
+
+# ------------------------------------------------------------------------------------------------------------- results
+
+
+def results(groups: Cells, wanted: Wanted, decides: bool = True) -> list[Any]:
+    """Where the runs come from, what is missing, Dice of every cell as a figure and a table, and collapsed runs."""
+    shown: list[Any] = [ablation_pages.about([record for of in groups.values() for record in of])]
+    shown += missing(groups, wanted)
+    try:
+        table = factorial.by_case(groups)
+    except UnpairedError as error:
+        return [*shown, Prose(f"*Nothing can be compared yet: {error}.*")]
+    shown += [factorial_figures.interaction(table), dice(table)]
+    return shown + ablation_pages.collapsed({named(cell): of for cell, of in groups.items()}) if decides else shown
+
+
+def missing(groups: Cells, wanted: Wanted) -> list[Prose]:
+    """Which runs of which cells have no record, and on which folds the comparison rests then; empty if all have."""
+    lines = []
+    for cell, of in wanted.items():
+        there = {record.id for record in groups.get(cell, ())}
+        lacking = dict.fromkeys(str(e.fold) for e in of if e.id not in there)
+        if lacking:
+            lines.append(f"- {named(cell)}: {'fold' if len(lacking) == 1 else 'folds'} {listed(list(lacking))}")
+    if not lines:
+        return []
+    kept = ", ".join(str(fold) for fold, _ in factorial.shared_folds(groups)) or "none"
+    return [
+        Prose(
+            f"*Some runs have no record yet; `python -m gbmlib.study brats:PATH --only {CHAPTER}` makes them. "
+            f"Cells are compared on the folds that all of those with a record share: {kept}. Missing:*\n\n"
+            + "\n".join(lines)
+        )
+    ]
+
+
+def dice(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice of every cell with its interval over cases; a row a network, a column a pipeline.
+
+    Where no cell is missing there are means of rows and columns too.
+
+    Args:
+        table: ``analysis.factorial.by_case``.
+    """
+    networks, pipelines = (list(table.columns.unique(level)) for level in factorial.FACTORS)
+    rows = {
+        network: {f"pipeline {p}": mean_interval(table[network, p]) for p in pipelines if (network, p) in table}
+        for network in networks
+    }
+    if complete(table):
+        for network in networks:
+            rows[network]["mean"] = mean_interval(table[network].mean(axis=1))
+        of = {p: table.xs(p, axis=1, level="pipeline").mean(axis=1) for p in pipelines}
+        rows["mean"] = {f"pipeline {p}": mean_interval(values) for p, values in of.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+def answers(groups: Cells, decides: bool = True) -> list[Any]:
+    """The effects of both factors and what they do together: figure, table and, where it ``decides``, in words."""
+    try:
+        found, table = factorial.effects(groups), factorial.by_case(groups)
+    except UnpairedError:
+        return [Prose("*Nothing can be compared yet.*")]
+    if found.empty:
+        return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
+    if not decides:
+        return [ablation_figures.forest(found, description=_described(found)), by_region(groups, decides)]
+    said = f"Differences in mean Dice with their intervals. {wording.findings(found.drop(columns='against'))}"
+    figure = ablation_figures.forest(found, description=said)
+    return [figure, ablation_pages.caption(said), by_region(groups), Prose(verdict(found, table, groups))]
+
+
+def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
+    """``analysis.factorial.effects`` of the mean over regions, with what it decides, and of each region by itself."""
+    found = factorial.effects(groups)
+    shown = wording.shown(found, "mean") if decides else found[["difference"]].rename(columns={"difference": "mean"})
+    out = found[["effect", "over"]].join(shown)
+    for region in compare.common_regions(groups) or ():
+        out[region] = factorial.effects(groups, region).difference
+    return out.assign(cases=found.cases, seeds=found.seeds)
+
+
+def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
+    """What ``analysis.factorial.effects`` decide, as Markdown. For published runs on real cases alone."""
+    lines = []
+    for effect, said in EFFECTS.items():
+        words = {"higher": "a larger gain", "lower": "a smaller gain"} if effect == "interaction" else wording.DICE
+        of = effects[effects.effect == effect].drop(columns="against")
+        if len(of):
+            lines.append(f"- What {said} change{'' if effect == 'interaction' else 's'}:")
+            lines += [f"  {line}" for line in wording.verdict(of, words).splitlines()]
+    if not complete(table):
+        return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
+    found = factorial.leaving_out(table)
+    network, pipeline, change = found.iloc[0]
+    pairs = [(one, other) for one, other in combinations(table, 2) if one[0] == other[0] or one[1] == other[1]]
+    over, unsound = factorial.over_networks(table, groups), judged(groups, pairs).unsound
+    word = MATTERS.get(statistics.decide(change, math.nan, margin(groups), over), statistics.UNDECIDED)
+    if unsound:
+        word = f"{statistics.NOT_YET} ({'; '.join(unsound)})"
+    otherwise = [
+        f"without {name} it is {_by_cases(of, groups)}, {of}" for name, of in factorial.otherwise_without(found).items()
+    ]
+    carried = "The answer is the same without any one of the networks."
+    if otherwise:
+        carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
+    return "\n".join(
+        [
+            *lines,
+            f"- **Which matters more: {word}.** The means of the networks lie "
+            f"{network} from their own mean (root mean square, Dice), those of the pipelines "
+            f"{pipeline}; the difference is {change}, on {change.cases} cases, "
+            f"{wording.over_networks(over.difference, over.detectable)}. There is no test of spreads: the intervals "
+            f"decide. {carried}",
+        ]
+    )
+
+
+def spreads(groups: Cells) -> pd.DataFrame | Prose:
+    """``analysis.factorial.spreads``, once all cells have a record."""
+    try:
+        table = factorial.by_case(groups)
+    except UnpairedError as error:
+        return Prose(f"*Not yet: {error}.*")
+    return factorial.spreads(table) if complete(table) else Prose("*Not before all cells have a record.*")
+
+
+def leaving_out(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
+    """``analysis.factorial.leaving_out`` with what it decides, once all cells have a record."""
+    try:
+        table = factorial.by_case(groups)
+    except UnpairedError as error:
+        return Prose(f"*Not yet: {error}.*")
+    if not complete(table):
+        return Prose("*Not before all cells have a record.*")
+    found = factorial.leaving_out(table)
+    out = pd.DataFrame(
+        {
+            "spread of networks": found.network,
+            "of pipelines": found.pipeline,
+            "difference": found.difference,
+        }
+    )
+    if decides:
+        out["matters more, by cases"] = [_by_cases(change, groups) for change in found.difference]
+    return out.set_axis(["all networks", *(f"without {name}" for name in found.index[1:])])
+
+
+def _by_cases(change: Difference, groups: Cells) -> str:
+    """Which matters more by the interval over cases alone (``analysis.factorial.networks_minus_pipelines``)."""
+    return MATTERS.get(statistics.outcome([change], margin(groups)), statistics.UNDECIDED)
+
+
+def complete(table: pd.DataFrame) -> bool:
+    """Whether no cell is missing from ``analysis.factorial.by_case``: a smaller factorial asks something else."""
+    networks = {*head_to_head.NETWORKS, *table.columns.unique("network")}
+    return set(table) == set(product(networks, head_to_head.PIPELINES))
+
+
+def within(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
+    """``analysis.factorial.within``, with what each difference decides."""
+    try:
+        found = factorial.within(groups)
+    except UnpairedError as error:
+        return Prose(f"*Not yet: {error}.*")
+    shown = wording.shown(found) if decides else found[["difference"]]
+    return shown.assign(cases=found.cases, seeds=found.seeds)
+
+
+def curves(groups: Cells) -> list[Any]:
+    """Dice and loss over epochs of the networks, a figure a pipeline: between pipelines neither is on one scale."""
+    shown: list[Any] = []
+    for pipeline in head_to_head.PIPELINES:
+        of = {network: records for (network, under), records in groups.items() if under == pipeline}
+        if of:
+            said = f"Dice and loss over epochs under pipeline {pipeline}: {', '.join(of)}"
+            shown += [Prose(f"**Pipeline {pipeline}**"), ablation_figures.compare_curves(of, said)]
+    return shown
+
+
+def _described(effects: pd.DataFrame) -> str:
+    return "Differences in mean Dice. " + "; ".join(f"{label}: {of}" for label, of in effects.difference.items())

@@ -1,0 +1,167 @@
+"""What the chapters show of a leaderboard: the table, the choice in words, and what a switch changes.
+
+A notebook displays it: ``display(*compared(groups))``. Groups are label -> records, the labels those of the paper's
+table 2: "2D", "3D", "low resolution", "cascade", and pairs such as "2D + 3D".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from gbmlib.analysis import compare, selection, statistics
+from gbmlib.analysis.compare import Groups
+from gbmlib.analysis.intervals import mean_interval
+from gbmlib.analysis.selection import Choice, Leaderboard, SelectionError
+from gbmlib.files import counted, minutes
+from gbmlib.pages import ablation_pages, leaderboard_figures, unet_pages, wording
+from gbmlib.pages.ablation_pages import Prose, Wanted
+from gbmlib.study.records import Record, Store
+
+
+def compared(
+    groups: Groups,
+    candidates: Iterable[str] | None = None,
+    classes: Sequence[str] | None = None,
+    folds: Iterable[int] | None = None,
+    decides: bool = True,
+) -> list[Any]:
+    """Groups as a leaderboard: a line of where they come from, table, choice in words and as figure, what is left out.
+
+    Args:
+        candidates, classes, folds: as in ``analysis.selection.leaderboard`` and ``analysis.selection.choose``.
+        decides: whether the choice is worded. Runs on phantoms decide nothing.
+    """
+    records = [record for of in groups.values() for record in of]
+    if not records:
+        return [Prose("*There is nothing to compare yet.*")]
+    board = selection.leaderboard(groups, classes, folds)
+    if all(row.problems for row in board.values()):
+        return [about(records), Prose("*No row is complete yet, so there is no leaderboard.*"), *left_out(board)]
+    shown = [about(records), selection.table(board), *left_out(board)]
+    try:
+        choice = selection.choose(board, candidates)
+    except SelectionError as error:
+        return [*shown, Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")]
+    if not decides:
+        word = f"By the rule **{choice.label}** would be chosen. This cohort is for trying the machinery, and decides"
+        figure = [leaderboard_figures.standings(choice)] if len(choice.others) else []
+        return [*shown, Prose(f"{word} nothing."), *figure]
+    shown.append(Prose(in_words(choice)))
+    if choice.others.empty:
+        return shown
+    table = choice.others[["Dice"]].join(wording.shown(choice.others, f"{choice.label} minus it"))
+    others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
+    said = f"Mean Dice over classes, and {choice.label} minus the others. {wording.findings(others)}"
+    table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
+    return [*shown, table, leaderboard_figures.standings(choice, said), ablation_pages.caption(said)]
+
+
+def all_published(
+    wanted: Callable[[str], Wanted],
+    store: Store,
+    chapter: str,
+    data: str = "brats:PATH",
+    candidates: Iterable[str] | None = None,
+) -> list[Any]:
+    """:func:`compared` at every scale that has records, the largest first, or how to make them.
+
+    What a scale asks for and has no record yet keeps its row.
+    """
+    shown = []
+    for profile, groups in ablation_pages.published(wanted, store).items():
+        shown += compared({label: groups.get(label, []) for label in wanted(profile)}, candidates)
+    return shown or [unet_pages.absent(chapter, data)]
+
+
+def learned(records: Sequence[Record]) -> Prose:
+    """In how many folds the single-component rule was learned for each class, of records of ensembles that have it."""
+    records = [record for record in records if getattr(record.experiment, "single_components", False)]
+    if not records:
+        return Prose("*No record with the single-component rule yet.*")
+    names = selection.classes_of(records[0])
+    found = dict.fromkeys(names, 0)
+    for record in records:
+        for value in record.provenance["single_components"]:
+            found[names[value - 1]] += 1
+    said = ", ".join(f"{name} in {count} of {counted(len(records), 'fold')}" for name, count in found.items())
+    return Prose(f"Of the training labels each of these is a single component: {said}.")
+
+
+def about(records: Sequence[Record]) -> Prose:
+    """Where the rows of a leaderboard come from, in a line of Markdown."""
+    of, made = [record.experiment for record in records], [record.provenance for record in records]
+    trained = {record.id for record in records if not hasattr(record.experiment, "members")}
+    others = len({record.id for record in records}) - len(trained)
+    words = [counted(len(trained), "trained network")]
+    if others:
+        words.append(f"{counted(others, 'prediction')} made of them by averaging, mirroring or post-processing")
+    counts = [counted(len({getattr(one, name) for one in of}), name) for name in ("fold", "seed")]
+    return Prose(
+        f"**{', '.join(sorted({one.cohort for one in of}))}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, "
+        f"{counts[1]}; {minutes(sum(one['seconds'] for one in made))} minutes in all on "
+        f"{', '.join(sorted({one['device'] for one in made}))}."
+    )
+
+
+def in_words(choice: Choice) -> str:
+    """The choice, how sure it is, and how much picking the best flatters it, as Markdown."""
+    rivals = choice.others[choice.others.candidate]
+    if rivals.empty:
+        return f"**{choice.label}** is the only candidate that can be compared: {choice.level}."
+    next_best, row = rivals.index[0], rivals.iloc[0]
+    lines = [
+        f"**{choice.label}** is chosen: {choice.level} against {row.Dice} of {next_best}, the next best: "
+        f"{wording.word(row)}; {wording.evidence(row)}."
+    ]
+    if choice.tied:
+        lines.append(
+            f"{' and '.join(choice.tied)} reached the same mean; ties go to fewer networks, then to the order of rows."
+        )
+    shares = ", ".join(f"{label} {share:.0%}" for label, share in choice.shares.items() if share >= 0.005)
+    lines.append(f"With the cases drawn again (bootstrap), the choice falls on: {shares}.")
+    if choice.elsewhere is not None:
+        lines.append(
+            f"The best of several is flattered by the cases that it was picked on. Where each fold is left to what the "
+            f"other folds choose, the mean is {choice.elsewhere}."
+        )
+    return " ".join(lines)
+
+
+def left_out(board: Leaderboard) -> list[Prose]:
+    """The rows that cannot be compared, each with all that is wrong; empty where there are none."""
+    lines = [f"- **{label}** {'; '.join(row.problems)}." for label, row in board.items() if row.problems]
+    return [Prose("Left out, as it could not be compared:\n\n" + "\n".join(lines))] if lines else []
+
+
+def switched(
+    without: Groups, switched_on: Groups, name: str, classes: Sequence[str] | None = None, decides: bool = True
+) -> list[Any]:
+    """What one switch (mirroring, the single-component rule) changes in each network: a table, and what it decides.
+
+    Args:
+        without, switched_on: the same labels without and with it; labels that only one of them has are passed over.
+        name: of the switch, such as "mirroring".
+    """
+    rows, found, lines = {}, {}, []
+    for label in [label for label in without if without[label] and switched_on.get(label)]:
+        pair = selection.leaderboard({"off": without[label], "on": switched_on[label]}, classes)
+        if problems := [f"{which}: {'; '.join(row.problems)}" for which, row in pair.items() if row.problems]:
+            lines.append(f"- **{label}** cannot be compared ({'; '.join(problems)}).")
+            continue
+        off, on = (pair[which].merit for which in ("off", "on"))
+        found[label] = compare.paired(pair["off"].records, pair["on"].records, regions=list(pair["on"].dices))
+        touched = (pair["on"].dices - pair["off"].dices).ne(0).any(axis=1).sum()
+        rows[label] = {f"without {name}": mean_interval(off), f"with {name}": mean_interval(on)}
+        rows[label] |= {"cases": len(off), "cases that change": int(touched)}
+    if not rows and not lines:
+        return [Prose(f"*No network has records with and without {name} yet.*")]
+    table = statistics.table(found)
+    if decides and rows:
+        lines = wording.verdict(table).splitlines() + lines
+    shown = wording.shown(table) if decides else table[["difference"]]
+    levels = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
+    tables = [pd.concat([of.iloc[:, :2], shown, of.iloc[:, 2:]], axis=1) for of in levels]
+    return [*tables, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]

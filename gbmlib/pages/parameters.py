@@ -1,0 +1,143 @@
+"""The parameters of a chapter: one vocabulary, checked before any work.
+
+A notebook's first code cell assigns defaults and is tagged ``parameters``; papermill puts its own values in a cell
+after it, and only warns of names it does not know. So the next cell calls :func:`check` on the notebook's globals,
+which refuses a misspelt name as well as an impossible value, whoever set it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from gbmlib.cohorts.regions import SCHEMES
+from gbmlib.study.scales import PROFILES
+from gbmlib.training.configuration import Size, Spacing
+
+_CHECKED = "_parameters_checked"
+
+
+class ParameterError(ValueError):
+    """A chapter was given a parameter it does not have, or a value it cannot take."""
+
+
+def _several(value: Any) -> Any:
+    """``t1ce,flair`` and ``0,1,2`` as a command line gives them; a lone value stands for a list of one."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int) else value
+
+
+class Vocabulary(BaseModel):
+    """Every parameter a chapter may have. None means: as the profile says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: Literal[PROFILES] = Field("demo", description="the scale of the study")
+    cohort: str | None = Field(None, description="phantom:…, brats:PATH or msd:PATH")
+    modalities: Annotated[tuple[str, ...] | None, BeforeValidator(_several)] = Field(
+        None, description="input channels, such as t1ce,flair"
+    )
+    regions: Literal[SCHEMES] | None = Field(None, description="nested regions of a glioma, or exclusive labels")
+    spacing: Spacing | None = Field(None, description="mm of the network's grid, one number or z,y,x")
+    patch_size: Size | None = Field(None, description="voxels of a training patch, one number or z,y,x")
+    epochs: PositiveInt | None = Field(None, description="passes over the training cases")
+    learning_rate: PositiveFloat | None = Field(None, description="peak learning rate")
+    folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)] = Field(
+        None, description="which folds of the cross-validation to run, such as 0 or 0,1,2"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, patches and augmentation")
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)] = Field(
+        None, description="several of them, such as 0 or 0,1"
+    )
+    only: Annotated[tuple[str, ...] | None, BeforeValidator(_several)] = Field(
+        None, description="which of the chapter's comparisons to run live, by name, such as down,order"
+    )
+    precision: Literal["float32", "bfloat16"] | None = Field(None, description="bfloat16 is mixed precision")
+    case: str | None = Field(None, description="the id of the case to show")
+    store: str = Field("runs", description="the folder of your own runs")
+
+
+def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNamespace:
+    """Validate a notebook's parameters; call it with ``globals()`` in the cell after them.
+
+    It also makes the repository's root the working directory, wherever the notebook lies, so that relative paths mean
+    the same in JupyterLab, under papermill and in the book.
+
+    Args:
+        given: the notebook's globals; what IPython put there, modules and names with an underscore do not count.
+        allowed: the parameters that this chapter has.
+
+    Returns:
+        The validated values by name.
+
+    Raises:
+        ParameterError: every unknown name (with the nearest that exists) and every impossible value at once.
+    """
+    named = {name: value for name, value in given.items() if _is_parameter(name, value)}
+    faults = []
+    # Run again in the same kernel, the notebook's own variables are there too; misspelt ones were told the first time.
+    strange = set() if _CHECKED in given else set(named) - set(allowed)
+    for name in sorted(strange):
+        near = difflib.get_close_matches(name, allowed, 1)
+        faults.append(f"{name}: this chapter has no such parameter" + (f"; did you mean {near[0]}?" if near else ""))
+    known = {name: value for name, value in named.items() if name in allowed}
+    for name in ("spacing", "patch_size"):
+        if isinstance(known.get(name), str):
+            parts = tuple(known[name].split(","))
+            known[name] = parts if len(parts) > 1 else parts * 3
+    try:
+        values = Vocabulary(**known)
+    except ValidationError as error:
+        faults += [f"{fault['loc'][0]}: {fault['msg']}, not {fault['input']!r}" for fault in error.errors()]
+    if faults:
+        offer = "\n".join(f"  {name}: {_described(name)}" for name in allowed)
+        raise ParameterError("\n".join(["", *faults, "The parameters of this chapter are:", offer]))
+    if isinstance(given, dict):
+        given[_CHECKED] = True
+    _go_to_root()
+    return types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
+
+
+def chosen(names: Sequence[str] | None, among: Sequence[str], default: Sequence[str]) -> list[str]:
+    """The names that the parameter ``only`` picks from those that there are, in their order; None picks ``default``.
+
+    Raises:
+        ParameterError: names that there are not, each with the nearest one, and the names that there are.
+    """
+    names = default if names is None else names
+    faults = []
+    for name in dict.fromkeys(names):
+        if name not in among:
+            near = difflib.get_close_matches(name, among, 1)
+            faults.append(f"only: there is no {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if faults or not names:
+        raise ParameterError("\n".join(["", *faults, f"only picks from: {', '.join(among)}"]))
+    return [name for name in among if name in names]
+
+
+def _go_to_root() -> None:
+    """Leave ``notebooks/`` and the like for the folder of the checkout, if the working directory is in one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").exists() and (folder / "gbmlib").is_dir():
+            os.chdir(folder)
+            return
+
+
+def _described(name: str) -> str:
+    field = Vocabulary.model_fields[name]
+    choices = getattr(field.annotation, "__args__", ())
+    words = [choice for choice in choices if isinstance(choice, str)]
+    return field.description + (f" ({', '.join(words)})" if words else "")
+
+
+def _is_parameter(name: str, value: Any) -> bool:
+    ipython = {"In", "Out", "exit", "quit", "open", "get_ipython", "display"}
+    return not name.startswith("_") and name not in ipython and not isinstance(value, types.ModuleType)

@@ -1,0 +1,240 @@
+"""What the chapters on nnU-Net's U-Nets show: slices against volumes, and choices that were not tested.
+
+A notebook displays it: ``display(*compared(groups))``. Runs on a glioma's exclusive labels are measured on the nested
+regions WT, TC and ET too, and those are what is shown here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gbmlib import models
+from gbmlib.analysis import compare, contrasts, intervals, networks, statistics
+from gbmlib.analysis.compare import Groups
+from gbmlib.analysis.intervals import mean_interval
+from gbmlib.cohorts import GLIOMA, regions
+from gbmlib.files import counted
+from gbmlib.pages import ablation_pages, wording
+from gbmlib.pages.ablation_pages import Prose, Wanted
+from gbmlib.pages.planner_pages import facts
+from gbmlib.planner.words import sizes
+from gbmlib.study import ablations, nnunet_ablations
+from gbmlib.study.records import HELD_OUT, Record, Store
+from gbmlib.training.configuration import Experiment
+
+#: The scale whose records are published.
+STUDY = ablation_pages.SCALES[-1]
+
+#: The Decathlon numbers a glioma's labels 1 oedema, 2 non-enhancing, 3 enhancing; in our convention these are:
+DECATHLON_ORDER = (2, 1, 3)
+
+
+def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
+    """The same records with the nested regions alone, where all of them were measured there."""
+    every = [record for records in groups.values() for record in records]
+    if not all(set(regions.BRATS) <= set(record.cases.region) for record in every):
+        return {label: list(records) for label, records in groups.items()}
+    return {label: [record.of_regions(regions.BRATS) for record in records] for label, records in groups.items()}
+
+
+def compared(groups: Groups, wanted: Sequence[str] = (), decides: bool = True) -> list[Any]:
+    """``pages.ablation_pages.compared`` on the nested regions."""
+    return ablation_pages.compared(nested(groups), wanted, decides)
+
+
+def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str, data: str = "brats:PATH") -> list[Any]:
+    """:func:`compared` at every scale that has records, the largest first, or how to make them."""
+    found = ablation_pages.published(wanted, store)
+    shown = [part for profile, groups in found.items() for part in compared(groups, list(wanted(profile)))]
+    return shown or [absent(chapter, data)]
+
+
+def absent(chapter: str, data: str = "brats:PATH") -> Prose:
+    """That no record is there, and the command that makes it."""
+    return Prose(ablation_pages.absent(chapter).replace("brats:PATH", data))
+
+
+def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame | Prose:
+    """3D minus 2D (``analysis.contrasts.by_region``): a row a region, one for their mean, and what each decides."""
+    if lacking := [name for name in ("2D", "3D") if name not in groups]:
+        return Prose(f"*{' and '.join(lacking)} has no record yet, so there is no difference to show.*")
+    both = nested(groups)
+    table = contrasts.by_region(both["2D"], both["3D"])
+    return (
+        (wording.shown(table) if decides else table[["difference"]])
+        .assign(cases=table.cases, seeds=table.seeds)
+        .rename(columns={"difference": "3D minus 2D"})
+    )
+
+
+def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
+    """How the runs of each group are trained: a row a group."""
+    rows = {}
+    for label, (of, *_) in groups.items():
+        rows[label] = {
+            "cohort": of.cohort,
+            "spacing (mm)": sizes(of.spacing, 2) if of.spacing else "own",
+            "channels": ", ".join(of.modalities),
+            "filters": (models.options_of("unet") | of.options)["filters"],
+            "patch (z, y, x)": sizes(of.patch_size),
+            "batch": of.batch_size,
+            "steps": f"{of.epochs} x {of.batches}",
+            "rate": f"{of.learning_rate:g}, {of.schedule.replace('_', ' ')}",
+            "Dice of": "the whole batch" if of.loss == "dice_ce_batch" else "each sample",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# ----------------------------------------------------------------------------------------------- beside printed numbers
+
+
+def printed(task: str, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a label (1, 2, …)."""
+    table = pd.read_csv(Path(folder) / "isensee2018_table_2.csv", comment="#")
+    return table[table.task == task].pivot(index="network", columns="label", values="dice") / 100
+
+
+def reference(folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Dice of nnU-Net v2's 3D network for each hippocampus (rows) and label (columns), as published, held out."""
+    return pd.read_csv(Path(folder) / "nnunet_v2_hippocampus_dice.csv", comment="#", index_col="case").drop(
+        columns="fold"
+    )
+
+
+def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Held-out Dice of each label: our networks, the paper's, and nnU-Net v2's, there also on our held-out cases."""
+    theirs, rows = reference(folder), {}
+    labels = list(theirs)
+    for name, records in groups.items():
+        dices = dices_of(records)[labels]
+        folds = counted(len({record.experiment.fold for record in records}), "fold")
+        rows[f"{name}, ours, {folds}"] = levels(dices)
+    for network, values in printed("Hippocampus", folder).iterrows():
+        row = {name: f"{value:.4f}" for name, value in zip(labels, values, strict=True)}
+        rows[f"{network}, Isensee et al. 2018, five folds"] = row | {
+            "mean": f"{values.mean():.4f}",
+            "cases": len(theirs),
+        }
+    same = _cases(next(iter(groups.values()))) if groups else []
+    if same:
+        rows["3D, nnU-Net v2, our held-out cases"] = levels(_of_reference(theirs, same))
+    rows["3D, nnU-Net v2, five folds"] = levels(theirs)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def against_reference(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Our networks minus nnU-Net v2, paired by case: a row a network; differences for each label and in their mean,
+    and what the mean decides (the networks are a family)."""
+    if not groups:
+        return pd.DataFrame()
+    rows, means = {}, {}
+    for name, records in groups.items():
+        theirs = _of_reference(reference(folder), list(dices_of(records).index))
+        rows[name] = {label: minus_published(records, theirs[[label]]).difference for label in theirs}
+        means[name] = minus_published(records, theirs)
+    found = statistics.table(means)
+    return pd.DataFrame.from_dict(rows, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
+
+
+def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> statistics.Paired:
+    """Our Dice minus a published one, which has no seed of ours, paired by case; mean over regions.
+
+    Args:
+        theirs: Dice of the same cases (rows) in each region (columns).
+
+    Raises:
+        UnpairedError: the cases are not the same.
+    """
+    dices = compare.scores(ours, regions=list(theirs))
+    published = theirs.mean(axis=1).to_frame("published")
+    margin = intervals.margin(ours[0].experiment.cohort)
+    found = statistics.paired(published, dices, margin)
+    over = networks.over_networks(networks.by_fold(published, dices, compare.folds_of(ours)))
+    return compare.with_soundness(replace(found, networks=over), ours, ours)
+
+
+def levels(dices: pd.DataFrame) -> dict[str, Any]:
+    """A row of a table: the mean of each label (columns) over cases (rows), that of all labels, and how many cases."""
+    row = {label: mean_interval(values) for label, values in dices.items()}
+    return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
+
+
+def gliomas(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Held-out Dice of a glioma's exclusive labels beside what table 2 of the paper prints for its own, larger data."""
+    theirs, rows = printed("BrainTumour", folder), {}
+    order = [GLIOMA[value] for value in DECATHLON_ORDER]
+    for name, records in groups.items():
+        dices = dices_of(records)[order]
+        rows[f"{name}, ours"] = {label: mean_interval(values) for label, values in dices.items()}
+        rows[f"{name}, ours"]["cases"] = len(dices)
+        row = {label: f"{value:.4f}" for label, value in zip(order, theirs.loc[name], strict=True)}
+        rows[f"{name}, Isensee et al. 2018"] = row | {"cases": facts(folder)["BrainTumour"].cases}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def dices_of(records: Sequence[Record]) -> pd.DataFrame:
+    """Dice of every held-out case (rows) in every region (columns), mean over seeds."""
+    cases = compare.cases_of(records)
+    cases = cases[(cases.split == HELD_OUT) & (cases.metric == "dice")]
+    table = cases.groupby(["case", "region"], sort=False).value.mean().unstack("region")
+    return table[list(cases.region.unique())].rename_axis(index="case", columns=None)
+
+
+# ----------------------------------------------------------------------------------------------------- untested choices
+
+
+def choice(name: str, store: Store) -> list[Any]:
+    """One of ``study.nnunet_ablations.COMPARISONS``: what the paper says of it, and what the records say."""
+    of = next(one for one in nnunet_ablations.COMPARISONS if one.name == name)
+    said = Prose(f"**{of.question}** The paper: {of.claim} ({of.place})")
+    return [said, *all_published(lambda profile: nnunet_ablations.runs(of, profile), store, "untested")]
+
+
+def all_choices(store: Store, profile: str = STUDY) -> pd.DataFrame:
+    """``analysis.contrasts.contrasts`` of every comparison that has records, one below the other; each is a family of
+    its own, as in its own section."""
+    tables = [contrasts.contrasts({})]
+    for comparison in nnunet_ablations.COMPARISONS:
+        groups = ablations.published(nnunet_ablations.runs(comparison, profile), store)
+        if comparison.base in groups:
+            tables.append(contrasts.contrasts(nested(groups)))
+    return pd.concat([table for table in tables if len(table)] or tables)
+
+
+def steps(label_maps: Mapping[str, np.ndarray], spacing: Sequence[float]) -> pd.DataFrame:
+    """Surface of the foreground that faces up or down, against the mean of what faces the two other ways.
+
+    A network that sees slices draws each outline without knowing the next, and where they do not lie above each other
+    there is such a surface.
+
+    Args:
+        label_maps: (z, y, x), by name; the first is what the others are compared with.
+        spacing: (z, y, x) in mm.
+    """
+    rows, voxel = {}, float(np.prod(spacing))
+    for name, label_map in label_maps.items():
+        mask = np.pad(label_map > 0, 1).astype(np.int8)
+        area = [np.count_nonzero(np.diff(mask, axis=axis)) * voxel / spacing[axis] for axis in range(3)]
+        beside = (area[1] + area[2]) / 2
+        rows[name] = {"faces z (mm²)": area[0], "faces y or x (mm²)": beside}
+        rows[name]["ratio"] = area[0] / beside if beside else np.nan
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.iloc[:, :2] = table.iloc[:, :2].round()
+    return table.assign(**{f"ratio over {table.index[0]}'s": table.ratio / table.ratio.iloc[0]}).round(2)
+
+
+def _cases(records: Sequence[Record]) -> list[str]:
+    return list(dices_of(records).index)
+
+
+def _of_reference(theirs: pd.DataFrame, cases: Sequence[str]) -> pd.DataFrame:
+    lacking = [case for case in cases if case not in theirs.index]
+    if lacking:
+        raise ValueError(f"the published Dice of nnU-Net v2 lacks {', '.join(lacking)}; were these cases renamed?")
+    return theirs.loc[list(cases)]

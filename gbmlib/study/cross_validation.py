@@ -1,0 +1,105 @@
+"""The whole method of nnU-Net's first paper: networks, their averages, and what follows, over a cross-validation.
+
+Isensee et al. (2018): 2D, 3D and cascade are trained in five folds (sections 2.1 and 2.3); their averages in pairs are
+candidates too, and what does best on the held-out cases is chosen (section 2.6, ``analysis.selection``); mirrorings
+(2.4) and the single-component rule (2.5) are switched on and off for the same networks, which needs no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from gbmlib.analysis.selection import LOW_RESOLUTION, PLUS
+from gbmlib.study import nnunet
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.ensemble import Ensemble
+
+Networks = Mapping[str, Sequence[Experiment]]
+Of = Mapping[str, Sequence[Experiment | Ensemble]]
+
+#: The rows of the paper's table 2, and the kind of network in each (``study.nnunet.KINDS``).
+NETWORKS: dict[str, int | str] = {"2D": 2, "3D": 3, LOW_RESOLUTION: "low", "cascade": "cascade"}
+
+#: What is averaged in pairs: the first network of the cascade is no candidate.
+CANDIDATES = ("2D", "3D", "cascade")
+
+#: The demonstration trains eight small networks in the time in which other chapters train two: coarser, and in two
+#: folds.
+SCALES: dict[str, dict[str, Any]] = {"demo": {"spacing": 4}}
+PARTS = {"demo": 2}
+
+#: On the hippocampus the plan's own batch at about half of its width: 200 steps in the short runs, an hour of two cores
+#: for five folds of two networks; 1,500 at the study's scale.
+HIPPOCAMPUS: dict[str, dict[str, Any]] = {
+    "short": {"epochs": 4, "batches": 50, "filters": 16, "threads": 1},
+    "study": {"epochs": 15, "batches": 100},
+}
+
+
+def networks(
+    profile: str,
+    folds: Iterable[int] | None = None,
+    seeds: Iterable[int] | None = None,
+    make: Callable[..., list[Experiment]] = nnunet.glioma,
+    only: Iterable[str] = tuple(NETWORKS),
+    **changes: Any,
+) -> dict[str, list[Experiment]]:
+    """The networks of a cross-validation, a run for each fold and seed, by their label in table 2.
+
+    Args:
+        folds: None for all.
+        make: ``study.nnunet.glioma`` or ``study.nnunet.hippocampus``.
+        only: labels of :data:`NETWORKS`.
+        changes: as ``make`` takes them; None keeps the scale's own.
+    """
+    changes = SCALES.get(profile, {}) | {name: value for name, value in changes.items() if value is not None}
+    seeds = None if seeds is None else tuple(seeds)
+    parts = PARTS.get(profile) or make(profile, 3, **changes)[0].folds
+    every = range(parts) if folds is None else tuple(folds)
+    of = {label: make(profile, NETWORKS[label], every, seeds, **changes) for label in NETWORKS if label in set(only)}
+    return {label: [_in_parts(run, parts) for run in runs] for label, runs in of.items()}
+
+
+def _in_parts(run: Experiment, parts: int) -> Experiment:
+    """The same run of a cross-validation with so many folds."""
+    previous = run.previous and run.previous.changed(folds=parts)
+    return run if run.folds == parts else run.changed(folds=parts, previous=previous)
+
+
+def of_hippocampus(profile: str, folds: Iterable[int] | None = None) -> dict[str, list[Experiment]]:
+    """2D and 3D for the hippocampus, all 260 cases: the planner has no cascade for it, nor has table 2."""
+    own = HIPPOCAMPUS.get(profile, {})
+    return networks(profile, folds, make=nnunet.hippocampus, only=("2D", "3D"), **own)
+
+
+def averages(of: Networks) -> dict[str, list[Ensemble]]:
+    """The average of each pair of the networks that are candidates, run by run."""
+    return {
+        PLUS.join(pair): [Ensemble(members=members) for members in zip(*(of[label] for label in pair), strict=True)]
+        for pair in combinations([label for label in of if label in CANDIDATES], 2)
+    }
+
+
+def unmirrored(of: Of) -> dict[str, list[Ensemble]]:
+    """The same networks and averages, predicting each case once, as it lies."""
+    return {label: [_changed(run, mirrored=False) for run in runs] for label, runs in of.items()}
+
+
+def single_components(of: Of) -> dict[str, list[Ensemble]]:
+    """The same with the rule of single components, learned on each fold's training labels."""
+    return {label: [_changed(run, single_components=True) for run in runs] for label, runs in of.items()}
+
+
+def _changed(run: Experiment | Ensemble, **changes: Any) -> Ensemble:
+    of = run if isinstance(run, Ensemble) else None
+    same = {name: getattr(of, name) for name in ("mirrored", "single_components")} if of else {}
+    return Ensemble(members=of.members if of else (run,), **same | changes)
+
+
+def everything(of: Networks) -> list[Experiment | Ensemble]:
+    """All runs behind a chapter: the networks, their averages, and both switches of each."""
+    rows: dict[str, Sequence[Experiment | Ensemble]] = {**of, **averages(of)}
+    groups = (rows, unmirrored(of), single_components(rows))
+    return [run for group in groups for runs in group.values() for run in runs]

@@ -1,0 +1,130 @@
+"""The run of one network: prepare, train, predict every case in native space, measure, keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+import gbmlib
+from gbmlib import models
+from gbmlib.cohorts import Case, CaseError, Cohort, regions
+from gbmlib.cohorts.folds import split
+from gbmlib.preprocess import pipeline
+from gbmlib.preprocess.normalise import BY_STATISTICS
+from gbmlib.study import out_of_fold, probabilities, provenance
+from gbmlib.study.clock import Clock
+from gbmlib.study.predicting import STATISTICS, decide_channels, inputs, measure, on_grid, predict, prepare, schemes
+from gbmlib.study.records import HELD_OUT, PREDICTIONS, PROBABILITIES, TRAIN, WEIGHTS, Record, Store
+from gbmlib.training import loop, tensors
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.samples import Sample
+
+
+def fit(
+    experiment: Experiment,
+    store: Store,
+    cohort: Cohort,
+    others: list[Cohort],
+    device: torch.device,
+    progress: bool,
+    checkpoint_seconds: float,
+    made: dict[str, Any],
+) -> Record:
+    """Train the network of a configuration and measure it; its record, with ``made`` in its provenance.
+
+    Raises:
+        CaseError: another cohort's regions are not this one's.
+        TrainingError: the loss or a gradient is not finite.
+        FileNotFoundError: what a cascade's first network predicted is not there.
+    """
+    folder = store.unfinished(experiment)
+    for left in (*folder.glob(".*"), folder / loop.LAST_GOOD):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    held_in, held_out = split(cohort, experiment.folds, experiment.fold)
+    names = list(regions.members(experiment.regions, cohort.labels))
+    for other in others:
+        if list(regions.members(experiment.regions, other.labels)) != names:
+            raise CaseError(f"cohort {other.name} has other regions than {cohort.name}, so it cannot be measured alike")
+    clock = Clock()
+    with loop.cpu_threads(experiment.threads):
+        shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
+        statistics = _statistics(experiment, cohort, held_in)
+        prepared = {case_id: prepare(experiment, cohort[case_id], statistics, store.prepared) for case_id in shown}
+        previous = _previous(experiment, cohort, store)
+        samples = {
+            case_id: _sample(experiment, cohort, cohort[case_id], of, previous.get(case_id), device)
+            for case_id, of in prepared.items()
+        }
+        made["preparing_seconds"] = clock.lap()
+        state = loop.train(
+            experiment,
+            [samples[case_id] for case_id in held_in],
+            [samples[case_id] for case_id in held_out],
+            names,
+            folder,
+            device,
+            checkpoint_seconds,
+            progress,
+            origin={"numerics": gbmlib.NUMERICS, "fingerprint": cohort.fingerprint, "torch": torch.__version__},
+        )
+        clock.lap()
+        parts = [(cohort, case_id, TRAIN) for case_id in held_in]
+        parts += [(cohort, case_id, HELD_OUT) for case_id in held_out]
+        parts += [(other, case.id, other.name) for other in others for case in other if case.has_label]
+        rows = []
+        for of, case_id, part in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
+            case, own = of[case_id], of is cohort
+            known = prepared[case_id] if own else prepare(experiment, case, statistics, store.prepared)
+            given = inputs(experiment, of, case, known, previous.get(case_id) if own else None)
+            predicted = predict(state.network, experiment, given)
+            label_map, channels = decide_channels(predicted, experiment, of, known)
+            if part == HELD_OUT:
+                case.write(folder / PREDICTIONS / f"{case_id}.nii.gz", label_map)
+                probabilities.save(folder / PROBABILITIES / f"{case_id}.npz", predicted, known)
+            for scheme in schemes(experiment, of):
+                own_scheme = scheme == experiment.regions
+                rows += measure(label_map, case, scheme, of, part, channels if own_scheme else None)
+    made["measuring_seconds"] = clock.lap()
+    tensors.save(folder / WEIGHTS, state.network.state_dict())
+    if statistics is not None:
+        tensors.save(folder / STATISTICS, {name: torch.from_numpy(of) for name, of in statistics.arrays().items()})
+    # Training time is that of every process that worked on the run, in case it was interrupted.
+    made["training_seconds"] = round(sum(state.seconds), 1)
+    made["seconds"] = round(sum(made[f"{part}_seconds"] for part in ("preparing", "training", "measuring")), 1)
+    made["epoch_seconds"] = [round(value, 2) for value in state.seconds]
+    made["peak_memory_mb"] = provenance.peak_memory_mb(device)
+    made["parameters"] = models.parameters(state.network)
+    record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
+    (record.path / loop.CHECKPOINT).unlink(missing_ok=True)
+    return record
+
+
+def _statistics(experiment: Experiment, cohort: Cohort, held_in: tuple[str, ...]) -> pipeline.Statistics | None:
+    """Over the training cases alone: those held out must not tell how they are normalised."""
+    if experiment.normalisation not in BY_STATISTICS:
+        return None
+    return pipeline.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
+
+
+def _previous(experiment: Experiment, cohort: Cohort, store: Store) -> dict[str, np.ndarray]:
+    """What the first network of a cascade predicted of each case, in native space; nothing without a cascade."""
+    return {} if experiment.previous is None else out_of_fold.label_maps(experiment.needs, cohort, store)
+
+
+def _sample(
+    experiment: Experiment,
+    cohort: Cohort,
+    case: Case,
+    prepared: pipeline.Prepared,
+    previous: np.ndarray | None,
+    device: torch.device,
+) -> Sample:
+    """A prepared case as training takes it."""
+    target = regions.to_channels(prepared.label, experiment.regions, cohort.labels)
+    images, target = (torch.from_numpy(volume).to(device) for volume in (prepared.images, target))
+    given = None if previous is None else on_grid(experiment, cohort, case, prepared, previous).to(device)
+    return Sample(prepared.id, images, target, given)

@@ -1,0 +1,150 @@
+"""The factorial on which the two papers disagree: three networks, each under the pipelines of both.
+
+Adeniji and Liu (2019, "Paper A") change an architecture; Isensee et al. (2018, "Paper B") keep a plain U-Net and change
+all that is around it. Here every network is trained under both pipelines, on the same cases, folds and seeds. A
+*pipeline* is the grid and its resampling, normalisation, patch, augmentation, loss with its regions, schedule and
+inference. A *network* is the architecture with its own options; of the encoder-decoder with a VAE branch the branch and
+the two terms of its loss are part, at the paper's weights whatever segmentation loss they are added to.
+
+Three of the six cells are published elsewhere in the study and are the very same runs: the V-Net and Paper A's network
+under pipeline A (``study.scales``), the planned 3D U-Net under pipeline B
+(``study.nnunet``). The three others follow from three rules:
+
+- *Everything that is not the network's comes from the pipeline's own run*, but for patch and rate, below. Pipeline A is
+  that of Paper A's network, its penalty on the kernels included. (The V-Net under it keeps the baseline's chapter's
+  schedule, which is longer, and has no penalty.)
+- *The patch* is the nearest one that the network can take, rounded axis by axis; of two that are as near the larger. At
+  3 mm both pipelines' patches fit every network as they are.
+- *The learning rate* at the study's scale goes with the network, the best of those that were tried at home. In the
+  short runs it is the pipeline's, but for networks that do not learn with it (:data:`OWN_RATE`): these keep their own,
+  or the best one that was tried (:data:`TRIED_RATES`). Warm-up takes the same share of the epochs as at home.
+
+At the study's scale all cells train on patches of one size and on equally many voxels, pipeline A on one patch a step
+and pipeline B on two, and the V-Net is there twice: as published, and with the normalisation that the other networks
+have. In the short runs the pipelines differ in their numbers of steps and of voxels, and so does the V-Net.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from gbmlib import models
+from gbmlib.study import nnunet, scales
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.schedules import PLATEAUS
+
+#: The V-Net, Paper A's encoder-decoder with its VAE branch, and the planned 3D U-Net.
+NETWORKS = ("V-Net", "SegVAE", "U-Net")
+
+#: The V-Net with instance norm, a fourth network at the scale that has it.
+NORMALISED = "V-Net, normalised"
+WITH_NORMALISED = ("study",)
+PIPELINES = ("A", "B")
+
+#: Whose run a pipeline is taken from.
+AT_HOME = {"A": "SegVAE", "B": "U-Net"}
+
+#: The cells that other chapters publish.
+PUBLISHED_ELSEWHERE = (("V-Net", "A"), ("SegVAE", "A"), ("U-Net", "B"))
+
+#: Fields of a configuration that go with the network, wherever it is trained.
+OF_NETWORK = ("model", "options", "reconstruction_weight", "kl_weight", "kl_voxels")
+
+#: Changes that only pipeline A reads: the other decides them itself.
+OF_A = ("regions", "flips")
+
+#: Networks that do not learn at a foreign pipeline's rate. On fold 2 of the study the V-Net, which has no
+#: normalisation, diverged within 100 steps under pipeline B at its 3e-3, and at 3e-4 too. The two others learnt at the
+#: foreign rate from the first epoch on: Paper A's network at 3e-3, the U-Net under pipeline A at 2e-3.
+OWN_RATE = ("V-Net",)
+
+#: Their rates where their own was not the best, by (network, pipeline) and scale. On fold 2 of the study the V-Net's
+#: own 3e-5 was too small for the 400 steps of pipeline B: mean Dice of 0.40 over WT, TC and ET, 0.50 with 1e-4; it
+#: diverged with 3e-4.
+TRIED_RATES = {("V-Net", "B"): {"short": 1e-4}}
+
+Cells = dict[tuple[str, str], list[Experiment]]
+
+
+def named(cell: tuple[str, str]) -> str:
+    """A network and a pipeline in words: ``V-Net under pipeline A``."""
+    return " under pipeline ".join(cell)
+
+
+def cells(
+    profile: str, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None, **changes: Any
+) -> Cells:
+    """The runs of every cell, by (network, pipeline): a run for each fold and seed.
+
+    Args:
+        folds, seeds: None for the folds of the profile, and seed 0.
+        changes: fields of ``training.configuration.Experiment`` for all cells, such as ``cohort`` or ``spacing``;
+            ``regions`` and ``flips`` reach pipeline A alone. None keeps the scale's own.
+    """
+    folds = scales.FOLDS[profile] if folds is None else tuple(folds)
+    seeds = (0,) if seeds is None else tuple(seeds)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    of_b = {name: value for name, value in changes.items() if name not in OF_A}
+    if profile in WITH_NORMALISED:
+        of_b = {"patch_size": scales.SCALES[profile]["patch_size"]} | of_b
+    at_home = {
+        "V-Net": [e for seed in seeds for e in scales.vnet(profile, folds, seed=seed, **changes)],
+        "SegVAE": scales.paper_a(profile, folds, seeds, **changes),
+        "U-Net": nnunet.glioma(profile, 3, folds, seeds, **of_b),
+    }
+    if profile in WITH_NORMALISED:
+        normalised = [e for seed in seeds for e in scales.vnet(profile, folds, norm="instance", seed=seed, **changes)]
+        at_home[NORMALISED] = normalised
+    at_home_in_a = {cell[0] for cell in PUBLISHED_ELSEWHERE if cell[1] == "A"} | {NORMALISED}
+    return {
+        (network, pipeline): runs
+        if (network, pipeline) in PUBLISHED_ELSEWHERE or (network in at_home_in_a and pipeline == "A")
+        else [
+            under(run, foreign, _rate(network, pipeline, profile, run))
+            for run, foreign in zip(runs, at_home[AT_HOME[pipeline]], strict=True)
+        ]
+        for network, runs in at_home.items()
+        for pipeline in PIPELINES
+    }
+
+
+def _rate(network: str, pipeline: str, profile: str, at_home: Experiment) -> float | None:
+    """The learning rate of a network that keeps its own under a foreign pipeline; None for all others."""
+    if profile in WITH_NORMALISED:
+        return at_home.learning_rate
+    tried = TRIED_RATES.get((network, pipeline), {})
+    return tried.get(profile, at_home.learning_rate) if network in OWN_RATE else None
+
+
+def under(network: Experiment, pipeline: Experiment, learning_rate: float | None = None) -> Experiment:
+    """The network of one configuration, trained and applied as another one is.
+
+    ``learning_rate``: None for the pipeline's. Any other comes with the share of warm-up that the network's own
+    schedule has, as far as the pipeline's schedule knows any.
+    """
+    fields: dict[str, Any] = {name: getattr(network, name) for name in OF_NETWORK}
+    # How an output begins goes with the loss: small under sigmoids, as it is under a softmax.
+    gain = {name: pipeline.options[name] for name in ("output_gain",) if name in pipeline.options}
+    fields["options"] = {name: value for name, value in network.options.items() if name != "output_gain"} | gain
+    fields["patch_size"] = nearest(pipeline.patch_size, divisor(network))
+    if learning_rate is not None:
+        fields["learning_rate"] = learning_rate
+        if pipeline.schedule not in PLATEAUS:
+            fields["warmup"] = round(network.warmup * pipeline.epochs / network.epochs)
+    return pipeline.changed(**fields)
+
+
+def divisor(of: Experiment) -> tuple[int, int, int]:
+    """What training patches (z, y, x) of a configuration's network must be divisible by."""
+    with torch.device("meta"):  # shapes without memory
+        network = models.build(of.model, 1, 1, of.patch_size, **of.options)
+    found = getattr(network, "training_divisor", network.divisor)
+    return (found,) * 3 if isinstance(found, int) else tuple(found)
+
+
+def nearest(patch_size: Sequence[int], by: Sequence[int]) -> tuple[int, int, int]:
+    """The patch (z, y, x) nearest to one that divides: each size rounded to a multiple, halves up, at least one."""
+    return tuple(max(1, (2 * size + part) // (2 * part)) * part for size, part in zip(patch_size, by, strict=True))

@@ -1,0 +1,230 @@
+"""What a run's network is given, what it makes of a case, and how that is measured."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gbmlib import models
+from gbmlib.cohorts import Case, CaseError, Cohort, regions
+from gbmlib.evaluation import metrics
+from gbmlib.preprocess import cache, pipeline
+from gbmlib.preprocess.normalise import BY_STATISTICS
+from gbmlib.study.records import TRAIN, Record
+from gbmlib.training import samples, tensors, validation
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.ensemble import Ensemble
+
+#: Beside the weights: what the images were normalised with.
+STATISTICS = "normalisation.safetensors"
+
+
+def prepare(
+    experiment: Experiment,
+    case: Case,
+    statistics: pipeline.Statistics | None = None,
+    folder: str | Path | None = None,
+) -> pipeline.Prepared:
+    """A case on the grid that the network of a configuration works on.
+
+    ``statistics`` of the training cases are needed where the configuration does not normalise image by image; a run
+    keeps its own (:func:`statistics_of`). ``folder``: of a cache (``preprocess.cache``); None to compute it.
+
+    Raises:
+        CaseError: the case has other channels than the configuration, or has them in another order.
+        ValueError: statistics are needed and were not given.
+    """
+    if (statistics is None) == (experiment.normalisation in BY_STATISTICS):
+        raise ValueError(
+            f"normalisation {experiment.normalisation!r} "
+            + (
+                "needs no statistics"
+                if statistics
+                else "needs the statistics of the training cases: statistics_of(record)"
+            )
+        )
+    if tuple(case.modalities) != experiment.modalities:
+        raise CaseError(
+            f"case {case.id} has the channels {case.modalities}, the configuration {experiment.modalities}; open its "
+            "cohort with these modalities"
+        )
+    how = {name: getattr(experiment, name) for name in ("spacing", "resampling", "normalisation", "axes", "cropping")}
+    how["statistics"] = statistics
+    return pipeline.prepare(case, **how) if folder is None else cache.prepared(case, folder, **how)
+
+
+def statistics_of(record: Record) -> pipeline.Statistics | None:
+    """What the training cases of a run were normalised with; None where each image is normalised by itself.
+
+    Raises:
+        FileNotFoundError: the record was published without them; run its experiment into another store.
+    """
+    if record.experiment.normalisation not in BY_STATISTICS:
+        return None
+    path = record.path / STATISTICS
+    if not path.exists():
+        raise FileNotFoundError(f"the normalisation of {record.id} is not on this machine; run its experiment")
+    return pipeline.Statistics(**{name: kept.numpy() for name, kept in tensors.load(path).items()})
+
+
+def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
+    """The trained network of a record whose weights are on this machine.
+
+    Raises:
+        FileNotFoundError: the record was published without its weights; run its experiment into another store.
+    """
+    if record.weights is None:
+        raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
+    of = record.experiment
+    classes = len(regions.members(of.regions, cohort.labels))
+    channels = len(of.modalities) + (classes if of.previous else 0)
+    network = models.build(of.model, channels, classes + of.softmax, of.patch_size, **of.options)
+    network.load_state_dict(tensors.load(record.weights))
+    return network.to(device_of(device)).eval()
+
+
+def segment(
+    network: torch.nn.Module,
+    experiment: Experiment,
+    cohort: Cohort,
+    case: Case,
+    path: str | Path | None = None,
+    prepared: pipeline.Prepared | None = None,
+    previous: np.ndarray | None = None,
+) -> np.ndarray:
+    """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``.
+
+    Args:
+        prepared: spares preparing the case again where that was done.
+        previous: of a cascade's second network, what the first one made of the case: a label map in native space.
+
+    Raises:
+        ValueError: ``previous`` is missing, or there is one where the network has no use for it.
+    """
+    prepared = prepared or prepare(experiment, case)
+    given = inputs(experiment, cohort, case, prepared, previous)
+    label_map = decide(predict(network, experiment, given), experiment, cohort, prepared)
+    if path is not None:
+        case.write(path, label_map)
+    return label_map
+
+
+def inputs(
+    experiment: Experiment,
+    cohort: Cohort,
+    case: Case,
+    prepared: pipeline.Prepared,
+    previous: np.ndarray | None = None,
+) -> torch.Tensor:
+    """What a network is given of a prepared case (channel, z, y, x); ``previous`` as in :func:`segment`.
+
+    Raises:
+        ValueError: as :func:`segment`.
+    """
+    images = torch.from_numpy(prepared.images)
+    if (previous is None) != (experiment.previous is None):
+        what = "the second network of a cascade: give what the first one predicted"
+        other = "no second network of a cascade: it takes no prediction of another"
+        raise ValueError(f"{experiment.id} is {what if experiment.previous else other}, as previous")
+    if previous is None:
+        return images
+    return samples.with_previous(images, on_grid(experiment, cohort, case, prepared, previous), len(cohort.labels))
+
+
+def on_grid(
+    experiment: Experiment, cohort: Cohort, case: Case, prepared: pipeline.Prepared, label_map: np.ndarray
+) -> torch.Tensor:
+    """A label map in native space as ``training.samples.Sample.previous`` has it, on the grid of the network."""
+    found = pipeline.onto(label_map, prepared, case.spacing, experiment.spacing, experiment.resampling)
+    numbered = sum((found == value) * np.uint8(number) for number, value in enumerate(sorted(cohort.labels), 1))
+    return torch.from_numpy(numbered.astype(np.uint8))
+
+
+def predict(
+    network: torch.nn.Module, experiment: Experiment, given: torch.Tensor, mirrored: bool | None = None
+) -> torch.Tensor:
+    """Probabilities (channel, z, y, x) of a whole case, from what :func:`inputs` gives; on the network's device.
+
+    ``mirrored`` says whether they are averaged over mirrorings; None for as the configuration says.
+    """
+    mirror_axes = (0, 1, 2) if (experiment.mirrored_inference if mirrored is None else mirrored) else ()
+    device = next(network.parameters()).device
+    return validation.predict(network, given.to(device), experiment, mirror_axes)
+
+
+def decide(
+    probabilities: torch.Tensor | np.ndarray,
+    experiment: Experiment,
+    cohort: Cohort,
+    grid: pipeline.Grid | pipeline.Prepared,
+) -> np.ndarray:
+    """The label map (z, y, x) in native space of probabilities (channel, z, y, x) on a prepared grid."""
+    return decide_channels(probabilities, experiment, cohort, grid)[0]
+
+
+def decide_channels(
+    probabilities: torch.Tensor | np.ndarray,
+    experiment: Experiment,
+    cohort: Cohort,
+    grid: pipeline.Grid | pipeline.Prepared,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """:func:`decide`, and what each channel marks by itself: bool (channel, z, y, x) in native space.
+
+    The channels of a softmax exclude each other, so the label map is all they mark: None in place of them.
+    """
+
+    def to_labels(native: np.ndarray) -> np.ndarray:
+        return regions.to_labels(native, experiment.regions, cohort.labels, composition=experiment.composition)
+
+    if experiment.softmax:  # of any number of classes, so slab by slab
+        return pipeline.restore_labels(probabilities, grid, to_labels), None
+    native = pipeline.restore(torch.as_tensor(probabilities).cpu().numpy(), grid)
+    return to_labels(native), native >= 0.5
+
+
+def measure(
+    label_map: np.ndarray,
+    case: Case,
+    scheme: str,
+    cohort: Cohort,
+    part: str,
+    channels: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
+    """Every metric of every region of one case, as lines of ``cases.csv``, in native space.
+
+    Overlap in plain ratios, and for what was not trained on distances in mm (``evaluation.surfaces``). ``share`` is the
+    part of all voxels that the region was predicted to hold. ``channels`` (region, z, y, x) are what each channel marks
+    by itself; their overlap with the region is ``channel_dice``, which a fault of another channel cannot change.
+    """
+    predicted, true = (regions.to_channels(volume, scheme, cohort.labels) for volume in (label_map, case.label()))
+    rows = []
+    for number, (name, p, t) in enumerate(zip(regions.members(scheme, cohort.labels), predicted, true, strict=True)):
+        values = metrics.every(p, t) | {"share": float(p.mean())}
+        if channels is not None:
+            values["channel_dice"] = metrics.every(channels[number], t)["dice"]
+        if part != TRAIN:
+            values |= metrics.distances(p, t, case.spacing)
+        rows += [
+            {"case": case.id, "split": part, "region": name, "metric": metric, "value": value}
+            for metric, value in values.items()
+        ]
+    return rows
+
+
+def schemes(experiment: Experiment | Ensemble, cohort: Cohort) -> tuple[str, ...]:
+    """The schemes a run is measured in: its own, and for exclusive labels of a glioma the nested regions too.
+
+    The label map has them all, and only what is measured alike can be compared.
+    """
+    nested = experiment.regions != "brats" and cohort.is_glioma
+    return (experiment.regions, "brats") if nested else (experiment.regions,)
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of a name; without one that of ``GBM_DEVICE``, or a graphics card if there is one."""
+    name = name or os.environ.get("GBM_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)

@@ -1,0 +1,284 @@
+"""The store of runs: what came out of each, small, self-describing, whole or absent.
+
+A record is a folder named by its run's id:
+
+- ``config.json``: the full configuration;
+- ``history.csv``: a line an epoch;
+- ``cases.csv``: a line for each case, split, region and metric;
+- ``provenance.json``: commit, versions, device, times, peak memory, fingerprint of the data.
+
+A store is a folder of one's own (``runs/``), where weights and predictions lie beside the record, and folders of
+published records that are only read (``book/records/``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+import gbmlib
+from gbmlib.pages import sources
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.ensemble import Ensemble
+
+#: What ``cases.csv`` calls the cases of the cohort that a run trained on and those it did not; the cases of another
+#: cohort go by that cohort's name.
+TRAIN, HELD_OUT = "train", "held out"
+WEIGHTS = "weights.safetensors"
+PREDICTIONS, PROBABILITIES = "predictions", "probabilities"
+FILES = ("config.json", "history.csv", "cases.csv", "provenance.json")
+
+
+class RecordError(ValueError):
+    """A record cannot be used; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        path: its folder.
+        published: whether it comes from a folder of published records.
+        regions: those whose scores are looked at (:meth:`of_regions`); None for all that were measured.
+        store: where it was found, with the runs that it can be checked against; None for a folder by itself.
+    """
+
+    path: Path
+    published: bool = False
+    regions: tuple[str, ...] | None = None
+    store: Store | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def experiment(self) -> Experiment | Ensemble:
+        """The configuration, validated; fields that came later have their defaults."""
+        said = _read_json(self.path / "config.json")
+        return Ensemble(**said) if "members" in said else Experiment(**said)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A line an epoch: learning rate, training and validation losses and metrics."""
+        sources.note(self)
+        return self._history
+
+    @property
+    def cases(self) -> pd.DataFrame:
+        """Columns case, split (train, held out), region, metric, value."""
+        sources.note(self)
+        return self._cases
+
+    @cached_property
+    def _history(self) -> pd.DataFrame:
+        return pd.read_csv(self.path / "history.csv")
+
+    @cached_property
+    def _cases(self) -> pd.DataFrame:
+        # Names of cases may be digits alone, and a region may be called NA: text is read as text.
+        names = dict.fromkeys(("case", "split", "region", "metric"), str)
+        path = self.path / "cases.csv"
+        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values={"value": ["nan"]})
+        return table if self.regions is None else table[table.region.isin(self.regions)]
+
+    def of_regions(self, names: Iterable[str]) -> Record:
+        """The same run with the scores of some regions alone; on disk, and in itself, it stays whole.
+
+        Raises:
+            RecordError: it was not measured on one of them.
+        """
+        names, there = tuple(names), list(self.cases.region.unique())
+        if lacking := [name for name in names if name not in there]:
+            raise RecordError(f"record {self.path} has no scores of {', '.join(lacking)}; it has {', '.join(there)}")
+        return replace(self, regions=names)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Where, when and with what the record was made."""
+        return _read_json(self.path / "provenance.json")
+
+    @property
+    def weights(self) -> Path | None:
+        """The trained weights, where this machine has them."""
+        path = self.path / WEIGHTS
+        return path if path.exists() else None
+
+    def prediction(self, case_id: str) -> Path | None:
+        """The predicted label map of a held-out case, where this machine has it."""
+        path = self.path / PREDICTIONS / f"{case_id}.nii.gz"
+        return path if path.exists() else None
+
+    def probabilities(self, case_id: str) -> Path | None:
+        """The predicted probabilities of a held-out case (``study.probabilities``), where this machine has them."""
+        path = self.path / PROBABILITIES / f"{case_id}.npz"
+        return path if path.exists() else None
+
+    def stale(self, fingerprint: str | None = None) -> list[str]:
+        """Why the record may not be what a run made today would give; empty where nothing speaks against it.
+
+        Args:
+            fingerprint: that of the cohort at hand; None where the data is not here, and then it is not compared.
+        """
+        made, reasons = self.provenance, []
+        if made["numerics"] != gbmlib.NUMERICS:
+            reasons.append(f"made by version {made['numerics']} of the numerics, now {gbmlib.NUMERICS}")
+        if fingerprint is not None and made["fingerprint"] != fingerprint:
+            reasons.append(f"made from data {made['fingerprint']}, this data is {fingerprint}")
+        return reasons
+
+
+class Store:
+    """Runs in a folder, and published records to read.
+
+    Args:
+        path: the folder of one's own runs; made when first written to.
+        published: folders of published records, looked in after ``path``.
+    """
+
+    def __init__(self, path: str | Path = "runs", published: str | Path | Iterable[str | Path] = ()):
+        self.path = Path(path)
+        self.published = [Path(published)] if isinstance(published, str | Path) else [Path(p) for p in published]
+
+    @property
+    def folders(self) -> list[Path]:
+        """All folders with records, one's own first."""
+        return [self.path, *self.published]
+
+    @property
+    def prepared(self) -> Path:
+        """Where runs share the cases that they have prepared (``preprocess.cache``)."""
+        return self.path / "prepared"
+
+    def get(self, experiment: Experiment | Ensemble) -> Record | None:
+        """The record of a configuration, or None.
+
+        Raises:
+            RecordError: a record of this name holds another configuration, or lacks a file.
+        """
+        for folder in self.folders:
+            path = folder / experiment.id
+            if path.is_dir():
+                record = Record(path, published=folder != self.path, store=self)
+                _verify(record, experiment)
+                return record
+        return None
+
+    def own(self, experiment: Experiment | Ensemble) -> Record | None:
+        """The record of a configuration that was run here, with what it predicted; a published one does not count."""
+        record = self.get(experiment)
+        return None if record is None or record.published else record
+
+    def all(self) -> list[Record]:
+        """Every record, one's own first; a published one that is also one's own counts once."""
+        found: dict[str, Record] = {}
+        for folder in self.folders:
+            for path in sorted(folder.glob("*/provenance.json")):
+                if not path.parent.name.startswith(".") and not path.parent.name.endswith(".unfinished"):
+                    found.setdefault(path.parent.name, Record(path.parent, folder != self.path, store=self))
+        return list(found.values())
+
+    def unfinished(self, experiment: Experiment | Ensemble) -> Path:
+        """The folder in which a run works until its record is complete."""
+        path = self.path / f"{experiment.id}.unfinished"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def lock(self, experiment: Experiment | Ensemble) -> FileLock:
+        """Held while a run works, so that no two processes do the same one; the system frees it if they die."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path / f".{experiment.id}.lock")
+
+    def finish(
+        self,
+        experiment: Experiment | Ensemble,
+        history: pd.DataFrame,
+        cases: pd.DataFrame,
+        provenance: dict[str, Any],
+    ) -> Record:
+        """Write the record into the unfinished folder, then give the folder its final name in one step."""
+        folder = self.unfinished(experiment)
+        _write_json(folder / "config.json", experiment.model_dump(mode="json"))
+        # 17 significant digits give every float back bit for bit.
+        history.to_csv(folder / "history.csv", index=False, float_format="%.17g", lineterminator="\n")
+        cases.to_csv(folder / "cases.csv", index=False, float_format="%.17g", lineterminator="\n")
+        _write_json(folder / "provenance.json", provenance)
+        final = self.path / experiment.id
+        os.replace(folder, final)
+        return Record(final, store=self)
+
+    def publish(self, record: Record, folder: str | Path) -> Record:
+        """Copy a record's small files to a folder of published records, whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f".{record.id}.{os.getpid()}"
+        unfinished.mkdir()
+        for name in FILES:
+            shutil.copyfile(record.path / name, unfinished / name)
+        final, old = folder / record.id, folder / f".{record.id}.{os.getpid()}.old"
+        if final.exists():
+            final.replace(old)
+        unfinished.replace(final)
+        shutil.rmtree(old, ignore_errors=True)
+        return Record(final, published=True)
+
+
+def _verify(record: Record, experiment: Experiment | Ensemble) -> None:
+    missing = [name for name in FILES if not (record.path / name).exists()]
+    if missing:
+        raise RecordError(f"record {record.path} lacks {missing}; move the folder away to run it again")
+    theirs, ours = (of.model_dump(mode="json") for of in (record.experiment, experiment))
+    if theirs != ours:
+        differ = {name: (theirs[name], ours[name]) for name in ours if theirs[name] != ours[name]}
+        raise RecordError(f"record {record.path} holds another configuration (there, asked): {differ}; move it away")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} cannot be read ({error}); move its folder away to run it again") from error
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """``python -m gbmlib.study.records publish ID… [--store runs] [--to book/records]``, or ``list``."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="python -m gbmlib.study.records", description="List runs, or publish their records"
+    )
+    parser.add_argument("action", choices=["list", "publish"])
+    parser.add_argument("ids", nargs="*", help="ids of the runs to publish")
+    parser.add_argument("--store", default="runs")
+    parser.add_argument("--to", default="book/records")
+    asked = parser.parse_args(arguments)
+    store = Store(asked.store)
+    records = {record.id: record for record in store.all()}
+    if asked.action == "list":
+        for record in records.values():
+            of = record.experiment
+            print(f"{record.id}  {of.cohort}  {of.regions}  fold {of.fold}/{of.folds}  seed {of.seed}")
+        return
+    unknown = [name for name in asked.ids if name not in records]
+    if unknown or not asked.ids:
+        parser.error(f"no run {unknown or 'named'} in {asked.store}; it has {sorted(records)}")
+    for name in asked.ids:
+        print(store.publish(records[name], asked.to).path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""From configurations to their records: what is missing is run, in the order that the runs' needs allow."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from datetime import UTC, datetime
+
+import torch
+from filelock import Timeout
+from tqdm import tqdm
+
+from gbmlib.cohorts import CaseError, Cohort, open_cohort, place_of
+from gbmlib.study import provenance
+from gbmlib.study.fit_ensemble import combine
+from gbmlib.study.fit_network import fit
+from gbmlib.study.predicting import device_of
+from gbmlib.study.records import Record, Store
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.ensemble import Ensemble
+from gbmlib.training.memory import keep_freed_memory
+
+#: What can be run.
+Run = Experiment | Ensemble
+
+#: Seeds and the number of threads belong to the whole process, so a process computes one run at a time.
+_one_at_a_time = threading.Lock()
+
+
+def run(
+    experiments: Iterable[Run],
+    store: Store,
+    executor: Executor | None = None,
+    device: str | None = None,
+    progress: bool = True,
+    checkpoint_seconds: float = 60,
+) -> list[Record]:
+    """The record of each experiment or ensemble, in order; those that the store lacks are run first.
+
+    What a missing one needs (:attr:`Experiment.needs`) and is not there is run before it.
+
+    Args:
+        executor: any ``concurrent.futures`` executor runs the missing ones side by side; here, one after another, by
+            default. Its workers need the store's folder and the data under the same paths. Threads of one process take
+            turns; a process pool needs ``mp_context=multiprocessing.get_context("spawn")``, since a forked copy of a
+            process whose torch has computed hangs. Of a Dask client: ``client.get_executor(retries=…)``.
+        device: ``"cpu"``, ``"cuda"``, …; by default the graphics card if there is one.
+        progress: show a progress bar for each run, or for all of them where an executor has them.
+        checkpoint_seconds: the least time between checkpoints, from which an interrupted run continues.
+
+    Raises:
+        CaseError: the data of a cohort is not known here, or lacks what the configuration asks of it.
+        TrainingError: a run could not be completed; those that were stay in the store. With an executor the others
+            go on, but for those that need it, and several failures come together as an ``ExceptionGroup``.
+        ValueError: a process pool that forks.
+    """
+    experiments = list(experiments)
+    missing = to_do(experiments, store)
+    tasks = {e.id: (e, store, {name: place_of(name) for name in named(e)}, device) for e in missing}
+    if executor is None:
+        for number, task in enumerate(tasks.values(), 1):
+            if progress:
+                tqdm.write(f"run {number} of {len(tasks)}: {task[0].id} (fold {task[0].fold})", file=sys.stderr)
+            run_one(*task, progress, checkpoint_seconds)
+    elif tasks:
+        context = getattr(executor, "_mp_context", None)
+        if context is not None and context.get_start_method() == "fork":
+            raise ValueError('this pool forks; make it with mp_context=multiprocessing.get_context("spawn")')
+        _side_by_side(tasks, executor, progress, checkpoint_seconds)
+    return [store.get(experiment) for experiment in experiments]
+
+
+def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
+    """What the store lacks of some experiments, and what of their needs, each after those that it needs.
+
+    A published record is enough to read, but what needs it also needs its weights and predictions: then it is run again
+    into the store's own folder.
+    """
+    order: dict[str, Run] = {}
+
+    def visit(experiment: Run, needed: bool) -> None:
+        there = store.own(experiment) if needed else store.get(experiment)
+        if experiment.id in order or there is not None:
+            return
+        for need in experiment.needs:
+            visit(need, True)
+        order[experiment.id] = experiment
+
+    for experiment in experiments:
+        visit(experiment, False)
+    return list(order.values())
+
+
+def _side_by_side(tasks: Mapping[str, tuple], executor: Executor, progress: bool, checkpoint_seconds: float) -> None:
+    """Hand each run to an executor once those that it needs are there."""
+    waiting, running, failed, without = dict(tasks), {}, [], []
+    with tqdm(total=len(tasks), desc="runs", unit="run", disable=not progress) as bar:
+        while waiting or running:
+            ongoing = {*waiting, *running.values()}
+            for name, task in list(waiting.items()):
+                if not ongoing & {need.id for need in task[0].needs}:
+                    running[executor.submit(run_one, *waiting.pop(name), False, checkpoint_seconds)] = name
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                name = running.pop(future)
+                bar.update()
+                if (error := future.exception()) is not None:
+                    failed.append(error)
+                    dropped = needing(name, {other: task[0] for other, task in waiting.items()})
+                    without += dropped
+                    for other in dropped:
+                        del waiting[other]
+    for error in failed if without else ():
+        error.add_note(f"not run, since they need what failed: {', '.join(without)}")
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        raise ExceptionGroup(f"{len(failed)} of {len(tasks)} runs failed; the others are in the store", failed)
+
+
+def needing(name: str, waiting: Mapping[str, Run]) -> list[str]:
+    """The waiting runs that need one, themselves or through another."""
+    found: list[str] = []
+    for other, run in waiting.items():  # in the order of their needs
+        if {need.id for need in run.needs} & {name, *found}:
+            found.append(other)
+    return found
+
+
+def run_one(
+    experiment: Run,
+    store: Store,
+    places: Mapping[str, str],
+    device: str | None = None,
+    progress: bool = True,
+    checkpoint_seconds: float = 60,
+) -> Record:
+    """Run one experiment unless its record is there; of two processes that ask at once, one waits for the other.
+
+    ``places`` says where each cohort that the configuration names lies here (``cohorts.place_of``). A
+    published record is not looked for: who needs no more than that has it (:func:`to_do`).
+    """
+    lock = store.lock(experiment)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tqdm.write(f"{experiment.id} is being run by another process; waiting for it", file=sys.stderr)
+        lock.acquire()
+    with _one_at_a_time:
+        try:
+            record = store.own(experiment)
+            if record is None:
+                cohort, *others = (_open(name, places[name], experiment) for name in named(experiment))
+                record = _run(experiment, store, cohort, others, device_of(device), progress, checkpoint_seconds)
+            return record
+        finally:
+            lock.release()
+
+
+def _run(
+    experiment: Run,
+    store: Store,
+    cohort: Cohort,
+    others: list[Cohort],
+    device: torch.device,
+    progress: bool,
+    checkpoint_seconds: float,
+) -> Record:
+    keep_freed_memory()
+    provenance.forget_peak_memory(device)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
+    made = provenance.describe(device) | {
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": cohort.fingerprint,
+        "convention": cohort.convention,
+        "cases": len(cohort),
+        "elsewhere": {other.name: other.fingerprint for other in others},
+    }
+    if isinstance(experiment, Ensemble):
+        return combine(experiment, store, cohort, others, device, progress, made)
+    return fit(experiment, store, cohort, others, device, progress, checkpoint_seconds, made)
+
+
+def named(experiment: Run) -> tuple[str, ...]:
+    """The cohorts that a run uses, by name, its own first."""
+    others = experiment.elsewhere or ()
+    return (experiment.cohort, *((others,) if isinstance(others, str) else others))
+
+
+def _open(name: str, place: str, experiment: Run) -> Cohort:
+    cohort = open_cohort(place, experiment.modalities)
+    if cohort.name != name:
+        raise CaseError(f"the configuration asks for cohort {name!r}; what lies at its place is {cohort.name!r}")
+    if "CT" in cohort.modality_kinds and not _suits_ct(experiment):
+        raise CaseError(
+            f"cohort {name} is computed tomography, whose units mean something: normalisation "
+            f"{experiment.normalisation!r} would spoil them; use 'ct' or 'ct_masked', as its plan says"
+        )
+    return cohort
+
+
+def _suits_ct(experiment: Run) -> bool:
+    """An ensemble predicts as its members were trained."""
+    return isinstance(experiment, Ensemble) or experiment.normalisation in ("ct", "ct_masked")

@@ -1,0 +1,279 @@
+"""One readable training loop, for CPU and CUDA; killed and asked for again, it continues as if nothing had happened."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from gbmlib import models
+from gbmlib.evaluation import metrics
+from gbmlib.training import batches, tensors
+from gbmlib.training.configuration import Experiment
+from gbmlib.training.losses import LOSSES, kl_loss, l2_penalty, reconstruction_loss
+from gbmlib.training.samples import Sample
+from gbmlib.training.schedules import PLATEAUS, learning_rate, plateau_over, plateau_rate
+from gbmlib.training.validation import autocast, counts, fixed_crops, validate, validate_crops, validate_patches
+
+CHECKPOINT, LAST_GOOD = "checkpoint.safetensors", "last_good.safetensors"
+_REMEDY = "A smaller learning_rate, a warmup, or float32 in place of bfloat16 usually mends it"
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what was kept."""
+
+
+@dataclass
+class State:
+    """All that a run needs to go on: the network, the optimiser, the generator of draws, and what was logged."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    history: list[dict[str, float]]
+    seconds: list[float]
+
+
+def train(
+    experiment: Experiment,
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    regions: Sequence[str],
+    folder: Path,
+    device: torch.device,
+    checkpoint_seconds: float = 60,
+    progress: bool = True,
+    origin: Mapping[str, Any] | None = None,
+) -> State:
+    """Train the network of a configuration, or go on from the checkpoint in ``folder``.
+
+    Each epoch takes its batches (``training.batches``) and then validates, on the network's grid and in two ways: on
+    whole volumes (columns ``val_…``; ``training.validation.validate``) and, as Adeniji and Liu (2019) did, on crops
+    that stay the same (``crops_…``; ``training.validation.validate_crops``). With ``validation_batches`` random
+    patches stand for both, as in nnU-Net (``val_…``; ``training.validation.validate_patches``). ``train_loss`` is the
+    loss of the segmentation alone, which compares with theirs; where the network or the configuration adds terms, each
+    is logged as it enters the sum, and the sum as ``train_total``.
+
+    Args:
+        regions: names of the target's channels.
+        checkpoint_seconds: a checkpoint is written at the end of an epoch, at most this often, and at the last one.
+        origin: what else decides a result, such as the fingerprint of the data and the version of the numerics; a
+            checkpoint of another origin is not continued, and training begins anew.
+
+    Raises:
+        TrainingError: the loss or a gradient is not finite.
+    """
+    state = _start(experiment, len(regions) + experiment.softmax, device)
+    crops = [] if experiment.validation_batches else fixed_crops(experiment, validation)
+    checkpoint = folder / CHECKPOINT
+    origin = {"configuration": experiment.canonical, "device": device.type, **(origin or {})}
+    if checkpoint.exists():
+        _resume(state, checkpoint, origin, device)
+    steps = batches.per_epoch(experiment, len(training))
+    done = len(state.history)
+    saved = time.monotonic()
+    bar = tqdm(total=experiment.epochs * steps, initial=done * steps, disable=not progress, unit="step")
+    with bar:
+        for epoch in range(done, experiment.epochs):
+            if _over(state.history, experiment):
+                break
+            started = time.monotonic()
+            row = {"epoch": epoch, "learning_rate": _set_rate(state, experiment, epoch)}
+            # A forward pass that goes wrong has already changed the running statistics of a batch norm.
+            statistics = {name: value.clone() for name, value in state.network.named_buffers()}
+            try:
+                row |= _epoch(state, experiment, training, epoch, bar)
+            except TrainingError as error:
+                tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
+                raise TrainingError(f"{error}. The weights before this step are kept in {folder / LAST_GOOD}") from None
+            if experiment.validation_batches:
+                row |= validate_patches(state.network, experiment, validation, regions, epoch)
+            else:
+                row |= validate(state.network, experiment, validation, regions)
+                row |= validate_crops(state.network, experiment, crops)
+            if not np.isfinite(row["val_loss"]):
+                raise TrainingError(
+                    f"epoch {epoch}: the validation loss is {row['val_loss']}, so the epoch's last step has spoilt the "
+                    f"weights. {_REMEDY}. The last good state, if there is one yet, is in {checkpoint}"
+                )
+            state.history.append(row)
+            state.seconds.append(time.monotonic() - started)
+            bar.set_postfix(
+                loss=f"{row['train_loss']:.3f}", dice=f"{row['train_dice']:.3f}", val=f"{row['val_dice']:.3f}"
+            )
+            last = epoch + 1 == experiment.epochs or _over(state.history, experiment)
+            if last or time.monotonic() - saved >= checkpoint_seconds:
+                _save(state, checkpoint, origin)
+                saved = time.monotonic()
+    return state
+
+
+@contextlib.contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Compute with this many CPU threads: sums, and so the last bits of a result, depend on the number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _start(experiment: Experiment, channels: int, device: torch.device) -> State:
+    torch.manual_seed(experiment.drawn_from)
+    channels_in = len(experiment.modalities) + (channels - 1 if experiment.previous is not None else 0)
+    network = models.build(experiment.model, channels_in, channels, experiment.patch_size, **experiment.options)
+    network = network.to(device)
+    optimiser = torch.optim.Adam(
+        network.parameters(),
+        lr=experiment.learning_rate,
+        weight_decay=experiment.weight_decay,
+        amsgrad=experiment.amsgrad,
+        fused=True,
+    )
+    return State(network, optimiser, torch.Generator().manual_seed(experiment.drawn_from), [], [])
+
+
+def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epoch: int, bar: tqdm) -> dict[str, float]:
+    """One pass over the epoch's batches; mean loss, its terms, and Dice.
+
+    On a graphics card nothing is read back before the end of the epoch, so that the host runs ahead: a step whose loss
+    or gradient is not finite is skipped on the device itself, and told of then.
+    """
+    state.network.train()
+    log: list[tuple[Tensor, dict[str, Tensor], list[str]]] = []
+    losses, dices, terms = [], [], []
+
+    def read() -> None:
+        for found, parts, cases in log:
+            if not all(map(torch.isfinite, parts.values())):
+                values = {name: float(part) for name, part in parts.items()}
+                raise TrainingError(_diagnosis(state, epoch, cases, values))
+            losses.append(float(parts["loss"]))
+            dices.append(float(np.mean([metrics.Counts(*c).dice(metrics.PAPER_EPS) for c in found.tolist()])))
+            terms.append({name: float(part) for name, part in parts.items() if name != "gradient"})
+        log.clear()
+
+    for chosen in batches.choose(experiment, len(training), state.generator):
+        images, target = batches.draw(experiment, training, chosen, state.generator)
+        logits, named = step(state, experiment, images, target)
+        log.append((counts(logits, target, experiment.loss), named, [training[case].id for _, case in chosen]))
+        if images.device.type == "cpu":
+            read()
+            bar.set_postfix(loss=f"{np.mean(losses):.3f}", dice=f"{np.mean(dices):.3f}", refresh=False)
+        bar.update()
+    read()
+    row = {"train_loss": float(np.mean(losses)), "train_dice": float(np.mean(dices))}
+    if len(terms[0]) > 2:
+        row |= {f"train_{name}": float(np.mean([t[name] for t in terms])) for name in terms[0] if name != "loss"}
+    return row
+
+
+def step(state: State, experiment: Experiment, images: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """One step of the optimiser on a batch, on its device: nothing is read back.
+
+    Returns:
+        Logits, and the loss's terms (:func:`loss_terms`) with their ``total`` and the ``gradient``'s norm; detached.
+    """
+    with autocast(experiment, images.device):
+        outputs = state.network(images)
+    logits = (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
+    parts = loss_terms(experiment, state.network, outputs, logits, images, target)
+    total = sum(parts.values())
+    state.optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    size = nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
+    # The fused optimiser takes no step where this is not zero; GradScaler speaks to it in the same way.
+    state.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(size))).float().detach()
+    state.optimiser.step()
+    return logits.detach(), {name: part.detach() for name, part in (parts | {"total": total, "gradient": size}).items()}
+
+
+def loss_terms(
+    experiment: Experiment, network: nn.Module, outputs: Any, logits: Tensor, images: Tensor, target: Tensor
+) -> dict[str, Tensor]:
+    """The terms whose sum is minimised, each weighted: equation 2 of Adeniji and Liu (2019), and what its code adds.
+
+    ``loss`` is that of the segmentation; ``reconstruction`` and ``kl`` come from a VAE branch; ``l2`` is the penalty on
+    the kernels.
+    """
+    terms = {"loss": LOSSES[experiment.loss](logits, target)}
+    if not isinstance(outputs, Tensor):
+        voxels = experiment.kl_voxels or images[0, 0].numel()
+        terms["reconstruction"] = experiment.reconstruction_weight * reconstruction_loss(outputs.reconstruction, images)
+        terms["kl"] = experiment.kl_weight * kl_loss(outputs.mean, outputs.log_variance, voxels)
+    if experiment.l2:
+        terms["l2"] = experiment.l2 * l2_penalty(network)
+    return terms
+
+
+def _diagnosis(state: State, epoch: int, cases: list[str], values: dict[str, float]) -> str:
+    rate = state.optimiser.param_groups[0]["lr"]
+    terms = ", ".join(
+        f"{name} {value:g}" for name, value in values.items() if name not in ("loss", "gradient", "total")
+    )
+    return (
+        f"epoch {epoch}, patch of {', '.join(cases)}: the loss is {values['loss']:g} and the gradient's norm "
+        f"{values['gradient']:g}, at a learning rate of {rate:g}{f' ({terms})' if terms else ''}. {_REMEDY}; the other "
+        "cause is non-finite voxels in the case (gbmlib.cohorts.check finds them)"
+    )
+
+
+def _set_rate(state: State, experiment: Experiment, epoch: int) -> float:
+    if experiment.schedule in PLATEAUS:
+        rate = plateau_rate(PLATEAUS[experiment.schedule], state.history, experiment.learning_rate)
+    else:
+        rate = learning_rate(
+            experiment.schedule, epoch, experiment.learning_rate, experiment.epochs, warmup=experiment.warmup
+        )
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def _over(history: list[dict[str, float]], experiment: Experiment) -> bool:
+    """Whether training ends before its last epoch: the schedule says so, or the validation loss falls no more."""
+    if not history:
+        return False
+    if experiment.schedule in PLATEAUS and plateau_over(PLATEAUS[experiment.schedule], history):
+        return True
+    losses = [row[experiment.watched] for row in history]
+    return experiment.patience is not None and len(losses) - 1 - int(np.argmin(losses)) >= experiment.patience
+
+
+def _save(state: State, path: Path, origin: Mapping[str, Any]) -> None:
+    content: dict[str, Any] = {
+        "origin": dict(origin),
+        "network": state.network.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "generator": state.generator.get_state(),
+        "torch_generator": torch.get_rng_state(),
+        "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "history": state.history,
+        "seconds": state.seconds,
+    }
+    tensors.save(path, content)
+
+
+def _resume(state: State, path: Path, origin: Mapping[str, Any], device: torch.device) -> None:
+    content = tensors.load(path)
+    differ = {name for name, value in origin.items() if content["origin"].get(name) != value}
+    if differ:
+        tqdm.write(f"{path} was made with another {', '.join(sorted(differ))}; training begins anew")
+        return
+    state.network.load_state_dict(content["network"])
+    state.optimiser.load_state_dict(content["optimiser"])
+    state.generator.set_state(content["generator"])
+    torch.set_rng_state(content["torch_generator"])
+    if device.type == "cuda" and len(content["cuda_generators"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(content["cuda_generators"])
+    state.history.extend(content["history"])
+    state.seconds.extend(content["seconds"])

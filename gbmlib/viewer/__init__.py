@@ -1,0 +1,5 @@
+"""Looking at cases: slices and volumes, in a page and in JupyterLab."""
+
+from gbmlib.viewer.slice_viewer import view
+
+__all__ = ["view"]

@@ -1,0 +1,174 @@
+"""A slice viewer for one case: three linked planes with label maps, a probability to put a threshold on and other maps
+over them, in the book's pages and in JupyterLab.
+
+Volumes travel to the browser as sprites (``viewer.sprites``), cropped to the brain: images in 254 steps, label maps
+exactly, probabilities in 256 levels, maps in 255 steps. What may be asked for is checked in
+``viewer.arguments``, and ``viewer.output`` makes a page or a widget of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gbmlib.cohorts.case import Case
+from gbmlib.cohorts.cohort import GLIOMA
+from gbmlib.viewer import arguments, sprites
+from gbmlib.viewer.arguments import PREDICTION, TRUTH, misplaced
+from gbmlib.viewer.colours import LABELS
+from gbmlib.viewer.display import is_static
+from gbmlib.viewer.output import StaticViewer, level, live_viewer
+
+#: The colour map of maps: perceptually even, from dark to bright, for colour-blind readers too.
+PALETTE = "inferno"
+
+_TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR", "ct": "CT", "mri": "MRI"}
+
+
+def view(
+    case: Case | Mapping[str, np.ndarray],
+    truth: np.ndarray | None = None,
+    prediction: np.ndarray | None = None,
+    *,
+    overlays: Mapping[str, np.ndarray] | None = None,
+    names: Mapping[int, str] | None = None,
+    modalities: Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
+    position: Sequence[int] | None = None,
+    probability: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    threshold: float = 0.5,
+    maps: Mapping[str, np.ndarray] | None = None,
+    title: str | None = None,
+    mode: str | None = None,
+) -> StaticViewer | Any:
+    """Look at a case: an object that displays itself as the last expression of a cell.
+
+    Args:
+        case: a case, or modality -> volume (z, y, x) in canonical orientation (RAS+), which needs ``spacing``.
+        truth: the gold standard, a label map (z, y, x); drawn as an outline.
+        prediction: a label map (z, y, x); drawn as a fill, or switched off where there is a probability.
+        overlays: further label maps by name; switched off to begin with.
+        names: label value to meaning; by default the three of the glioma convention.
+        modalities: which to carry, in this order; all by default. One more adds about 1.4 MB to a page, at 1 mm.
+        spacing: (z, y, x) in millimetres, of plain volumes.
+        position: voxel (z, y, x) to begin with; by default where the first label map has most of its voxels.
+        probability: (z, y, x) in [0, 1], of all labels together, or by region: of ``WT``, ``TC`` and ``ET`` where the
+            labels are the three of a glioma, or of a label's name. The reader moves a threshold, and what reaches it is
+            drawn and, where there is a truth, measured over the whole case: Dice, precision and recall as
+            ``evaluation.metrics`` has them, exactly at each position of the slider (multiples of 1/256).
+        threshold: to begin with; taken to the nearest multiple of 1/256.
+        maps: further maps by name, (z, y, x) in [0, 1], such as an uncertainty; one is shown at a time, in colours.
+        title: shown above the pictures; by default the case's id.
+        mode: ``"static"`` (HTML that needs no kernel) or ``"live"`` (a widget); by default what
+            ``viewer.display.is_static`` says.
+
+    Returns:
+        A :class:`StaticViewer`, or live a widget whose traits ``position``, ``modality``, ``region`` and ``threshold``
+        follow the reader, and move the pictures when Python sets them. Both have ``save(path)``.
+
+    Raises:
+        ValueError: all that is wrong with the arguments, in one message.
+        ImportError: live without anywidget.
+    """
+    problems: list[str] = []
+    images, spacing = arguments.images_of(case, modalities, spacing, problems)
+    names = GLIOMA if names is None else names
+    shape = next(iter(images.values())).shape if images else None
+    labels = arguments.labels_of(truth, prediction, overlays or {}, names, shape, problems)
+    regions = arguments.probabilities_of(probability, names, shape, problems)
+    shown_maps = arguments.maps_of(maps or {}, shape, problems)
+    problems += arguments.bad_threshold(threshold)
+    if position is not None and shape is not None:
+        problems += misplaced(position, shape)
+    if mode not in (None, "static", "live"):
+        problems.append(f"mode is {mode!r}; use 'static', 'live', or None for what the place asks for")
+    if problems:
+        raise ValueError("the viewer cannot show this:" + "".join(f"\n- {problem}" for problem in problems))
+
+    # An image without background (CT) is shown whole, as nothing in it says where the body ends.
+    whole = [np.ones(shape, bool) for volume in images.values() if not sprites.has_background(volume)][:1]
+    likely = {name: volume >= 0.5 for name, (volume, _) in regions.items()}
+    box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *whole])
+    colours = [LABELS[i % len(LABELS)] for i in range(len(names) + 1)]
+    spec = {
+        "title": str(getattr(case, "id", "") if title is None else title),
+        "shape": list(shape),
+        "spacing": spacing,
+        "sprites": {
+            "start": [axis.start for axis in box],
+            "size": [axis.stop - axis.start for axis in box],
+            **sprites.layout(tuple(axis.stop - axis.start for axis in box)),
+        },
+        "images": [_image(name, volume, box) for name, volume in images.items()],
+        "overlays": [_overlay(name, volume, box, bool(regions)) for name, volume in labels.items()],
+        "classes": [
+            {"value": int(value), "name": str(names[value]), "colour": colour}
+            for value, colour in zip(sorted(names), colours, strict=False)
+        ],
+        "truth": None if truth is None else list(labels).index(TRUTH),
+        "prediction": None if prediction is None else list(labels).index(PREDICTION),
+        "probabilities": [_probability(name, volume, values, box) for name, (volume, values) in regions.items()],
+        "colour": colours[-1],  # of what reaches the threshold
+        "maps": [{"name": name, **_sprites(sprites.quantise_map(volume[box]))} for name, volume in shown_maps.items()],
+        "palette": _palette() if shown_maps else "",
+    }
+    start = {
+        "position": tuple(int(index) for index in (_telling(labels | likely, box) if position is None else position)),
+        "modality": next(iter(images)),
+    }
+    if regions:
+        start |= {"region": next(iter(regions)), "threshold": level(threshold)}
+    static = mode == "static" or (mode is None and is_static())
+    return (StaticViewer if static else live_viewer())(spec=spec, **start)
+
+
+def _image(name: str, volume: np.ndarray, box: tuple[slice, ...]) -> dict[str, Any]:
+    image = sprites.quantise(volume)
+    return {
+        "name": name,
+        "title": _TITLES.get(name, name),
+        "low": image.low,
+        "high": image.high,
+        "minimum": image.minimum,
+        "maximum": image.maximum,
+        **_sprites(image.volume[box]),
+    }
+
+
+def _overlay(name: str, volume: np.ndarray, box: tuple[slice, ...], with_probability: bool) -> dict[str, Any]:
+    style = {TRUTH: "outline", PREDICTION: "off" if with_probability else "fill"}.get(name, "off")
+    return {"name": name, "style": style, **_sprites(volume[box])}
+
+
+def _probability(name: str, volume: np.ndarray, values: Sequence[int], box: tuple[slice, ...]) -> dict[str, Any]:
+    """``outside``: how many voxels of each level lie outside of what is shown, as [level, voxels], so that the page
+    counts every voxel of the case. There is no truth out there: the box holds all of it."""
+    levels = sprites.quantise_probability(volume)
+    beyond = np.bincount(levels.ravel(), minlength=256) - np.bincount(levels[box].ravel(), minlength=256)
+    outside = [[int(level), int(beyond[level])] for level in np.flatnonzero(beyond) if level > 0]
+    return {"name": name, "values": [int(v) for v in values], "outside": outside, **_sprites(levels[box])}
+
+
+@functools.cache
+def _palette() -> str:
+    """The 256 colours of :data:`PALETTE`, six hexadecimal digits each."""
+    from matplotlib import colormaps
+
+    return np.rint(255 * colormaps[PALETTE](np.arange(256))[:, :3]).astype(np.uint8).tobytes().hex()
+
+
+def _sprites(volume: np.ndarray) -> dict[str, Any]:
+    return {"sheets": sprites.sheets(volume), "checksum": sprites.checksum(volume)}
+
+
+def _telling(labels: Mapping[str, np.ndarray], box: tuple[slice, ...]) -> list[int]:
+    """Where to begin: on each axis the slice with most labelled voxels of the first label map that has any, or else the
+    middle of the brain."""
+    for label in labels.values():
+        if label.any():
+            counts = [np.count_nonzero(label, axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+            return [int(np.argmax(count)) for count in counts]
+    return [(axis.start + axis.stop) // 2 for axis in box]

@@ -1,0 +1,84 @@
+"""Paired comparisons from records: which tables they make, and what they refuse."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from grouped_records import configured
+
+from gbmlib.analysis import compare, networks, statistics
+
+BASE = {"a": 0.5, "b": 0.7, "c": 0.2, "d": 0.9}
+HELD = {0: ("a", "b"), 1: ("c", "d")}
+
+
+def run(fold, seed, change=0.0, regions=("WT", "ET"), trained=0.95, cohort="gliomas", held=HELD):
+    rows = [
+        (case, split, region, metric, value + offset)
+        for split, cases in (("held out", held[fold]), ("train", held[1 - fold]))
+        for case in cases
+        for number, region in enumerate(regions)
+        for metric, offset in (("dice", 0.0), ("recall", 0.02))
+        for value in [(BASE[case] + change + 0.1 * number) if split == "held out" else trained]
+    ]
+    cases = pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"])
+    history = pd.DataFrame({"epoch": [0]})
+    experiment = configured(fold, seed, cohort=cohort)
+    return SimpleNamespace(id=f"{fold}-{seed}", cases=cases, history=history, experiment=experiment, store=None)
+
+
+def group(change=0.0, seeds=(0,), folds=(0, 1), **options):
+    return [run(fold, seed, change + 0.01 * seed, **options) for seed in seeds for fold in folds]
+
+
+def test_a_table_has_a_row_a_case_and_a_column_a_seed():
+    table = compare.scores(group(seeds=(0, 1)))
+    assert list(table) == [0, 1]
+    assert table[0].to_dict() == pytest.approx({case: value + 0.05 for case, value in BASE.items()})
+    assert (table[1] - table[0]).tolist() == pytest.approx([0.01] * 4)
+    assert compare.scores(group(), regions=["ET"])[0]["a"] == pytest.approx(0.6)
+
+
+def test_a_seed_without_a_fold_has_no_value_there():
+    table = compare.scores([*group(), run(0, 1)])
+    assert table[1].isna().to_dict() == {"a": False, "b": False, "c": True, "d": True}
+
+
+def test_the_gap_is_between_a_case_and_itself():
+    gap = compare.scores(group(), regions=["WT"], split=compare.GAP)
+    assert gap[0].to_dict() == pytest.approx({case: 0.95 - value for case, value in BASE.items()})
+    found = compare.paired(group(), group(trained=0.9), regions=["WT"], split=compare.GAP)
+    assert found.difference.mean == pytest.approx(-0.05)
+
+
+def test_records_and_tables_say_the_same():
+    base, other = group(seeds=(0, 1)), group(0.03, seeds=(0, 1))
+    tables = compare.scores(base), compare.scores(other)
+    over = networks.over_networks(networks.by_fold(*tables, compare.folds_of(base)))
+    assert str(compare.paired(base, other)) == str(statistics.paired(*tables, networks=over))
+    assert compare.paired(base, other).difference.mean == pytest.approx(0.03)
+    assert compare.paired(base, other, metric="recall").cases == 4
+
+
+def test_only_shared_regions_count():
+    found = compare.paired(group(), group(0.1, regions=("WT", "TC")))
+    assert found.difference.mean == pytest.approx(0.1)
+    with pytest.raises(compare.UnpairedError, match="none is shared"):
+        compare.paired(group(), group(), regions=["oedema"])
+
+
+def test_what_cannot_be_paired_is_refused():
+    with pytest.raises(compare.UnpairedError, match="the other has not, in fold 1 of 2: c, d"):
+        compare.paired(group(), group(folds=(0,)))
+    with pytest.raises(compare.UnpairedError, match="of gliomas, the other of livers"):
+        compare.paired(group(), group(cohort="livers"))
+    with pytest.raises(compare.UnpairedError, match="several runs of fold 0 with seed 0"):
+        compare.paired(group(), [*group(), run(0, 0)])
+    swapped = group(held={0: ("c", "d"), 1: ("a", "b")})
+    with pytest.raises(compare.UnpairedError, match="cannot be paired"):
+        compare.paired(group(), swapped)
+    missed = group()
+    missed[0].cases.loc[missed[0].cases.case == "a", "value"] = np.nan
+    with pytest.raises(compare.UnpairedError, match="the other has no value for: a"):
+        compare.paired(group(), missed)

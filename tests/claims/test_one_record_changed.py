@@ -1,0 +1,240 @@
+"""One number of one published record changes: what rests on it changes in chapters and claims alike, and nothing else.
+
+The published half of each chapter is run here cell by cell, on the published records and on a copy in which the Dice of
+one case of one run is another. Nothing is trained.
+"""
+
+import ast
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from scipy import stats
+
+from gbmlib.analysis import factorial, intervals
+from gbmlib.analysis.contrasts import contrasts
+from gbmlib.claims import ledger, verdicts
+from gbmlib.claims.sources import runs_of
+from gbmlib.pages import ablation_figures, claims_pages
+from gbmlib.study import ablations, head_to_head, nnunet, scales
+from gbmlib.study.records import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "book/records"
+CHAPTERS = ("03", "04", "05", "07", "07b", "08", "09")
+
+#: Cells of images, plans and untrained networks: they look at no record.
+WITHOUT_RECORDS = ("through_depth", "unet_figures.slices", "planner_pages.in_words", "pages.plans", "pages.trained")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    """From the repository's root, figures live; what makes no difference here is left out or done once: thousands of
+    draws for the intervals of means, curves over epochs, and networks that are built for their sizes alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.delenv("GBM_STATIC", raising=False)
+        few = SimpleNamespace(**vars(stats) | {"bootstrap": partial(stats.bootstrap, n_resamples=199)})
+        for module in (intervals, factorial):
+            patch.setattr(module, "stats", few)
+        patch.setattr(ablation_figures, "compare_curves", lambda groups, *_: f"curves of {', '.join(groups)}")
+        divisors = {}
+        build = head_to_head.divisor
+
+        def divisor(of):
+            if of.id not in divisors:
+                divisors[of.id] = build(of)
+            return divisors[of.id]
+
+        patch.setattr(head_to_head, "divisor", divisor)
+        yield
+
+
+def chapter(number):
+    [path] = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def published_half(number, store):
+    """What each cell of a chapter shows of published records, by cell; those before the live part."""
+    names, shown = {"__name__": "chapter"}, {}
+    for cell in chapter(number):
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and "## Live: this build" in source:
+            return shown
+        if cell["cell_type"] != "code" or any(word in source for word in WITHOUT_RECORDS):
+            continue
+        if "parameters" in cell["metadata"].get("tags", []):
+            source += '\nprofile = "test"'
+        shown[f"{number} {cell['id']}"] = "\n".join(map(text_of, run(source, names)))
+        if "runs" in names:
+            names["runs"] = store
+    raise AssertionError(f"chapter {number} has no live part")
+
+
+def run(source, names):
+    """What a cell displays, and its last expression, as a notebook shows them."""
+    shown = []
+    if "display" in names:
+        names["display"] = lambda *parts: shown.extend(parts)
+    body = ast.parse(source).body
+    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), "cell", "exec"), names)
+    if last is not None:
+        value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+        shown += [value] if value is not None else []
+    return shown
+
+
+def text_of(part):
+    if isinstance(part, go.Figure):
+        return part.to_json()
+    return part.to_html() if isinstance(part, pd.DataFrame) else str(part)
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    """Every claim that records decide."""
+    every = ledger.read(ROOT / "book/claims.yml")
+    return [claim for claim in every if isinstance(claim.decided_by, ledger.ByRuns | ledger.ByFactorial)]
+
+
+def everything(store, chosen):
+    """All texts: by cell of the chapters, and by claim."""
+    shown = {name: text for number in CHAPTERS for name, text in published_half(number, store).items()}
+    found = verdicts.decide(chosen, store, ROOT / "book/facts")
+    sizes = claims_pages.family_sizes(found)
+    for name, verdict in found.items():
+        shown[name] = "\n".join([*claims_pages.cells(verdict, "chapter"), claims_pages.details(verdict, sizes)])
+    return shown, found
+
+
+@pytest.fixture(scope="module")
+def before(chosen, tmp_path_factory):
+    return everything(Store(tmp_path_factory.mktemp("none"), published=RECORDS), chosen)
+
+
+@contextmanager
+def changed(folder, experiment, value=1.0):
+    """A store in which the Dice of one held-out case of one run is another; all else is as published."""
+    published = folder / "records"
+    published.mkdir()
+    for path in RECORDS.iterdir():
+        if path.name != experiment.id:
+            os.symlink(path, published / path.name)
+    own = published / experiment.id
+    own.mkdir()
+    for path in (RECORDS / experiment.id).iterdir():
+        if path.name != "cases.csv":
+            os.symlink(path, own / path.name)
+    cases = pd.read_csv(RECORDS / experiment.id / "cases.csv", dtype=str, keep_default_na=False)
+    rows = (cases.split == "held out") & (cases.metric == "dice")
+    rows &= cases.case == cases.case[rows].iloc[0]
+    assert (cases.value[rows] != str(value)).any()
+    cases.loc[rows, "value"] = str(value)
+    cases.to_csv(own / "cases.csv", index=False)
+    yield Store(folder / "none", published=published)
+
+
+def differing(before, after):
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+def families_of(experiment, chosen):
+    """The claims of every family in which a claim rests on a run."""
+
+    def rests(claim):
+        by = claim.decided_by
+        groups = runs_of(by.source, "short")
+        labels = [label for pair in by.pairs for label in pair] if isinstance(by, ledger.ByRuns) else groups
+        return experiment.id in {of.id for label in labels for of in groups.get(label, ())}
+
+    touched = {claim.family or claim.id for claim in chosen if rests(claim)}
+    return {claim.id for claim in chosen if (claim.family or claim.id) in touched}
+
+
+def kernel():
+    of = next(of for of in ablations.choices("short") if of.name == "kernel")
+    return ablations.runs(of, "short")["kernel 5"][0]
+
+
+def test_a_run_of_one_choice_changes_that_choice_alone(before, chosen, tmp_path):
+    shown, found = before
+    with changed(tmp_path, kernel()) as store:
+        after, then = everything(store, chosen)
+    sections = {f"05 {cell['id']}" for cell in chapter("05") if '"kernel"' in "".join(cell["source"])}
+    assert len(sections) == 1
+    assert differing(shown, after) == sections | {"05 cell-06", "kernel-three-beats-five"}
+    # Words follow numbers, and the same word in the chapter and among the claims.
+    section = sections.pop()
+    for texts, words in ((shown, found), (after, then)):
+        assert "**kernel 5**: not decided yet against kernel 3 (undertrained: " in texts[section]
+        assert words["kernel-three-beats-five"].word == verdicts.NOT_YET
+    assert after[section] != shown[section]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("experiment", "cells", "names"),
+    [
+        (
+            lambda: scales.paper_a("short")[0],
+            {"03 cell-06", "03 cell-08", "03 cell-15", "04 cell-06", "04 cell-08"},
+            {"beats-the-baseline", "branch-raises-dice", "branch-reduces-overfitting", "squeeze-excitation-helps"},
+        ),
+        (
+            lambda: nnunet.hippocampus("short", 3)[0],
+            {"07 cell-06", "07 cell-08", "07 cell-09", "07 cell-11"},
+            set(),  # the claims rest on five folds, and not on this one
+        ),
+    ],
+    ids=["the network of Paper A", "the hippocampus in volumes"],
+)
+def test_a_run_that_many_pages_share_changes_those_and_no_other(experiment, cells, names, before, chosen, tmp_path):
+    of = experiment()
+    with changed(tmp_path, of) as store:
+        after, _ = everything(store, chosen)
+    found = differing(before[0], after)
+    assert cells | names <= found
+    allowed = {"03", "04", "09"} if of.cohort == scales.paper_a("short")[0].cohort else {"07", "08"}
+    assert {name.split()[0] for name in found if name.split()[0] in CHAPTERS} <= allowed
+    assert {name for name in found if name.split()[0] not in CHAPTERS} <= families_of(of, chosen)
+
+
+def test_chapters_and_claims_say_the_same_of_the_same_runs(before, chosen):
+    """The same difference, interval and uncorrected p; another word only where the families differ, and never the
+    opposite one."""
+    store, met = Store(ROOT / "none", published=RECORDS), 0
+    tables = {}
+    for claim in chosen:
+        by = claim.decided_by
+        if by.source not in ("vae", "se") and not by.source.startswith("choice: "):
+            continue
+        if (by.measure, by.split, by.region) != ("dice", "held out", None) or by.that_split:
+            continue
+        if by.source not in tables:
+            groups = ablations.published(runs_of(by.source, "short"), store)
+            tables[by.source] = contrasts(groups)
+        table = tables[by.source]
+        for of in before[1][claim.id].comparisons:
+            label, sign = (of.this, 1) if of.this in table.index else (of.that, -1)
+            if table.against.get(label) not in (of.this, of.that) or not of.complete:
+                continue
+            row, met = table.loc[label], met + 1
+            there = (of.difference.mean, of.difference.low, of.difference.high)
+            here = (row.difference.mean, *(sorted((sign * row.difference.low, sign * row.difference.high))))
+            assert there == pytest.approx((sign * here[0], *here[1:]), abs=1e-9), claim.id
+            word = replace(of.paired, adjusted=of.adjusted).decided
+            turned = {"higher": "lower", "lower": "higher"}.get(row.decided, row.decided) if sign < 0 else row.decided
+            assert {word, turned} != {"higher", "lower"}, claim.id
+            if of.adjusted == pytest.approx(row.p):
+                assert word == turned, claim.id
+    assert met > 12

@@ -1,0 +1,248 @@
+"""Verdicts: from intervals by hand, from published records, and which of them one record's number changes."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gbmlib.analysis.intervals import Difference
+from gbmlib.analysis.networks import OverNetworks
+from gbmlib.claims import ledger, verdicts
+from gbmlib.claims.sources import penalty, runs_of
+from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, word_of
+from gbmlib.study import ablations, scales
+from gbmlib.study.records import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "book/records"
+KERNEL, BRANCH = "kernel-three-beats-five", "branch-raises-dice"
+
+
+@pytest.fixture(scope="module")
+def every():
+    return ledger.read(ROOT / "book/claims.yml")
+
+
+def comparison(low=0.2, high=0.4, p=0.01, there=1, over=None, **fields):
+    """Of one difference by hand; networks say what the cases say, or what ``over`` has."""
+    difference = Difference((low + high) / 2, low, high, 9)
+    networks = OverNetworks(over or replace(difference, cases=5), 10, 0.01, 0.02)
+    return Comparison("a", "b", difference, adjusted=p, networks=networks, there=there, wanted=1, **fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "p", "word"),
+    [
+        ("better", 0.02, 0.05, 0.01, SUPPORTED),
+        ("better", 0.02, 0.05, 0.06, UNDECIDED),  # the family does not confirm it
+        ("better", -0.01, 0.05, 0.01, UNDECIDED),
+        ("better", -0.05, -0.02, 0.01, NOT_SUPPORTED),
+        ("better", 0.002, 0.008, 0.01, SUPPORTED),  # too small to matter, and there
+        ("better", -0.008, -0.002, 0.01, NOT_SUPPORTED),
+        ("better", -0.009, 0.009, 0.9, NOT_SUPPORTED),
+        ("worse", -0.05, -0.02, 0.01, SUPPORTED),
+        ("worse", 0.02, 0.05, 0.01, NOT_SUPPORTED),
+        ("worse", -0.05, 0.02, 0.01, UNDECIDED),
+        ("no difference", -0.009, 0.009, 0.9, SUPPORTED),
+        ("no difference", -0.02, 0.009, 0.9, UNDECIDED),  # a large p proves nothing
+        ("no difference", 0.002, 0.05, 0.01, UNDECIDED),  # more than none, but perhaps not enough to matter
+        ("no difference", 0.011, 0.05, 0.01, NOT_SUPPORTED),
+        ("no difference", 0.011, 0.05, 0.2, UNDECIDED),
+        ("no worse", -0.009, 0.2, 0.9, SUPPORTED),
+        ("no worse", -0.02, 0.2, 0.9, UNDECIDED),
+        ("no worse", -0.2, -0.02, 0.01, NOT_SUPPORTED),
+        ("no worse", -0.2, -0.005, 0.01, UNDECIDED),
+        ("better", np.nan, np.nan, np.nan, UNDECIDED),
+        ("better", 0.02, 0.05, np.nan, SUPPORTED),  # where there is no test, as between spreads
+    ],
+)
+def test_the_word_for_an_interval(kind, low, high, p, word):
+    assert word_of(kind, comparison(low, high, p))[0] == word
+    assert word_of(kind, comparison(-high, -low, p, less_is_better=True))[0] == word
+
+
+@pytest.mark.parametrize(
+    ("kind", "over", "word", "why"),
+    [
+        ("better", Difference(0.3, -0.1, 0.7, 5), UNDECIDED, "the interval over networks holds zero"),
+        (
+            "better",
+            Difference(0.3, np.nan, np.nan, 2),
+            UNDECIDED,
+            "there are too few folds for an interval over networks",
+        ),
+        ("no worse", Difference(0.3, -0.1, 0.7, 5), UNDECIDED, "an interval reaches beyond the margin of 0.01"),
+        ("no worse", Difference(0.3, 0.1, 0.5, 5), SUPPORTED, "neither interval reaches below the margin of 0.01"),
+    ],
+)
+def test_networks_have_a_say(kind, over, word, why):
+    assert word_of(kind, comparison(over=over)) == (word, why)
+
+
+def test_the_margin_is_that_of_the_cohort():
+    small = comparison(0.012, 0.028, margin=0.03)
+    assert word_of("no difference", small) == (SUPPORTED, "both intervals lie within the margin of 0.03")
+    assert word_of("no difference", replace(small, margin=0.01))[0] == NOT_SUPPORTED
+
+
+def test_a_small_gain_is_supported_and_says_so(every):
+    claim = next(claim for claim in every if claim.id == "mirroring-helps-hippocampus")
+    found = verdicts._verdict(claim, "study", (comparison(0.004, 0.008), comparison(0.2, 0.4)), None)
+    assert (found.word, found.label) == (SUPPORTED, "supported, below 0.01")
+    large = verdicts._verdict(claim, "study", (comparison(0.2, 0.4),), None)
+    assert large.label == SUPPORTED
+
+
+def test_runs_that_are_not_sound_decide_nothing_yet(every):
+    reasons = ("undertrained: Dice rose by 0.03", "unequal: 900 steps against 360")
+    poor = comparison(unsound=reasons)
+    assert word_of("better", poor) == (NOT_YET, "; ".join(reasons))
+    claim = next(claim for claim in every if claim.id == "each-augmentation-helps")
+    also = replace(poor, unsound=("undertrained: Dice rose by 0.05", "collapsed: ET"))
+    found = verdicts._verdict(claim, "short", (comparison(), poor, also), None)
+    assert (found.word, found.unsound) == (NOT_YET, True)
+    assert found.why == "undertrained: Dice rose by 0.03; unequal: 900 steps against 360; collapsed: ET"
+    assert found.command == "python -m gbmlib.claims.verdicts each-augmentation-helps --cohort brats:PATH"
+    assert verdicts._verdict(claim, "study", (poor,), None).command.endswith("--profile paper")
+
+
+def test_missing_runs_leave_a_claim_open():
+    of = Comparison("this", "that", Difference(0.3, 0.2, 0.4, 9), there=3, wanted=4)
+    assert word_of("better", of) == (NOT_YET, "3 of 4 runs have a record")
+
+
+def test_one_comparison_that_fails_is_enough(every):
+    claim = next(claim for claim in every if claim.id == "each-augmentation-helps")
+    good, bad, tiny = comparison(), comparison(-0.4, -0.2), comparison(-0.009, 0.009, 0.9)
+    unsure = replace(good, adjusted=0.5)
+    missing = replace(good, there=0)
+
+    def word(*comparisons):
+        return verdicts._verdict(claim, "study", comparisons, None).word
+
+    assert word(good, good) == SUPPORTED
+    assert word(good, unsure) == UNDECIDED
+    assert word(good, missing, unsure) == NOT_YET
+    assert word(good, missing, unsure, bad) == NOT_SUPPORTED
+    # One that rules out any gain that matters does not overrule others that are open.
+    assert word(good, tiny, unsure) == UNDECIDED
+    assert word(good, tiny, missing) == NOT_YET
+    assert word(good, tiny) == NOT_SUPPORTED
+
+
+def test_a_verdict_is_as_clear_as_its_intervals_are_far_from_the_border(every):
+    def clearness(word, *ends):
+        comparisons = tuple(comparison(low, high) for low, high in ends)
+        return verdicts.Verdict(every[0], word, "", comparisons).clearness
+
+    assert clearness(SUPPORTED, (0.2, 0.4)) == 0.2
+    assert clearness(SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.1  # all of them have to hold
+    assert clearness(NOT_SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.2  # one is enough
+    assert clearness(SUPPORTED, (-0.002, 0.004)) == pytest.approx(0.006)  # within the margin
+    assert clearness(NOT_SUPPORTED, (np.nan, np.nan), (0.2, 0.4)) == 0.2
+    assert clearness(SUPPORTED) == float("inf")
+
+
+def test_families_are_corrected_whole():
+    """Two claims of one family: the smaller p counts twice. Real numbers, from the records."""
+    several = [claim for claim in ledger.read(ROOT / "book/claims.yml") if claim.family == "the autoencoder branch"]
+    found = verdicts.decide(several, Store(ROOT / "none", published=RECORDS), ROOT / "book/facts")
+    p = sorted(of.paired.p for verdict in found.values() for of in verdict.comparisons)
+    adjusted = sorted(of.adjusted for verdict in found.values() for of in verdict.comparisons)
+    assert len(p) == 2
+    assert adjusted == pytest.approx([min(1, 2 * p[0]), max(min(1, 2 * p[0]), p[1])])
+
+
+@pytest.fixture(scope="module")
+def chosen(every):
+    """Claims by runs that are published, over several chapters, so that a decision takes seconds."""
+    ids = (BRANCH, "branch-reduces-overfitting", "squeeze-excitation-helps", "beats-the-baseline", KERNEL)
+    return [claim for claim in every if claim.id in (*ids, "blocks-change-little", "warmup-is-essential")]
+
+
+@pytest.fixture(scope="module")
+def before(chosen):
+    return verdicts.decide(chosen, Store(ROOT / "none", published=RECORDS), ROOT / "book/facts")
+
+
+def changed(tmp_path, chosen, experiment, by):
+    """The verdicts once the held-out Dice of one run is another, in a copy of the records."""
+    copied = tmp_path / "records"
+    shutil.copytree(RECORDS, copied)
+    path = copied / experiment.id / "cases.csv"
+    cases = pd.read_csv(path, keep_default_na=False)
+    rows = (cases.split == "held out") & (cases.metric == "dice")
+    cases.loc[rows, "value"] = (cases.loc[rows, "value"].astype(float) + by).clip(0, 1)
+    cases.to_csv(path, index=False)
+    return verdicts.decide(chosen, Store(tmp_path / "none", published=copied), ROOT / "book/facts")
+
+
+def differing(before, after):
+    return {name for name in before if after[name].comparisons != before[name].comparisons}
+
+
+def test_one_record_changes_the_verdicts_that_rest_on_it_and_no_other(chosen, before, tmp_path):
+    kernel = next(of for of in ablations.choices("short") if of.name == "kernel")
+    run = ablations.runs(kernel, "short")["kernel 5"][0]
+    after = changed(tmp_path, chosen, run, 0.4)
+    assert differing(before, after) == {KERNEL}
+    assert before[KERNEL].comparisons[0].difference != after[KERNEL].comparisons[0].difference
+    assert {name: of.word for name, of in after.items() if name != KERNEL} == {
+        name: of.word for name, of in before.items() if name != KERNEL
+    }
+
+
+def test_a_record_that_several_claims_share_changes_all_of_them(chosen, before, tmp_path):
+    run = scales.paper_a("short")[0]
+    after = changed(tmp_path, chosen, run, -0.3)
+    sharing = {
+        claim.id
+        for claim in chosen
+        if run.id in {of.id for pair in claim.decided_by.pairs for label in pair for of in _runs(claim, label)}
+    }
+    assert len(sharing) == 4
+    assert differing(before, after) == sharing
+
+
+def _runs(claim, label):
+    return runs_of(claim.decided_by.source, "short")[label]
+
+
+def test_without_records_each_claim_says_what_makes_them(every, tmp_path):
+    some = [claim for claim in every if claim.id in (KERNEL, "mirroring-helps-hippocampus", "borders-are-worse")]
+    found = verdicts.decide(some, Store(tmp_path), ROOT / "book/facts")
+    assert {of.word for of in found.values()} == {NOT_YET}
+    assert found[KERNEL].command == f"python -m gbmlib.claims.verdicts {KERNEL} --cohort brats:PATH"
+    assert "--cohort msd:PATH" in found["mirroring-helps-hippocampus"].command
+    assert found["borders-are-worse"].command == ""
+    assert "equal weights" in found["borders-are-worse"].why
+
+
+def test_the_command_prints_and_lists(monkeypatch, capsys, every):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(verdicts, "read", lambda: [claim for claim in every if claim.id in (KERNEL, "table-1")])
+    verdicts.main([KERNEL, "table-1", "--store", "none"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"{KERNEL}: not decided yet, +0.0")
+    assert "undertrained: the last sixth of the epochs still raised training Dice by 0.03" in said[0]
+    assert said[1] == "table-1: supported. 72 of 72 cells"
+    with pytest.raises(SystemExit):
+        verdicts.main(["no-such-claim"])
+    assert "no claim no-such-claim" in capsys.readouterr().err
+
+
+def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, every, tmp_path):
+    asked, name = [], scales.paper_a("short")[0].cohort
+    for of in penalty("short")["with penalty"]:
+        (tmp_path / of.id).symlink_to(RECORDS / of.id)
+    monkeypatch.setattr(verdicts.cohorts, "open_cohort", lambda spec: SimpleNamespace(name=name))
+    monkeypatch.setattr(verdicts.experiments, "run", lambda runs, *_: asked.extend(runs))
+    claim = next(claim for claim in every if claim.id == "penalty-prevents-overfitting")
+    options = SimpleNamespace(cohort="brats:X", profile="short", workers=1, list=False)
+    verdicts._make([claim], options, Store(ROOT / "none", published=tmp_path))
+    assert {of.id for of in asked} == {of.id for of in penalty("short")["without penalty"]}
+    assert all(of.l2 == 0 for of in asked)

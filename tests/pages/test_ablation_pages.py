@@ -1,0 +1,166 @@
+"""What chapters show of a comparison: the largest scale first, what is missing, and no verdict on phantoms."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from grouped_records import configured
+
+from gbmlib.analysis import compare
+from gbmlib.analysis.contrasts import contrasts
+from gbmlib.analysis.reconstruction import reconstruct
+from gbmlib.pages import ablation_pages as pages
+from gbmlib.study import ablations, run, scales
+from gbmlib.study.records import Store
+
+
+def record(value, fold=0, **fields):
+    rows = [(f"{case}{fold}", "held out", "WT", metric, value) for case in "abcdef" for metric in compare.NAMES]
+    history = pd.DataFrame({"epoch": [0, 1]})
+    for part in ("train", "val"):
+        history[f"{part}_dice"] = history[f"{part}_loss"] = 0.5
+    return SimpleNamespace(
+        id=f"run-{fold}",
+        history=history,
+        cases=pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"]),
+        experiment=configured(fold, 0, 5, epochs=2, spacing=3, **fields),
+        store=None,
+        provenance={"parameters": 1_000_000, "seconds": 90, "cases": 15, "device": "a machine"},
+    )
+
+
+def everywhere(value):
+    """A run in every fold."""
+    return [record(value, fold) for fold in range(5)]
+
+
+def prose(shown):
+    return "\n".join(part for part in shown if isinstance(part, pages.Prose))
+
+
+def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missing():
+    groups = {"base": everywhere(0.5), "better": everywhere(0.6)}
+    text = prose(pages.compared(groups, ["base", "better", "diverged"]))
+    assert "**some** at 3 x 3 x 3 mm, 15 cases; 10 runs on 5 folds of 5 with 1 seed, 2 epochs; 15 minutes" in text
+    assert (
+        "**better**: higher Dice than base; +0.100 (+0.100 to +0.100) on 30 cases, 5 folds, 1 seed; p < 0.001" in text
+    )
+    assert text.endswith(
+        "*Dice and loss over epochs. On held-out cases at the end: better: Dice higher by "
+        "0.100 (0.100 to 0.100) than base, 30 cases.*"
+    )
+    assert "did not converge: diverged" in text
+
+
+def test_a_channel_that_never_learnt_is_told():
+    stuck, fine = record(0.1, fold=1), record(0.5)
+    for of, best in ((stuck, 0.04), (fine, 0.4)):
+        of.history["val_dice_WT"], of.history["val_dice_TC"] = [0.0, 0.5], [0.04, best]
+    trained = pd.DataFrame(
+        {"case": "z", "split": "train", "region": ["WT", "TC"], "metric": "dice", "value": [0.5, 0.04]}
+    )
+    stuck.cases = pd.concat([stuck.cases, trained])
+    text = prose(pages.compared({"base": [fine], "stuck": [fine, stuck]}))
+    assert "- **stuck**: TC in fold 1, seed 0\n" in text
+    assert "**base**: TC" not in text
+    assert "WT in" not in text
+    assert "Collapsed" not in prose(pages.compared({"base": [fine], "stuck": [stuck]}, decides=False))
+    assert pages.collapsed({"base": [fine]}) == []
+
+
+def test_phantoms_give_no_verdict():
+    groups = {"base": [record(0.5)], "better": [record(0.6)]}
+    shown = pages.compared(groups, decides=False)
+    assert "higher" not in prose(shown)
+    assert any(isinstance(part, pd.DataFrame) for part in shown)
+
+
+def test_the_gap_is_worded_as_every_comparison_is():
+    def group(trained, even=0):
+        runs = everywhere(0.5)
+        for fold, one in enumerate(runs):
+            held = pd.concat([other.cases[other.cases.split == "held out"] for other in runs[:fold] + runs[fold + 1 :]])
+            values = trained + 0.003 * held.case.str[0].map(dict(zip("abcdef", (1, -1) * 3, strict=True))) * even
+            one.cases = pd.concat([one.cases, held.assign(split="train", value=values)])
+        return runs
+
+    groups = {"base": group(0.6), "worse": group(0.8), "better": group(0.55), "the same": group(0.6, even=1)}
+    table, words = pages.memorised(groups)
+    assert table.gap["worse"].mean == pytest.approx(0.3)
+    assert table["decided"].tolist() == ["", "higher", "lower", "no difference"]
+    worse, better, same = words.splitlines()
+    assert "a larger gap than base; +0.200" in worse
+    assert "a smaller gap than base; -0.050" in better
+    assert "no difference above 0.01 from base" in same
+    assert "(Holm, 3 comparisons)" in same
+    assert len(pages.memorised(groups, decides=False)) == 1
+
+
+def test_without_its_base_nothing_is_subtracted():
+    shown = pages.compared({"better": [record(0.6)], "other": [record(0.5)]}, ["base", "better", "other"])
+    table = next(part for part in shown if isinstance(part, pd.DataFrame))
+    assert list(table.columns) == ["Dice"]
+    assert "than" not in prose(shown)
+
+
+def test_two_fields_side_by_side():
+    groups = {
+        f"{rate}, {warmup}": [record(rate * 1e4 / (1 + warmup), learning_rate=rate, warmup=warmup)]
+        for rate in (1e-4, 1e-5)
+        for warmup in (0, 10)
+    }
+    table = pages.two_by_two(groups, "learning_rate", "warmup")
+    assert table.loc[1e-5, 10].mean == pytest.approx(0.1 / 11)
+    assert (table.index.name, table.columns.name) == ("learning rate", "warmup")
+
+
+def test_an_empty_store_says_how_to_fill_it(tmp_path):
+    store = Store(tmp_path)
+    asked, command = pages.choice("order", store)
+    assert "sections 3.2.6 and 6" in asked
+    assert "--only choices" in command
+    assert pages.all_choices(store).empty
+    assert list(pages.all_choices(store).columns) == list(contrasts({}).columns)
+
+
+def test_scales_are_what_the_study_runs():
+    table = pages.scales()
+    assert table.loc["paper", ["peak learning rate", "filters", "epochs", "patch (z, y, x)"]].tolist() == [
+        "1e-05",
+        16,
+        300,
+        "128 x 144 x 144",
+    ]
+    assert list(table.index) == ["demo", "short", "study", "paper"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("runs"))
+    wanted = ablations.runs(ablations.VAE, "test")
+    return store, {label: run(of, store, progress=False) for label, of in wanted.items()}
+
+
+def test_records_are_found_where_the_store_has_them(trained, monkeypatch):
+    store, records = trained
+    monkeypatch.setattr(pages, "SCALES", ("demo", "test"))
+    found = pages.published(lambda profile: ablations.runs(ablations.VAE, profile), store)
+    assert list(found) == ["test"]
+    assert [record.id for record in found["test"]["with VAE"]] == [record.id for record in records["with VAE"]]
+    # Every choice that has its base shows; all share it.
+    assert pages.all_choices(store, "test").empty
+
+
+def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):
+    from gbmlib.cohorts import open_cohort
+
+    _, records = trained
+    with_branch, without = records["with VAE"][0], records["without VAE"][0]
+    cohort = open_cohort(scales.SCALES["test"]["cohort"], with_branch.experiment.modalities)
+    image, redrawn = reconstruct(with_branch, cohort, cohort.cases[0])
+    assert image.shape == redrawn.shape == (2, 32, 32, 32)
+    assert not np.array_equal(image, redrawn)
+    np.testing.assert_array_equal(reconstruct(with_branch, cohort, cohort.cases[0])[1], redrawn)
+    with pytest.raises(ValueError, match="no VAE branch"):
+        reconstruct(without, cohort, cohort.cases[0])

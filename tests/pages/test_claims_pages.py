@@ -1,0 +1,133 @@
+"""What the pages say of claims: cells, numbers behind them, filter and digest."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gbmlib.analysis.intervals import Difference
+from gbmlib.analysis.networks import OverNetworks
+from gbmlib.claims import ledger, verdicts
+from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, Verdict
+from gbmlib.pages import claims_pages
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def every():
+    return {claim.id: claim for claim in ledger.read(ROOT / "book/claims.yml")}
+
+
+@pytest.fixture
+def found(every):
+    """A verdict of each word, by hand."""
+
+    def comparison(low, high, there=4):
+        difference = Difference((low + high) / 2, low, high, 8)
+        over = OverNetworks(replace(difference, cases=5), 5, float("nan"), 0.0234)
+        return Comparison("a", "b", difference, adjusted=0.0123, networks=over, there=there, wanted=4)
+
+    made = [
+        Verdict(every["kernel-three-beats-five"], SUPPORTED, "", (comparison(0.01, 0.03),), "study"),
+        Verdict(every["squeeze-excitation-helps"], SUPPORTED, "", (comparison(0.09, 0.11),), "study"),
+        Verdict(every["table-1"], SUPPORTED, "72 of 72 cells"),
+        Verdict(every["recall-nearly-perfect"], NOT_SUPPORTED, "as headed, too much"),
+        Verdict(every["branch-raises-dice"], UNDECIDED, "the interval holds zero", (comparison(-0.1, 0.1),), "study"),
+        Verdict(every["leaky-relu-helps"], NOT_YET, "1 of 4 runs", (comparison(-0.1, 0.1, 1),), "study", 3),
+    ]
+    return {of.claim.id: of for of in made}
+
+
+def test_the_cells_of_a_row(found):
+    said, word, evidence = claims_pages.cells(found["kernel-three-beats-five"], "[Choices](x.md)")
+    assert said.startswith("**Kernels of 3 are better than kernels of 5**")
+    assert said.endswith("Paper A, sections 2.1, 2.2 and 5.1.2 · [Choices](x.md)")
+    assert word == "✓ supported"
+    assert evidence == (
+        "+0.020 (+0.010 to +0.030), 8 cases, p\u00a0=\u00a00.012; "
+        "over networks +0.020 (+0.010 to +0.030), which could have detected 0.023"
+    )
+
+
+def test_a_check_has_its_finding_for_evidence(found):
+    _, word, evidence = claims_pages.cells(found["table-1"], "x")
+    assert (word, evidence) == ("✓ supported", "72 of 72 cells.")
+    assert claims_pages.details(found["table-1"], {}) == ""
+
+
+def test_a_claim_without_all_records_says_what_makes_them(found):
+    _, word, evidence = claims_pages.cells(found["leaky-relu-helps"], "x")
+    assert word.endswith("`python -m gbmlib.claims.verdicts leaky-relu-helps --cohort brats:PATH`")
+    assert evidence.startswith("so far ")
+
+
+def test_a_row_is_filtered_by_its_classes(found):
+    assert claims_pages.classes(found["recall-nearly-perfect"]) == [
+        "gbm-claim",
+        "paper-a",
+        "verdict-not-supported",
+        "in-05c_table_1_examined",
+    ]
+    shown = claims_pages.controls(found, {"06_planner": "Plans & <more>"})
+    offered = set(re.findall(r'<option value="([^"]+)"', shown))
+    assert {name for of in found.values() for name in claims_pages.classes(of)[1:]} <= offered
+    assert "Plans &amp; &lt;more&gt;" in shown
+    assert "http" not in shown
+
+
+def test_the_digest_counts_and_ranks(found):
+    shown = claims_pages.digest(found, clearest=2)
+    assert "| Adeniji and Liu 2019 | 2 | 1 | 1 | 0 | 4 |" in shown
+    assert "| Isensee et al. 2018 | 1 | 0 | 0 | 1 | 2 |" in shown
+    # The interval further from zero is clearer; a check comes after what was run.
+    ranked = ("squeeze-excitation-helps", "kernel-three-beats-five")
+    low = {name: min(of.difference.low for of in found[name].comparisons) for name in ranked}
+    assert sorted(ranked, key=lambda name: shown.index(f"<claim-{name}>")) == sorted(
+        ranked, key=lambda name: -low[name]
+    )
+    assert "supported; Dice +0.0" in shown
+    assert "claim-table-1>" not in shown
+    assert (
+        "{ref}`Recall is nearly perfect <claim-recall-nearly-perfect>` (paper A): ✗ not supported; as headed" in shown
+    )
+
+
+def test_the_numbers_behind_a_verdict(every):
+    store = verdicts.Store(ROOT / "none", published=ROOT / "book/records")
+    chosen = [every[name] for name in ("branch-reduces-overfitting", "more-recall-than-precision", "some-overfitting")]
+    found = verdicts.decide(chosen, store, ROOT / "book/facts")
+    gap, recall, _ = (claims_pages.details(of, claims_pages.family_sizes(found)) for of in found.values())
+    assert "*with VAE* (Dice, trained on less held out) − *without VAE*" in gap
+    assert "a smaller gap is better" in gap
+    assert re.search(r"rank-biserial correlation [+-]0\.\d\d; p .* \(Wilcoxon\).*by seed .*; 20 of 20 runs", gap)
+    assert "*Paper A* (precision) − *Paper A* (recall)" in recall
+    assert re.search(r"- 20 records: `segvae-[0-9a-f]{12}`, ", gap)
+    assert "- 10 records: `segvae-" in recall
+    assert re.search(r"; over networks [+-].* by flipping the signs of 10 pairs of networks; by seed", gap)
+    assert "margin 0.03" in gap
+    # The others are of networks that were still learning.
+    assert claims_pages.tests(found).startswith("1 comparison in 1 of the families")
+    assert "19 cases" in claims_pages.tests(found)
+    assert "No comparison" in claims_pages.tests({})
+
+
+def test_what_one_network_carries_is_said_wherever_the_number_stands(every):
+    claim = every["pipeline-matters-more"]
+    caution = "decided otherwise if one network is left out: +0.020 (-0.010 to +0.050) without V-Net"
+    of = Comparison("a", "b", Difference(-0.06, -0.08, -0.04, 19), there=1, wanted=1, caution=caution)
+    verdict = Verdict(claim, "not supported", "", (of,), "study")
+    assert claims_pages.in_line(verdict).endswith(f"Dice -0.060 (-0.080 to -0.040) over 19 cases; {caution}.")
+    assert caution in claims_pages.cells(verdict, "chapter")[2]
+
+
+def test_titles_are_those_of_the_chapters():
+    found = claims_pages.titles(ROOT)
+    assert found["03_vae_ablation"] == "Does the autoencoder branch reduce overfitting?"
+    assert found["claims"] == "The claims, one by one"
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.0004, "< 0.001"), (0.0123, "0.012"), (0.5, "0.50"), (1.0, "1.00")])
+def test_p_as_it_is_printed(p, said):
+    assert claims_pages.probability(p) == said

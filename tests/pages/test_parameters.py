@@ -1,0 +1,62 @@
+"""A chapter's parameters: what papermill or a reader gives, checked before any work."""
+
+import math
+
+import pytest
+
+from gbmlib.pages.parameters import ParameterError, Vocabulary, check, chosen
+
+ALLOWED = ("profile", "cohort", "modalities", "spacing", "epochs", "seed", "folds", "seeds", "only")
+
+
+def test_values_as_a_command_line_gives_them():
+    given = {
+        "profile": "study",
+        "modalities": "t1ce, flair",
+        "spacing": 3,
+        "folds": "0,1",
+        "_": 1,
+        "In": [],
+        "math": math,
+    }
+    values = check(given, ALLOWED)
+    assert values.profile == "study"
+    assert values.modalities == ("t1ce", "flair")
+    assert values.spacing == (3, 3, 3)
+    assert values.folds == (0, 1)
+    assert values.epochs is None
+    assert check({"spacing": "3,1,1", "folds": 2}, ALLOWED).spacing == (3, 1, 1)
+    assert check({"folds": 2}, ALLOWED).folds == (2,)
+    several = check({"seeds": "0, 1", "only": "down, order"}, ALLOWED)
+    assert (several.seeds, several.only) == ((0, 1), ("down", "order"))
+
+
+def test_everything_wrong_is_told_at_once_with_what_is_allowed():
+    given = {"epohcs": 3, "profile": "big", "spacing": -1, "folds": "a", "seed": -2}
+    with pytest.raises(ParameterError) as caught:
+        check(given, ALLOWED)
+    text = str(caught.value)
+    for words in ("did you mean epochs?", "profile: ", "'demo'", "spacing: ", "folds: ", "seed: ", "t1ce,flair"):
+        assert words in text, words
+
+
+def test_a_known_parameter_that_this_chapter_lacks_is_refused():
+    with pytest.raises(ParameterError, match="precision: this chapter has no such parameter"):
+        check({"precision": "float32"}, ALLOWED)
+
+
+def test_what_a_chapter_runs_is_picked_by_name():
+    among = ("down", "order", "filters")
+    assert chosen(None, among, ("order",)) == ["order"]
+    assert chosen(("filters", "down"), among, ("order",)) == ["down", "filters"]
+    with pytest.raises(
+        ParameterError, match=r"no 'filtres'; did you mean 'filters'\?[\s\S]*no 'x'[\s\S]*down, order"
+    ) as caught:
+        chosen(("down", "filtres", "x"), among, ())
+    assert "'down'" not in str(caught.value)
+    with pytest.raises(ParameterError, match="picks from"):
+        chosen((), among, ("order",))
+
+
+def test_every_parameter_is_described():
+    assert all(field.description for field in Vocabulary.model_fields.values())

@@ -1,0 +1,113 @@
+"""What the chapter on uncertainty shows, from tables made of arrays."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gbmlib.analysis import uncertainty
+from gbmlib.analysis.intervals import Interval
+from gbmlib.cohorts import open_cohort
+from gbmlib.pages import uncertainty_pages
+from gbmlib.pages.uncertainty_pages import averaged, calibration, finding, in_words, over_cases, typical
+
+SHAPE = (10, 12, 14)
+
+
+def ball(radius, centre, softness):
+    z, y, x = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
+    distance = np.sqrt((z - 5) ** 2 + (y - 6) ** 2 + (x - centre) ** 2)
+    return (1 / (1 + np.exp((distance - radius) / softness))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Twelve cases, each shifted further from its truth than the one before, and softer; the last has no core."""
+    cases, counts = [], []
+    for number in range(12):
+        shift, softness = number / 4, 0.3 + number / 10
+        for region, radius in (("WT", 4), ("TC", 3)):
+            members = [ball(radius, 6 + shift, softness), ball(radius, 6 + shift / 2, softness)]
+            truth = ball(radius, 6, 1) >= 0.5
+            if number == 11 and region == "TC":
+                truth, members = np.zeros(SHAPE, bool), [0.2 * of for of in members]
+            for rows, table in zip(
+                (cases, counts), uncertainty.measure(members, truth, np.ones(SHAPE, bool), (1, 1, 1), 2), strict=True
+            ):
+                rows.append(table.assign(source="folds", members=2, case=f"case-{number:02}", region=region))
+    return pd.concat(cases, ignore_index=True), pd.concat(counts, ignore_index=True)
+
+
+def value(table, region, measure, place="", detector=""):
+    of = table[(table.region == region) & (table.measure == measure)]
+    return of[(of.place == place) & (of.detector == detector)].set_index("case").value
+
+
+def test_cases_without_errors_are_counted_out_not_in(tables):
+    table = finding(tables[0])
+    assert table.loc[("folds", "WT", "entropy of the mean"), "cases with errors"] == 11  # the first is right everywhere
+    assert table.loc[("folds", "TC", "entropy of the mean"), "cases with errors"] == 10
+    shown = table.loc[("folds", "WT", "entropy of the mean"), "AUC"]
+    expected = value(tables[0], "WT", "auc", "brain", "entropy of the mean").dropna().mean()
+    assert isinstance(shown, Interval)
+    assert shown.mean == pytest.approx(expected)
+    assert len(finding(tables[0], "band", uncertainty.DETECTORS[:1])) == 2
+
+
+def test_calibration_pools_the_voxels_of_all_cases(tables):
+    counts = tables[1]
+    shown = calibration(counts).loc[("folds", "WT")]
+    for place, words in uncertainty_pages.WHERE.items():
+        of = counts[(counts.region == "WT") & (counts.place == place)]
+        sums = of.groupby("part")[["voxels", "predicted", "observed"]].sum()
+        expected = np.abs(sums.predicted - sums["observed"]).sum() / sums.voxels.sum()
+        assert shown[words].mean == pytest.approx(expected)
+    assert calibration(counts).loc[("folds", "TC"), uncertainty_pages.WHERE["band"]].cases == 11  # one has no boundary
+
+
+def test_softer_cases_that_lie_further_off_are_told_by_their_doubt(tables):
+    shown = over_cases(tables[0]).loc[("folds", "WT")]
+    assert shown["entropy of the mean, predicted region"].mean < -0.9
+    assert shown["entropy of the mean, predicted region"].high < -0.5
+    assert shown["cases"] == 12
+
+
+def test_the_average_beside_one_member(tables):
+    row = averaged(tables[0]).loc[("folds", "WT")]
+    gain = value(tables[0], "WT", "dice") - value(tables[0], "WT", "dice of one member")
+    assert row["average minus one"].mean == pytest.approx(gain.mean())
+    assert row["average minus one"].low > 0  # it lies nearer
+
+
+def test_every_number_of_the_sentence_is_computed(tables):
+    said = str(in_words(*tables))
+    top = value(tables[0], "WT", "found 5%", "brain", "entropy of the mean").dropna().mean()
+    assert f"**WT**: the most uncertain 5 % of the brain's voxels hold {top:.0%} of the errors" in said
+    worse = tables[0].assign(value=tables[0].value / 2)
+    assert str(in_words(worse, tables[1])) != said
+
+
+def test_figures_have_a_curve_for_each_region_and_place(tables, monkeypatch):
+    monkeypatch.delenv("GBM_STATIC", raising=False)
+    figure = uncertainty_pages.reliability_curves(tables[1])
+    assert [trace.name for trace in figure.data if trace.name] == ["WT", "TC"] * 2
+    dots = uncertainty_pages.dice_over_uncertainty(tables[0])
+    assert [len(trace.x) for trace in dots.data] == [12, 11]  # the last case has no core, and none is predicted
+
+
+def test_a_typical_case_and_what_is_absent(tables):
+    dice = value(tables[0], "WT", "dice").sort_values()
+    assert typical(tables[0]) == dice.index[5]
+    said = str(uncertainty_pages.absent("brats2018-19"))
+    assert "python -m gbmlib.analysis.uncertainty_members brats:PATH" in said
+    assert "12 cases" in str(uncertainty_pages.about(tables[0]))
+
+
+def test_a_case_to_look_at(monkeypatch):
+    monkeypatch.setenv("GBM_STATIC", "1")
+    cohort = open_cohort("phantom:cases=1,spacing=10,seed=0", ("flair",))
+    case = cohort.cases[0]
+    members = [{"WT": np.full(case.shape, p, np.float32), "ET": np.zeros(case.shape, np.float32)} for p in (0.3, 0.5)]
+    spec = uncertainty_pages.look(case, members, cohort, members).spec
+    assert [of["name"] for of in spec["probabilities"]] == ["WT", "ET"]
+    assert [of["name"] for of in spec["maps"]] == ["disagreement", "entropy of the mean", "disagreement of mirrorings"]
+    assert spec["truth"] == 0

@@ -1,0 +1,85 @@
+"""The catalogue of runs: what each family holds, in which order, and how long it takes."""
+
+import math
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from gbmlib.study import catalogue, nnunet, scales
+from gbmlib.training.ensemble import Ensemble
+
+GLIOMAS = ("brats2018-19", scales.EXTERNAL)
+
+
+def test_the_short_runs_of_every_family():
+    counts = {name: len({run.id for run in make("short")}) for name, make in catalogue.FAMILIES.items()}
+    assert counts["vnet"] == 10
+    assert counts["vae"] == counts["se"] == counts["penalty"] == 20
+    assert counts["choices"] > 40
+    assert counts["unet"] == counts["hippocampus"] == 2
+    assert counts["anisotropy"] == 20
+    assert counts["untested"] == 28  # comparisons share their base
+    # Four networks in five folds, their three averages, and the two switches of each.
+    assert counts["crossvalidation"] == 5 * (4 + 3 + 4 + 7)
+    assert counts["headtohead"] == 6 * 5
+    assert counts["hippocampus-folds"] == 5 * (2 + 1 + 2 + 3)
+    assert counts["external"] == 0
+
+
+def test_a_run_belongs_to_the_first_family_that_has_it_and_needs_its_data_at_hand():
+    wanted = catalogue.families("study", GLIOMAS)
+    every = [run.id for runs in wanted.values() for run in runs]
+    assert len(every) == len(set(every))
+    assert list(wanted)[:3] == ["headtohead", "external", "vae"]  # the V-Net is all in the head to head
+    assert "external" not in catalogue.families("study", GLIOMAS[:1])
+    cohorts = {
+        name for runs in catalogue.families("study", GLIOMAS[:1]).values() for run in runs for name in [run.cohort]
+    }
+    assert cohorts == {"brats2018-19"}
+    assert list(catalogue.families("study", (nnunet.HIPPOCAMPUS_COHORT,)))[:2] == ["hippocampus-folds", "choices"]
+
+
+def test_the_first_seed_of_the_head_to_head_is_whole_before_the_second_begins():
+    runs = catalogue.FAMILIES["headtohead"]("study")
+    assert [run.seed for run in runs] == [0] * 40 + [1] * 30
+    assert not any(run.model == "vnet" and "norm" not in run.options for run in runs[40:])
+
+
+def test_every_network_meets_the_other_hospitals_alone_and_averaged_over_its_folds():
+    runs = catalogue.FAMILIES["external"]("study")
+    assert all(isinstance(run, Ensemble) and run.elsewhere == scales.EXTERNAL for run in runs)
+    trained = {run.id for run in catalogue.FAMILIES["headtohead"]("study")}
+    alone = [run.members[0].id for run in runs if len(run.members) == 1]
+    averaged = [run for run in runs if len(run.members) > 1]
+    assert sorted(alone) == sorted(trained)
+    for run in averaged:
+        assert [member.fold for member in run.members] == [0, 1, 2, 3, 4]
+        assert len({(member.seed, member.model, member.regions) for member in run.members}) == 1
+
+
+def test_another_cohort_takes_the_place_of_the_gliomas():
+    wanted = catalogue.families("short", ("hospital-7",), only=("vnet", "vae"))
+    assert {run.cohort for runs in wanted.values() for run in runs} == {"hospital-7"}
+    assert len(wanted["vnet"]) == 10
+
+
+def test_expected_seconds_grow_with_the_voxels_seen():
+    run = scales.paper_a("study", [0], [0])[0]
+    assert catalogue.voxels_seen(run, cases=15) == run.epochs * run.batches * 48**3
+    cases = pd.DataFrame({"split": ["train", "train", "held out"], "case": list("aab")})
+    history = pd.DataFrame({"epoch": range(run.epochs)})
+    made = [SimpleNamespace(experiment=run, provenance={"seconds": 300}, cases=cases, history=history)]
+    assert catalogue.expected_seconds(run, made) == pytest.approx(300)
+    assert catalogue.expected_seconds(scales.doubled(run), made) == pytest.approx(600)
+    assert math.isnan(catalogue.expected_seconds(scales.vnet("study")[0], made))
+    ensemble = scales.external([run])[0]
+    made.append(SimpleNamespace(experiment=ensemble, provenance={"seconds": 20}))
+    assert catalogue.expected_seconds(ensemble, made) == 20
+
+
+def test_twice_the_schedule_is_the_same_run_otherwise():
+    run = scales.paper_a("study", [4], [0])[0]
+    twice = scales.doubled(run)
+    assert (twice.epochs, twice.warmup) == (2 * run.epochs, 2 * run.warmup)
+    assert twice.changed(epochs=run.epochs, warmup=run.warmup) == run
