@@ -10,7 +10,7 @@ from gbmlib.cohorts import phantom
 
 CELLS = [
     """
-from gbmlib import explore_panels
+from gbmlib.lab import explore_panels
 from gbmlib.study.records import Store
 (panels,) = explore_panels.shown(Store("runs"), profile="test")
 display(panels)
