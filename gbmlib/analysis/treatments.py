@@ -169,17 +169,25 @@ def voxels_of(record: Record) -> int:
 
 
 def searched(record: Record) -> bool:
-    """Whether several learning rates of this network were tried on the pilot's fold, at one and the same schedule."""
-    of = record.experiment
+    """Whether several learning rates of this network were tried on the pilot's fold, at one and the same schedule.
+
+    A network takes the rate that was found at home under other pipelines too.
+    """
     if record.store is None:
         return False
-    network = (of.model, json.dumps(of.options, sort_keys=True), of.cohort)
+    network = _network(record.experiment)
     rates: dict[Any, set[float]] = {}
     for folder in record.store.folders:
         for key, rate in _rates(folder, changed(folder)):
             if key[:3] == network:
                 rates.setdefault(key, set()).add(rate)
     return any(len(tried) >= RATES for tried in rates.values())
+
+
+def _network(of: Experiment) -> tuple[str, str, str]:
+    """A network and the cohort it learns: how its output begins goes with the pipeline's loss."""
+    options = {name: value for name, value in of.options.items() if name != "output_gain"}
+    return of.model, json.dumps(options, sort_keys=True), of.cohort
 
 
 def differing(base: Sequence[Record], other: Sequence[Record]) -> set[str]:
@@ -219,6 +227,5 @@ def _rates(folder: Path, at: int) -> list[tuple[tuple[Any, ...], float]]:
     for record in Store(folder).all():
         of = record.experiment
         if isinstance(of, Experiment) and of.fold == PILOT["fold"] and of.seed == PILOT["seed"]:
-            network = (of.model, json.dumps(of.options, sort_keys=True), of.cohort)
-            found.append(((*network, of.epochs, of.batches), of.learning_rate))
+            found.append(((*_network(of), of.epochs, of.batches), of.learning_rate))
     return found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from gbmlib.analysis.treatments import voxels_of
+from gbmlib.analysis.treatments import PILOT, voxels_of
 from gbmlib.study import ablations, code_differences, cross_validation, head_to_head, nnunet, nnunet_ablations, scales
 from gbmlib.study.records import Record
 from gbmlib.training import batches
@@ -26,26 +26,24 @@ def _flat(groups: Mapping[Any, Iterable[Run]]) -> list[Run]:
     return [run for group in groups.values() for run in group]
 
 
-def _head_to_head(profile: str, **own: Any) -> list[Run]:
-    """Seed by seed, as one of them is a whole answer; the V-Net as published has one alone."""
-    seeds = scales.SEEDS[profile] if profile in head_to_head.WITH_NORMALISED else (0,)
+def _rates(profile: str, **own: Any) -> list[Run]:
+    """The search that makes the learning rates of the head to head comparable, on the pilot's fold."""
+    return _flat(head_to_head.rates(profile, **PILOT, **own)) if profile in head_to_head.WITH_NORMALISED else []
+
+
+def _more_seeds(profile: str, **own: Any) -> list[Run]:
+    """The head to head with further seeds, one after the other; the V-Net as published has the first alone."""
+    seeds = scales.SEEDS[profile][1:] if profile in head_to_head.WITH_NORMALISED else ()
     groups = [head_to_head.cells(profile, seeds=(seed,), **own) for seed in seeds]
-    return [
-        run
-        for number, cells in enumerate(groups)
-        for (network, _), runs in cells.items()
-        for run in runs
-        if number == 0 or network != "V-Net"
-    ]
+    return [run for cells in groups for (network, _), runs in cells.items() if network != "V-Net" for run in runs]
 
 
 def _external(profile: str, **own: Any) -> list[Run]:
     """Every network of the head to head on another cohort. The first short runs were not kept for that."""
     if profile != "study" or own:
         return []
-    every = [run for run in _head_to_head(profile) if isinstance(run, Experiment)]
     kinds: dict[str, list[Experiment]] = {}
-    for run in every:
+    for run in (*_flat(head_to_head.cells(profile)), *_more_seeds(profile)):
         kinds.setdefault(run.changed(fold=0, seed=0).id, []).append(run)
     return [ensemble for runs in kinds.values() for ensemble in scales.external(runs)]
 
@@ -87,7 +85,9 @@ def _untested(profile: str, **own: Any) -> list[Run]:
 
 #: By name, the most valuable first: from a scale (and the name of a cohort of one's own) to the runs.
 FAMILIES: dict[str, Callable[..., list[Run]]] = {
-    "headtohead": _head_to_head,
+    "headtohead": lambda profile, **own: _flat(head_to_head.cells(profile, **own)),
+    "rates": _rates,
+    "headtohead-seeds": _more_seeds,
     "external": _external,
     "vnet": _baseline,
     "vae": lambda profile, **own: _flat(ablations.runs(ablations.VAE, profile, **own)),

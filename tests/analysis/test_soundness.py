@@ -206,6 +206,10 @@ def test_rates_of_two_networks_are_searched_alike(store):
             tried = records[0].experiment
             record(store, tried.changed(learning_rate=factor * tried.learning_rate))
     assert unequal(ours, theirs)[0] == ()
+    # Under another pipeline a network keeps its rate, and its output begins as that pipeline's loss has it.
+    elsewhere = theirs[0].experiment
+    moved = elsewhere.changed(options=elsewhere.options | {"output_gain": 0.05}, flips=0.5)
+    assert unequal(ours, [record(store, moved)])[0] == ()
 
 
 def test_what_differs_between_two_sides(store):

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from few_records import put
 
-from gbmlib.study import catalogue, nnunet, scales
+from gbmlib.analysis.treatments import PILOT, searched
+from gbmlib.study import catalogue, head_to_head, nnunet, scales
+from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
 
 GLIOMAS = ("brats2018-19", scales.EXTERNAL)
@@ -31,7 +34,8 @@ def test_a_run_belongs_to_the_first_family_that_has_it_and_needs_its_data_at_han
     wanted = catalogue.families("study", GLIOMAS)
     every = [run.id for runs in wanted.values() for run in runs]
     assert len(every) == len(set(every))
-    assert list(wanted)[:3] == ["headtohead", "external", "vae"]  # the V-Net is all in the head to head
+    # The V-Net is all in the head to head.
+    assert list(wanted)[:5] == ["headtohead", "rates", "headtohead-seeds", "external", "vae"]
     assert "external" not in catalogue.families("study", GLIOMAS[:1])
     cohorts = {
         name for runs in catalogue.families("study", GLIOMAS[:1]).values() for run in runs for name in [run.cohort]
@@ -41,15 +45,35 @@ def test_a_run_belongs_to_the_first_family_that_has_it_and_needs_its_data_at_han
 
 
 def test_the_first_seed_of_the_head_to_head_is_whole_before_the_second_begins():
-    runs = catalogue.FAMILIES["headtohead"]("study")
-    assert [run.seed for run in runs] == [0] * 40 + [1] * 30
-    assert not any(run.model == "vnet" and "norm" not in run.options for run in runs[40:])
+    assert [run.seed for run in catalogue.FAMILIES["headtohead"]("study")] == [0] * 40
+    more = catalogue.FAMILIES["headtohead-seeds"]("study")
+    assert [run.seed for run in more] == [1] * 30
+    assert not any(run.model == "vnet" and "norm" not in run.options for run in more)
+    assert catalogue.FAMILIES["headtohead-seeds"]("short") == []
+
+
+def test_eight_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tmp_path):
+    assert len(catalogue.families("study", GLIOMAS)["rates"]) == 8
+    tried = head_to_head.rates("study", **PILOT)
+    assert {name: [run.learning_rate for run in runs] for name, runs in tried.items()} == {
+        "V-Net": [1.1e-5, 3.3e-5, 1e-4],
+        "SegVAE": [6.7e-4, 2e-3, 6e-3],
+        "U-Net": [1e-3, 3e-3, 9e-3],
+        "V-Net, normalised": [3.3e-4, 1e-3, 3e-3],
+    }
+    store, cells = Store(tmp_path), head_to_head.cells("study", folds=(0,))
+    every = [put(store, run, {"a": 0.5}) for runs in cells.values() for run in runs]
+    assert not any(map(searched, every))
+    for runs in tried.values():
+        for run in runs:
+            put(store, run, {"a": 0.5})
+    assert all(map(searched, every))
 
 
 def test_every_network_meets_the_other_hospitals_alone_and_averaged_over_its_folds():
     runs = catalogue.FAMILIES["external"]("study")
     assert all(isinstance(run, Ensemble) and run.elsewhere == scales.EXTERNAL for run in runs)
-    trained = {run.id for run in catalogue.FAMILIES["headtohead"]("study")}
+    trained = {run.id for name in ("headtohead", "headtohead-seeds") for run in catalogue.FAMILIES[name]("study")}
     alone = [run.members[0].id for run in runs if len(run.members) == 1]
     averaged = [run for run in runs if len(run.members) > 1]
     assert sorted(alone) == sorted(trained)
