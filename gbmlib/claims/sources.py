@@ -55,7 +55,9 @@ def networks(make: Callable[[str], cross_validation.Networks]) -> Callable[[str]
         of = make(profile)
         rows = {**of, **cross_validation.averages(of)}
         once = {f"{label}, once": runs for label, runs in cross_validation.unmirrored(of).items()}
-        ruled = {f"{label}, one component": runs for label, runs in cross_validation.single_components(rows).items()}
+        ruled = {
+            f"{label}, one component": runs for label, runs in cross_validation.single_components(rows, profile).items()
+        }
         return {**rows, **once, **ruled}
 
     return all_of

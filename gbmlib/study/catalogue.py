@@ -64,11 +64,11 @@ def _penalty(profile: str, **own: Any) -> list[Run]:
 
 
 def _folds(profile: str, **own: Any) -> list[Run]:
-    return cross_validation.everything(cross_validation.networks(profile, **own))
+    return cross_validation.everything(cross_validation.networks(profile, **own), profile)
 
 
 def _hippocampus_folds(profile: str, **own: Any) -> list[Run]:
-    return [] if own else cross_validation.everything(cross_validation.of_hippocampus(profile))
+    return [] if own else cross_validation.everything(cross_validation.of_hippocampus(profile), profile)
 
 
 def _hippocampus(profile: str, **own: Any) -> list[Run]:

@@ -28,15 +28,26 @@ def test_pairs_of_candidates_fold_by_fold():
 
 
 def test_switches_keep_members_and_each_other():
-    plain, rule = unmirrored(STUDY), single_components(averages(STUDY))
+    plain, rule = unmirrored(STUDY), single_components(averages(STUDY), "short")
     assert all(of.mirrored is False and len(of.members) == 1 for runs in plain.values() for of in runs)
     assert all(of.single_components and len(of.members) == 2 for runs in rule.values() for of in runs)
-    both = single_components(plain)
+    both = single_components(plain, "short")
     assert all(of.single_components and of.mirrored is False for runs in both.values() for of in runs)
 
 
+def test_on_the_hippocampus_the_rule_takes_corners_too_at_the_studys_scale():
+    def neighbours(of, profile):
+        rule = single_components(of | averages(of), profile)
+        assert all(run.single_components for runs in rule.values() for run in runs)
+        return {run.connectivity for runs in (*rule.values(), *unmirrored(rule).values()) for run in runs}
+
+    assert neighbours(cross_validation.of_hippocampus("study"), "study") == {26}
+    assert neighbours(cross_validation.of_hippocampus("short"), "short") == {6}
+    assert neighbours(networks("study", only=("2D", "3D")), "study") == {6}
+
+
 def test_everything_is_each_run_once():
-    runs = everything(STUDY)
+    runs = everything(STUDY, "short")
     assert len({of.id for of in runs}) == len(runs) == 5 * 18
 
 
