@@ -8,6 +8,7 @@ import pytest
 from few_records import put
 
 from gbmlib.analysis.treatments import PILOT, searched
+from gbmlib.claims.sources import SOURCES, runs_of
 from gbmlib.study import catalogue, head_to_head, nnunet, scales
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
@@ -28,6 +29,20 @@ def test_the_short_runs_of_every_family():
     assert counts["headtohead"] == 6 * 5
     assert counts["hippocampus-folds"] == 5 * (2 + 1 + 2 + 3)
     assert counts["external"] == 0
+
+
+@pytest.mark.parametrize("profile", ["short", "study", "paper"])
+def test_every_run_that_a_claim_rests_on_is_in_the_catalogue(profile):
+    made = {run.id for family in catalogue.families(profile, catalogue.PUBLISHED).values() for run in family}
+    for name in SOURCES:
+        assert {run.id for runs in runs_of(name, profile).values() for run in runs} <= made, name
+
+
+def test_what_claims_alone_rest_on_is_made_of_the_published_cohorts():
+    families = catalogue.families("study", catalogue.PUBLISHED)
+    lengths = {name: len(families[name]) for name in ("dice-terms", "simple-augmentation", "masked-normalisation")}
+    assert lengths == {"dice-terms": 5, "simple-augmentation": 20, "masked-normalisation": 5}
+    assert not any(catalogue.FAMILIES[name]("study", cohort="hospital-7") for name in lengths)
 
 
 def test_a_run_belongs_to_the_first_family_that_has_it_and_needs_its_data_at_hand():
