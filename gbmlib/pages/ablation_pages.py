@@ -140,20 +140,18 @@ def all_choices(store: Store, profile: str | None = None) -> pd.DataFrame:
     Args:
         profile: a scale; None for that which is shown of all choices together.
     """
-    profile = profile or shown_scale(
-        lambda scale: {
-            f"{one.name}: {label}": runs
-            for one in ablations.choices(scale)
-            for label, runs in ablations.runs(one, scale).items()
-        },
-        store,
-    )
+    profile = profile or shown_scale(lambda scale: variants(ablations.choices(scale), ablations.runs, scale), store)
     tables = [contrasts.contrasts({})]
     for comparison in ablations.choices(profile):
         groups = ablations.published(ablations.runs(comparison, profile), store)
         if comparison.base in groups:
             tables.append(contrasts.contrasts(groups))
     return pd.concat([table for table in tables if len(table)] or tables)
+
+
+def variants(comparisons: Iterable[Comparison], runs: Callable[[Comparison, str], Wanted], profile: str) -> Wanted:
+    """The runs of every variant of some comparisons at a scale, labelled with the names of both."""
+    return {f"{one.name}: {label}": wanted for one in comparisons for label, wanted in runs(one, profile).items()}
 
 
 def overview(table: pd.DataFrame) -> list[Any]:

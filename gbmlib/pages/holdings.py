@@ -13,9 +13,8 @@ from gbmlib.analysis import costs
 from gbmlib.analysis.treatments import steps_of
 from gbmlib.claims.sources import GLIOMAS, HIPPOCAMPUS, SOURCES, Runs
 from gbmlib.files import counted, markdown_table, millimetres
-from gbmlib.pages.ablation_pages import SCALES
+from gbmlib.pages.ablation_pages import SCALES, variants
 from gbmlib.study import ablations, code_differences, nnunet, nnunet_ablations, scales
-from gbmlib.study.ablations import Comparison
 from gbmlib.study.records import HELD_OUT, Record, Store
 from gbmlib.training.configuration import Experiment
 
@@ -44,13 +43,8 @@ class Group:
         return f"python -m gbmlib.study {self.data} --only {self.only}{profile}" if self.only else ""
 
 
-def _variants(comparisons: Iterable[Comparison], runs: Callable[[Comparison, str], Runs], profile: str) -> Runs:
-    """The runs of every variant of some comparisons, labelled with the names of both."""
-    return {f"{one.name}: {label}": of for one in comparisons for label, of in runs(one, profile).items()}
-
-
 def _transfer(profile: str) -> Runs:
-    return {"V-Net": [scales.phantom_to_real()]} if profile == SCALES[-1] else {}
+    return {"V-Net": [scales.phantom_to_real()]} if profile == "short" else {}
 
 
 GROUPS = (
@@ -61,7 +55,7 @@ GROUPS = (
     Group(
         "single choices",
         "05_training_choices",
-        lambda profile: _variants(ablations.choices(profile), ablations.runs, profile),
+        lambda profile: variants(ablations.choices(profile), ablations.runs, profile),
         "choices",
     ),
     Group("text to code", "05b_from_paper_to_code", code_differences.ladder, "code"),
@@ -81,7 +75,7 @@ GROUPS = (
     Group(
         "untested choices",
         "07b_untested_choices",
-        lambda profile: _variants(nnunet_ablations.COMPARISONS, nnunet_ablations.runs, profile),
+        lambda profile: variants(nnunet_ablations.COMPARISONS, nnunet_ablations.runs, profile),
         "untested",
     ),
     Group(

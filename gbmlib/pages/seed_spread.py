@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 from gbmlib.analysis import compare, costs
 from gbmlib.analysis.intervals import MARGIN, MARGINS, margin
+from gbmlib.claims.sources import Runs
 from gbmlib.cohorts import regions
 from gbmlib.files import markdown_table
-from gbmlib.pages.ablation_pages import SCALES
+from gbmlib.pages.ablation_pages import published
 from gbmlib.pages.holdings import GROUPS, Group
-from gbmlib.study import ablations
 from gbmlib.study.records import Record, Store
 
 HEAD = ("variants of", "folds", "networks", "median", "largest", "in which", "above the margin", "one case, median")
@@ -66,18 +67,27 @@ def spread(label: str, records: Sequence[Record]) -> Spread | None:
 
 
 def spreads(store: Store, groups: Iterable[Group] = GROUPS) -> dict[Group, list[Spread]]:
-    """The networks that were published with several seeds, by group; each counts once, in the first that has it."""
+    """The networks that were published with several seeds, by group; each counts once, in the first that has it.
+
+    Of each group the scale that is shown (``pages.ablation_pages.shown_scale``) of those that have several seeds.
+    """
     found, known = {}, set()
     for group in groups:
-        for label, records in ablations.published(group.make(SCALES[-1]), store).items():
-            trained = costs.trained(records)
-            ids = frozenset(record.id for record in trained)
-            if not trained or ids in known:
-                continue
-            known.add(ids)
-            if of := spread(label, trained):
-                found.setdefault(group, []).append(of)
+        for variants in published(partial(_repeated, group), store).values():
+            for label, records in variants.items():
+                trained = costs.trained(records)
+                ids = frozenset(record.id for record in trained)
+                if not trained or ids in known:
+                    continue
+                known.add(ids)
+                if of := spread(label, trained):
+                    found.setdefault(group, []).append(of)
     return found
+
+
+def _repeated(group: Group, scale: str) -> Runs:
+    """The runs of the variants that a scale trains with several seeds."""
+    return {label: runs for label, runs in group.make(scale).items() if len({run.seed for run in runs}) > 1}
 
 
 def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = GROUPS) -> str:

@@ -28,9 +28,6 @@ from gbmlib.study import ablations, nnunet_ablations
 from gbmlib.study.records import HELD_OUT, Record, Store
 from gbmlib.training.configuration import Experiment
 
-#: The scale whose records are published.
-STUDY = ablation_pages.SCALES[-1]
-
 #: The Decathlon numbers a glioma's labels 1 oedema, 2 non-enhancing, 3 enhancing; in our convention these are:
 DECATHLON_ORDER = (2, 1, 3)
 
@@ -196,9 +193,12 @@ def choice(name: str, store: Store) -> list[Any]:
     return [said, *all_published(lambda profile: nnunet_ablations.runs(of, profile), store, "untested")]
 
 
-def all_choices(store: Store, profile: str = STUDY) -> pd.DataFrame:
-    """``analysis.contrasts.contrasts`` of every comparison that has records, one below the other; each is a family of
-    its own, as in its own section."""
+def all_choices(store: Store) -> pd.DataFrame:
+    """``analysis.contrasts.contrasts`` of every comparison that has records, one below the other, at the scale that
+    is shown of all together; each is a family of its own, as in its own section."""
+    profile = ablation_pages.shown_scale(
+        lambda scale: ablation_pages.variants(nnunet_ablations.COMPARISONS, nnunet_ablations.runs, scale), store
+    )
     tables = [contrasts.contrasts({})]
     for comparison in nnunet_ablations.COMPARISONS:
         groups = ablations.published(nnunet_ablations.runs(comparison, profile), store)

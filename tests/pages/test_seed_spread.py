@@ -62,6 +62,18 @@ def test_the_table_counts_a_network_once(store):
     assert "second" not in text
 
 
+def test_a_group_shows_the_largest_scale_that_is_whole_of_those_with_several_seeds(store):
+    short, study, paper = ([run(0, 0, epochs=n), run(0, 1, epochs=n)] for n in (3, 5, 7))
+    scales = {"short": {"x": short}, "study": {"x": study, "once": [run(0, 2)]}, "paper": {"x": paper[:1]}}
+    group = Group("first", "page", scales.__getitem__, "vnet")
+    for experiment, value in zip((*short, study[0], paper[0]), (0.5, 0.6, 0.5, 0.5), strict=True):
+        put(store, experiment, {"a": value})
+    # The study's scale is half there, and the paper's has one seed, though all of it is there.
+    assert [of.apart for of in seed_spread.spreads(store, [group])[group]] == pytest.approx([0.1])
+    put(store, study[1], {"a": 0.7})
+    assert [of.apart for of in seed_spread.spreads(store, [group])[group]] == pytest.approx([0.2])
+
+
 def test_without_seeds_nothing_is_known(tmp_path):
     groups = [Group("first", "page", lambda profile: {"near": [run(0, 0), run(0, 1)]}, "vnet")]
     assert "No network has been published with two seeds" in seed_spread.markdown(Store(tmp_path), PAGES, groups)

@@ -256,6 +256,22 @@ def test_records_of_the_study_are_found_and_shown(tmp_path, sweep):
     assert "overtakes" in text
 
 
+def test_all_choices_are_shown_at_the_largest_scale_that_has_all_of_them(tmp_path, monkeypatch):
+    store, of = Store(tmp_path), next(one for one in nnunet_ablations.COMPARISONS if one.name == "norm")
+    monkeypatch.setattr(nnunet_ablations, "COMPARISONS", (of,))
+
+    def put(scale, label, down):
+        for run in nnunet_ablations.runs(of, scale)[label]:
+            record(store, run, lambda case, _: 0.8 - down - hardness(case), cases=HELD[run.fold])
+
+    for label, down in (("instance norm", 0), ("batch norm", 0.1)):
+        put("short", label, down)
+    put("study", "instance norm", 0)
+    assert unet_pages.all_choices(store).difference["batch norm"].mean == pytest.approx(-0.1)
+    put("study", "batch norm", 0.3)
+    assert unet_pages.all_choices(store).difference["batch norm"].mean == pytest.approx(-0.3)
+
+
 def test_figures_hold_what_they_are_given(both, sweep):
     figure = unet_figures.rates(both)
     assert [list(trace.y) for trace in figure.data] == [[1e-3, 5e-4]] * 2
