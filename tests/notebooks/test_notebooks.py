@@ -141,3 +141,5 @@ def test_the_data_chapter_on_a_readers_own_folder(tmp_path):
     shown = text_of(execute("01_the_data", tmp_path, cohort=f"brats:{folder}", modalities="flair,t2"))
     assert "3 cases" in shown
     assert "modalities flair, t2" in shown
+    header = shown[: shown.index("cases without ET")].rsplit("<thead>", 1)[1]
+    assert all(f"<th>{name}</th>" in header for name in ("brats-3", "brats2018-19", "brats2021-11"))
