@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+
+from gbmlib.models.blocks import SqueezeExcitation
 
 #: Bytes for each parameter: its value, its gradient, and Adam's two averages, all float32.
 _BYTES_PER_PARAMETER = 16
@@ -94,6 +96,41 @@ def magnitudes(network: nn.Module, images: Tensor) -> pd.DataFrame:
     for hook in hooks:
         hook.remove()
     return pd.DataFrame(rows).set_index("stage")
+
+
+@torch.no_grad()
+def excitation_spreads(network: nn.Module, images: Iterable[Tensor]) -> pd.DataFrame:
+    """How far the weights of squeeze-and-excitation vary: a row a layer, in the order of the forward pass.
+
+    Columns: ``over channels``, the standard deviation over a layer's channels of their mean weight; ``over inputs``,
+    the standard deviation over inputs of a channel's weight (root mean square over channels). Where the second is far
+    below the first, the layer multiplies its channels by constants.
+
+    Args:
+        images: each (channel, z, y, x); the network predicts one at a time, in evaluation mode, and is left as it was.
+    """
+    weights: dict[str, list[Tensor]] = {}
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output, name=name: weights.setdefault(name, []).append(output[0]))
+        for name, layer in network.named_modules()
+        if isinstance(layer, SqueezeExcitation)
+    ]
+    training = network.training
+    network.eval()
+    for image in images:
+        network(image[None])
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    rows = {}
+    for name, outputs in weights.items():
+        level = name.removesuffix(".excitation").replace(".", " ", 1)
+        per_input = torch.stack(outputs).flatten(1).double()  # (input, channel)
+        rows[level] = {
+            "over channels": float(per_input.mean(0).std(correction=0)),
+            "over inputs": float(per_input.var(0, correction=0).mean().sqrt()),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _stages(network: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -185,26 +185,25 @@ def waterfall(groups: Groups, description: str = "") -> Any:
     return show(figure, description or f"Held-out Dice, step by step: {', '.join(groups)}")
 
 
-def magnitudes(tables: dict[str, pd.DataFrame], description: str = "") -> Any:
-    """Root mean square of the activations through depth, a line a network (``models.summary.magnitudes``).
+def through_depth(lines: dict[str, pd.Series], quantity: str, description: str = "") -> Any:
+    """A positive quantity on a logarithmic axis through the depth of a network.
 
     Args:
-        tables: label -> a row a stage, in the order of the forward pass, with the column ``root mean square``.
+        lines: label -> a value a stage, in the order of the forward pass.
     """
     figure = go.Figure()
-    for number, (label, table) in enumerate(tables.items()):
+    for number, (label, values) in enumerate(lines.items()):
         line = {"color": SERIES[number % len(SERIES)], "width": 2.5}
-        values = table["root mean square"]
         figure.add_trace(go.Scatter(x=values.index, y=values, name=label, mode="lines+markers", line=line))
     figure.update_xaxes(tickangle=-45)
-    figure.update_yaxes(type="log", title_text="root mean square", exponentformat="power")
+    figure.update_yaxes(type="log", title_text=quantity, exponentformat="power")
     figure.update_layout(
         height=440,
         margin={"l": 50, "r": 10, "t": 20, "b": 40},
         showlegend=True,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     )
-    return show(figure, description or "Magnitude of activations through depth")
+    return show(figure, description or f"Through the depth of the network: {quantity}")
 
 
 def reconstruction(images: np.ndarray, reconstructed: np.ndarray, modalities: Sequence[str]) -> plt.Figure:

@@ -1,40 +1,37 @@
-"""The table of a cohort against counts made by hand and thresholds tried one by one."""
+"""How far the weights of squeeze-and-excitation vary, against weights computed by hand."""
 
-import numpy as np
-import pandas as pd
 import pytest
+import torch
+from torch import nn
 
-from gbmlib.analysis import cohort_summary
-from gbmlib.cohorts import open_cohort, phantom
-from gbmlib.evaluation import metrics
-from gbmlib.preprocess import pipeline
-
-
-def test_the_best_threshold_is_the_best_of_all_that_are_tried():
-    rng = np.random.default_rng(0)
-    truth = np.zeros((6, 7, 8), bool)
-    truth[2:5, 2:5, 3:6] = True
-    image = np.where(rng.random(truth.shape) < 0.2, 0, rng.normal(100, 10, truth.shape) + 25 * truth)
-    normalised = pipeline.zscore(image[None])[0]
-    tried = [metrics.dice((normalised > t) & (image != 0), truth) for t in cohort_summary.THRESHOLDS]
-    assert cohort_summary.best_threshold(image, truth) == pytest.approx(max(tried))
+from gbmlib import models
+from gbmlib.models.blocks import SqueezeExcitation
+from gbmlib.models.summary import excitation_spreads
 
 
-def test_volumes_are_counted_in_millilitres():
-    cohort = open_cohort("phantom:cases=3,spacing=4,seed=0")
-    table = cohort_summary.summary(cohort, progress=False)
-    assert list(table.case) == [case.id for case in cohort]
-    for line, case in zip(table.itertuples(), cohort, strict=True):
-        label = case.label()
-        assert line.WT_ml == pytest.approx((label > 0).sum() * 64 / 1000)
-        assert line.TC_ml == pytest.approx(np.isin(label, (1, 3)).sum() * 64 / 1000)
-        assert line.ET_share == pytest.approx((label == 3).mean())
-        assert (line.shape_z, line.shape_y, line.shape_x) == case.shape
+@pytest.fixture
+def network():
+    """One layer whose channels get the weights sigmoid(mean of the first channel) and sigmoid(2)."""
+    layer = SqueezeExcitation(2, reduction=2)
+    with torch.no_grad():
+        layer.squeeze.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        layer.squeeze.bias.zero_()
+        layer.excite.weight.copy_(torch.tensor([[1.0], [0.0]]))
+        layer.excite.bias.copy_(torch.tensor([0.0, 2.0]))
+    return nn.Sequential(layer)
 
 
-def test_a_published_table_is_found_by_the_cohorts_name(tmp_path):
-    folder = phantom.write_brats("cases=2,spacing=6", tmp_path / "data", progress=False)
-    path = cohort_summary.publish(f"brats:{folder}", tmp_path / "records")
-    assert path == cohort_summary.path_of(open_cohort(f"brats:{folder}").name, tmp_path / "records")
-    assert len(pd.read_csv(path)) == 2
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+def test_spreads_over_inputs_and_over_channels(network):
+    images = [torch.full((2, 3, 4, 5), value) for value in (0.0, 1.0, 3.0)]
+    first, second = torch.sigmoid(torch.tensor([0.0, 1.0, 3.0])), torch.sigmoid(torch.tensor(2.0))
+    row = excitation_spreads(network, images).iloc[0]
+    assert row["over inputs"] == pytest.approx(float((first.var(correction=0) / 2).sqrt()), rel=1e-5)
+    assert row["over channels"] == pytest.approx(float((second - first.mean()).abs() / 2), rel=1e-5)
+
+
+def test_layers_stand_in_the_order_of_the_forward_pass_and_the_network_is_left_as_it_was():
+    network = models.build("segvae", 2, 3, (16, 32, 16), filters=8, blocks=(1, 2)).train()
+    table = excitation_spreads(network, torch.randn(2, 2, 16, 32, 16))
+    assert list(table.index) == ["encoder 0.0", "encoder 1.0", "encoder 1.1", "decoder 0.0"]
+    assert network.training
+    assert not any(layer._forward_hooks for layer in network.modules())

@@ -148,9 +148,9 @@ def test_a_rung_that_measured_other_regions_has_a_level_and_no_step():
     assert len(points.y) == 3
 
 
-def test_magnitudes_keep_the_order_of_the_forward_pass():
-    table = pd.DataFrame({"root mean square": [1.0, 10.0, 3.0]}, index=["first", "down 1", "level 2"])
-    figure = figures.magnitudes({"strided": table})
+def test_lines_through_depth_keep_the_order_of_the_forward_pass():
+    values = pd.Series([1.0, 10.0, 3.0], ["first", "down 1", "level 2"])
+    figure = figures.through_depth({"strided": values}, "root mean square")
     assert list(figure.data[0].x) == ["first", "down 1", "level 2"]
     assert figure.layout.yaxis.type == "log"
 
@@ -175,7 +175,7 @@ def test_long_labels_leave_a_phone_room():
     assert max(map(len, figures._wrapped("data-set normalisation, flipped copies").split("<br>"))) <= 16
 
 
-@pytest.mark.parametrize("kind", ["curves", "forest", "waterfall", "terms", "magnitudes"])
+@pytest.mark.parametrize("kind", ["curves", "forest", "waterfall", "terms", "through_depth"])
 def test_every_figure_becomes_a_static_page(kind, monkeypatch):
     monkeypatch.setenv("GBM_STATIC", "1")
     groups = {"text": group(0.5), "one": group(0.6)}
@@ -185,7 +185,7 @@ def test_every_figure_becomes_a_static_page(kind, monkeypatch):
         "forest": lambda: figures.forest(contrasts(groups), description="words"),
         "waterfall": lambda: figures.waterfall(groups, "words"),
         "terms": lambda: figures.terms(groups["text"], "words"),
-        "magnitudes": lambda: figures.magnitudes({"a": table}, "words"),
+        "through_depth": lambda: figures.through_depth({"a": table["root mean square"]}, "size", "words"),
     }[kind]()
     assert isinstance(made, StaticFigure)
     assert 'aria-label="words"' in made._repr_html_()
