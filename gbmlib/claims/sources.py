@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
-from gbmlib.study import ablations, cross_validation, head_to_head, nnunet, nnunet_ablations, scales
+from gbmlib.study import ablations, catalogue, cross_validation, head_to_head, nnunet_ablations, scales
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
 
@@ -80,31 +80,6 @@ def penalty(profile: str) -> Runs:
     return {"with penalty": scales.paper_a(profile), "without penalty": scales.paper_a(profile, l2=0.0)}
 
 
-def simple_augmentation(profile: str) -> Runs:
-    """The first paper's network with its own augmentation, with none, and with all of the second paper's."""
-    return {
-        "mirroring": scales.paper_a(profile),
-        "none": scales.paper_a(profile, flips=0.0),
-        "all of paper B's": scales.paper_a(profile, augmentation="nnunet"),
-    }
-
-
-def masked_normalisation(profile: str) -> Runs:
-    """The planned 3D network for gliomas, its intensities normalised by the brain alone and by the whole box."""
-    folds = scales.FOLDS[profile]
-    return {
-        "brain alone": nnunet.glioma(profile, 3, folds),
-        "whole box": nnunet.glioma(profile, 3, folds, normalisation="whole"),
-    }
-
-
-def dice_terms(profile: str) -> Runs:
-    """The planned 3D network for the hippocampus, its Dice taken case by case and over the batch."""
-    own = cross_validation.HIPPOCAMPUS.get(profile, {})
-    make = partial(cross_validation.networks, profile, make=nnunet.hippocampus, only=("3D",), **own)
-    return {"of each case": make(loss="dice_ce")["3D"], "of the batch": make(loss="dice_ce_batch")["3D"]}
-
-
 def slices(profile: str) -> Runs:
     """The sweep over slice thickness: its thickest slices, and those as thick as a voxel is wide."""
     swept = nnunet_ablations.anisotropy(profile)
@@ -122,13 +97,13 @@ SOURCES: dict[str, Source] = {
     "se": Source(lambda profile: ablations.runs(ablations.SE, profile)),
     "baseline": Source(baseline),
     "penalty": Source(penalty),
-    "simple augmentation": Source(simple_augmentation),
+    "simple augmentation": Source(catalogue.simple_augmentation),
     **{f"choice: {of.name}": choice(of.name) for of in ablations.choices(scales.DEFAULT)},
     "gliomas": Source(networks(cross_validation.networks)),
     "hippocampus": Source(networks(cross_validation.of_hippocampus), HIPPOCAMPUS),
     **{f"untested: {of.name}": unvalidated(of.name) for of in nnunet_ablations.COMPARISONS},
-    "masked normalisation": Source(masked_normalisation),
-    "Dice terms": Source(dice_terms, HIPPOCAMPUS),
+    "masked normalisation": Source(nnunet_ablations.masked_normalisation),
+    "Dice terms": Source(nnunet_ablations.dice_terms, HIPPOCAMPUS),
     "slices": Source(slices),
     "head to head": Source(factorial),
 }

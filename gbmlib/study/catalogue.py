@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any
 
 from gbmlib.analysis.treatments import PILOT, voxels_of
-from gbmlib.claims.sources import runs_of
 from gbmlib.study import ablations, code_differences, cross_validation, head_to_head, nnunet, nnunet_ablations, scales
 from gbmlib.study.records import Record
 from gbmlib.training import batches
@@ -84,9 +83,13 @@ def _untested(profile: str, **own: Any) -> list[Run]:
     return [run for one in nnunet_ablations.COMPARISONS for run in _flat(nnunet_ablations.runs(one, profile, **own))]
 
 
-def _claimed(source: str) -> Callable[..., list[Run]]:
-    """What claims alone are decided by (``claims.sources.SOURCES``), on the published cohorts."""
-    return lambda profile, **own: [] if own else _flat(runs_of(source, profile))
+def simple_augmentation(profile: str, **own: Any) -> dict[str, list[Experiment]]:
+    """The first paper's network with its own augmentation, with none, and with all of the second paper's."""
+    return {
+        "mirroring": scales.paper_a(profile, **own),
+        "none": scales.paper_a(profile, **own | {"flips": 0.0}),
+        "all of paper B's": scales.paper_a(profile, **own | {"augmentation": "nnunet"}),
+    }
 
 
 #: By name, the most valuable first: from a scale (and the name of a cohort of one's own) to the runs.
@@ -102,10 +105,10 @@ FAMILIES: dict[str, Callable[..., list[Run]]] = {
     "hippocampus-folds": _hippocampus_folds,
     "choices": _choices,
     "untested": _untested,
-    "dice-terms": _claimed("Dice terms"),
-    "simple-augmentation": _claimed("simple augmentation"),
+    "dice-terms": lambda profile, **own: [] if own else _flat(nnunet_ablations.dice_terms(profile)),
+    "simple-augmentation": lambda profile, **own: _flat(simple_augmentation(profile, **own)),
     "crossvalidation": _folds,
-    "masked-normalisation": _claimed("masked normalisation"),
+    "masked-normalisation": lambda profile, **own: _flat(nnunet_ablations.masked_normalisation(profile, **own)),
     "anisotropy": lambda profile, **own: _flat(nnunet_ablations.anisotropy(profile, **own)),
     "unet": lambda profile, **own: [run for kind in (2, 3) for run in nnunet.glioma(profile, kind, **own)],
     "rescue": lambda profile, **own: _flat(ablations.rescued(**own)) if profile == "short" else [],

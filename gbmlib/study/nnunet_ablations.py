@@ -15,10 +15,11 @@ cases, and all variants are to be measured alike.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from gbmlib.augment.nnunet import TRANSFORMS
-from gbmlib.study import nnunet
+from gbmlib.study import cross_validation, nnunet, scales
 from gbmlib.study.ablations import Comparison, screened
 from gbmlib.training.configuration import Experiment
 
@@ -146,3 +147,19 @@ def anisotropy(
         for thickness in THICKNESS[profile]
         for dimensions in (2, 3)
     }
+
+
+def masked_normalisation(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
+    """The planned 3D network for gliomas, its intensities normalised by the brain alone and by the whole box."""
+    folds = scales.FOLDS[profile]
+    return {
+        "brain alone": nnunet.glioma(profile, 3, folds, **changes),
+        "whole box": nnunet.glioma(profile, 3, folds, **changes | {"normalisation": "whole"}),
+    }
+
+
+def dice_terms(profile: str) -> dict[str, list[Experiment]]:
+    """The planned 3D network for the hippocampus, its Dice taken case by case and over the batch."""
+    own = cross_validation.HIPPOCAMPUS.get(profile, {})
+    make = partial(cross_validation.networks, profile, make=nnunet.hippocampus, only=("3D",), **own)
+    return {"of each case": make(loss="dice_ce")["3D"], "of the batch": make(loss="dice_ce_batch")["3D"]}
