@@ -125,7 +125,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path):
 
 
 def test_scales_are_what_the_study_runs():
-    table = pages.scales()
+    table = pages.schedules()
     assert table.loc["paper", ["peak learning rate", "filters", "epochs", "patch (z, y, x)"]].tolist() == [
         "1e-05",
         16,
