@@ -27,7 +27,6 @@ KINDS = {
     "removals": "batchgeneratorsv2",
     "copies, against MONAI": "monai",
     "copies, against nnU-Net v2": "nnunetv2",
-    "tiles without brain skipped": "monai",
     "surface Dice": "monai",
 }
 

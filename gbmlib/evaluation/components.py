@@ -1,7 +1,7 @@
-"""Connected components of segmentations, and the rule that Isensee et al. (2018, section 2.5) learn from them.
+"""Connected components, and the post-processing that Isensee et al. (2018, section 2.5) learn from training labels.
 
-Voxels hang together across faces (6 neighbours), edges too (18) or corners too (26). The paper does not say which;
-the first public version of its code used SciPy's default, 6, nnU-Net v2 uses 26.
+Voxels are neighbours across faces (connectivity 6), also edges (18), or also corners (26). The paper does not say which
+it means; the first public version of its code used SciPy's default, 6, nnU-Net v2 uses 26.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ def components(mask: np.ndarray, connectivity: int = CONNECTIVITY) -> tuple[np.n
     Raises:
         ValueError: the mask is not boolean or has not three axes, or the connectivity is not 6, 18 or 26.
     """
-    _check_connectivity(connectivity)
-    _check_mask(mask)
+    if connectivity not in _AXES:
+        raise ValueError(f"connectivity is {connectivity}; voxels have 6, 18 or 26 neighbours")
+    if mask.ndim != 3 or mask.dtype != bool:
+        raise ValueError(f"the mask is {mask.dtype} of shape {mask.shape}; it needs to be boolean (z, y, x)")
     return ndimage.label(mask, ndimage.generate_binary_structure(3, _AXES[connectivity]))
 
 
@@ -37,42 +39,37 @@ def largest_component(mask: np.ndarray, connectivity: int = CONNECTIVITY) -> np.
     Raises:
         ValueError: see :func:`components`.
     """
-    _check_connectivity(connectivity)
-    _check_mask(mask)
     out = np.zeros_like(mask)
     box = bounding_box(mask)
     numbers, count = components(mask[box], connectivity)
     if count:
         voxels = np.bincount(numbers.ravel())[1:]
-        ties = np.flatnonzero(voxels == voxels.max()) + 1
-        first = ties[0] if len(ties) == 1 else _first(numbers, ties)
+        largest = np.flatnonzero(voxels == voxels.max()) + 1
+        # The library's numbering need not follow the order of the voxels.
+        first = numbers.ravel()[np.argmax(np.isin(numbers.ravel(), largest))]
         out[box] = numbers == first
     return out
 
 
-def learn(
-    label_maps: Iterable[np.ndarray], classes: Sequence[int] | None = None, connectivity: int = CONNECTIVITY
-) -> tuple[int, ...]:
+def learn(label_maps: Iterable[np.ndarray], connectivity: int = CONNECTIVITY) -> tuple[int, ...]:
     """The classes that are never more than one component in the training labels, in ascending order.
 
-    A label without a class says nothing about it, and a class that no label holds is not among the result.
+    A class that no label holds is not among them.
 
     Args:
         label_maps: integers (z, y, x), 0 the background; any shapes. They are read once, one after the other.
-        classes: which to look at; all that occur by default.
 
     Raises:
         ValueError: no labels, or see :func:`components`.
     """
-    _check_connectivity(connectivity)
     seen: set[int] = set()
     several: set[int] = set()
     number = 0
     for number, label_map in enumerate(label_maps, 1):
         _check_labels(label_map, f"label {number}")
         there = {int(value) for value in np.unique(label_map)} - {0}
-        seen |= there if classes is None else there & set(classes)
-        for value in sorted((there & seen) - several):
+        seen |= there
+        for value in sorted(there - several):
             mask = label_map == value
             if components(mask[bounding_box(mask)], connectivity)[1] > 1:
                 several.add(value)
@@ -89,7 +86,6 @@ def apply(label_map: np.ndarray, classes: Sequence[int], connectivity: int = CON
     Raises:
         ValueError: the background among the classes, or see :func:`components`.
     """
-    _check_connectivity(connectivity)
     _check_labels(label_map, "the label map")
     if 0 in classes:
         raise ValueError("class 0 is the background, which has no component to keep; leave it out of classes")
@@ -101,34 +97,15 @@ def apply(label_map: np.ndarray, classes: Sequence[int], connectivity: int = CON
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds every voxel of a boolean mask of any number of axes; of no voxels, where it is empty.
-
-    Projections on one axis after the other, each within the box so far.
-    """
+    """The smallest box that holds every voxel of a boolean mask of any number of axes; a box of no voxels if none."""
     box = [slice(None)] * mask.ndim
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
-        found = np.flatnonzero(mask[tuple(box)].any(axis=others))
-        if not len(found):
+        inside = np.flatnonzero(mask[tuple(box)].any(axis=others))
+        if not len(inside):
             return (slice(0, 0),) * mask.ndim
-        box[axis] = slice(int(found[0]), int(found[-1]) + 1)
+        box[axis] = slice(int(inside[0]), int(inside[-1]) + 1)
     return tuple(box)
-
-
-def _first(numbers: np.ndarray, among: np.ndarray) -> int:
-    """Which of these component numbers comes first in memory order, whatever order the library numbers them in."""
-    flat = numbers.ravel()
-    return int(flat[np.argmax(np.isin(flat, among))])
-
-
-def _check_connectivity(connectivity: int) -> None:
-    if connectivity not in _AXES:
-        raise ValueError(f"connectivity is {connectivity}; voxels have 6, 18 or 26 neighbours")
-
-
-def _check_mask(mask: np.ndarray) -> None:
-    if mask.ndim != 3 or mask.dtype != bool:
-        raise ValueError(f"the mask is {mask.dtype} of shape {mask.shape}; it needs to be boolean (z, y, x)")
 
 
 def _check_labels(label_map: np.ndarray, which: str) -> None:

@@ -1,11 +1,8 @@
-"""How well a segmentation agrees with the truth: overlap, distances, volumes.
+"""How well a segmentation agrees with the truth: overlap of masks, and distances between their surfaces.
 
-Overlap is by equations 6 to 9 of Adeniji and Liu (2019); distances in mm are those of ``evaluation.surfaces``, where
-their definitions and empty masks are told.
-
-Masks are boolean, of any shape, NumPy or torch. ``eps`` is the paper's smoothing: it uses 1, which is
-:data:`PAPER_EPS`. The default 0 gives the plain ratios, where an empty mask needs a rule. Ours never rewards a miss
-and never drops a case:
+Overlap is by equations 6 to 9 of Adeniji and Liu (2019). ``eps`` is their smoothing: the paper uses 1,
+:data:`PAPER_EPS`, and with it the equations decide alone (two empty masks have Dice 1 but precision and recall 0). The
+default 0 gives the plain ratios, where an empty mask needs a rule. Ours never rewards a miss and never drops a case:
 
 ===========  ===========  ====  =========  ======
 truth        prediction   Dice  precision  recall
@@ -15,7 +12,7 @@ empty        not empty    0     0          0
 not empty    empty        0     0          0
 ===========  ===========  ====  =========  ======
 
-With ``eps = 1`` the equations decide alone: two empty masks have Dice 1 but precision and recall 0.
+Masks are boolean, of any shape, NumPy or torch.
 """
 
 from __future__ import annotations
@@ -25,35 +22,16 @@ from dataclasses import dataclass
 from math import prod
 
 from gbmlib.evaluation import surfaces
-from gbmlib.evaluation.surfaces import TOLERANCE, hausdorff95, mean_surface_distance, surface_dice, volume_ml
+from gbmlib.evaluation.surfaces import TOLERANCE, hausdorff95, surface_dice
 
-__all__ = [
-    "DISTANCES",
-    "NAMES",
-    "PAPER_EPS",
-    "TOLERANCE",
-    "VOLUMES",
-    "Counts",
-    "accuracy",
-    "complete",
-    "count",
-    "dice",
-    "distances",
-    "every",
-    "hausdorff95",
-    "mean_surface_distance",
-    "precision",
-    "recall",
-    "surface_dice",
-    "volume_ml",
-]
+__all__ = ["TOLERANCE", "Counts", "accuracy", "count", "dice", "distances", "every"]
+__all__ += ["hausdorff95", "precision", "recall", "surface_dice"]
 
 PAPER_EPS = 1.0
 
-#: What :func:`every` gives, :func:`distances`, and :func:`complete` beside both.
+#: The names of what :func:`every` and :func:`distances` return.
 NAMES = ("dice", "precision", "recall", "accuracy")
 DISTANCES = ("hausdorff95", "surface_dice", "mean_surface_distance")
-VOLUMES = ("volume_ml", "true_volume_ml")
 
 
 @dataclass(frozen=True)
@@ -122,29 +100,16 @@ def accuracy(prediction, truth) -> float:
 
 
 def every(prediction, truth, eps: float = 0.0) -> dict[str, float]:
-    """All four metrics of one pair of masks, by name."""
+    """Dice, precision, recall and accuracy of two masks, by name."""
     counts = count(prediction, truth)
     return {name: getattr(counts, name)(eps) for name in NAMES}
 
 
 def distances(prediction, truth, spacing: Sequence[float], tolerance: float = TOLERANCE) -> dict[str, float]:
-    """All three metrics of distance of one pair of masks, by name, from one search; see ``evaluation.surfaces``.
-
-    Args:
-        spacing, tolerance: in mm.
+    """HD95, surface Dice and mean surface distance of two masks, by name; spacing and tolerance in mm.
 
     Raises:
         ValueError: see ``evaluation.surfaces.between``.
     """
-    found = surfaces.between(prediction, truth, spacing)
-    return dict(zip(DISTANCES, (found.hausdorff(), found.surface_dice(tolerance), found.mean()), strict=True))
-
-
-def complete(
-    prediction, truth, spacing: Sequence[float], tolerance: float = TOLERANCE, eps: float = 0.0
-) -> dict[str, float]:
-    """Everything of one pair of masks, by name: overlap, distances in mm, and the volumes of both in ml."""
-    counts = count(prediction, truth)
-    volumes = (surfaces.volume_ml(mask, spacing) for mask in (prediction, truth))
-    out = {name: getattr(counts, name)(eps) for name in NAMES}
-    return out | distances(prediction, truth, spacing, tolerance) | dict(zip(VOLUMES, volumes, strict=True))
+    between = surfaces.between(prediction, truth, spacing)
+    return dict(zip(DISTANCES, (between.hausdorff(), between.surface_dice(tolerance), between.mean()), strict=True))

@@ -1,29 +1,18 @@
-"""How far the surface of a segmentation lies from the true one, in mm, and volumes in ml.
+"""How far the surface of a segmentation lies from the true one, in mm.
 
 A surface is the border voxels of a mask: those with one of their six neighbours outside the mask or outside the image.
-Each has a distance to the nearest border voxel of the other mask, centre to centre, and the metrics summarise these
-distances. Definitions differ between libraries, so here is which they are:
+Each has a distance to the nearest border voxel of the other mask, centre to centre. Definitions differ between
+libraries; these are:
 
-- *HD95*: the 95th percentile (linear between ranks) of each direction, and the larger of the two, as in MONAI;
-  ``pooled``: one percentile of both directions together, as in medpy. For a ball of radius 30 voxels shifted by 5 both
-  are 4.583; percentiles by area, as surface-distance has them, give 4.359.
+- *HD95*: the 95th percentile (linear between ranks) of each direction, and the larger of the two, as in MONAI.
 - *Surface Dice* (normalised surface distance): the share of the border voxels of both masks that lie within a tolerance
   of the other border. Voxels count alike, as in MONAI; surface-distance weights them by their area.
 - *Mean surface distance* (average symmetric surface distance): the mean over the border voxels of both masks together,
   as in MONAI; not the mean of the two directions' means.
 
-A missed region is the worst there is, never dropped and never undefined:
-
-===========  ===========  ======================  ============
-truth        prediction   distances               surface Dice
-===========  ===========  ======================  ============
-empty        empty        0                       1
-empty        not empty    diagonal of the image   0
-not empty    empty        diagonal of the image   0
-===========  ===========  ======================  ============
-
-The diagonal is that of the whole image, in mm; for BraTS, 240 x 240 x 155 voxels of 1 mm, it is 373.13, the penalty
-that the challenge itself sets.
+Two empty masks agree: distances are 0 and the surface Dice is 1. Where only one is empty, every distance is the
+diagonal of the whole image and the surface Dice is 0, so a missed region is the worst there is and is never dropped.
+For BraTS, 240 x 240 x 155 voxels of 1 mm, the diagonal is 373.13 mm, the penalty that the challenge itself sets.
 """
 
 from __future__ import annotations
@@ -60,17 +49,16 @@ class Distances:
 
     @property
     def _missing(self) -> float | None:
-        """The distance that stands for all where a mask is empty."""
+        """The distance that stands for all others where a mask is empty; None where neither is."""
         if len(self.to_truth) and len(self.to_prediction):
             return None
         return self.worst if len(self.to_truth) or len(self.to_prediction) else 0.0
 
-    def hausdorff(self, percentile: float = 95, pooled: bool = False) -> float:
-        """The Hausdorff distance, robust below percentile 100; see the head of this file for ``pooled``."""
+    def hausdorff(self, percentile: float = 95) -> float:
+        """The Hausdorff distance, robust below percentile 100."""
         if self._missing is not None:
             return self._missing
-        both = (self.to_truth, self.to_prediction)
-        return max(float(np.percentile(d, percentile)) for d in ((np.concatenate(both),) if pooled else both))
+        return max(float(np.percentile(distances, percentile)) for distances in (self.to_truth, self.to_prediction))
 
     def surface_dice(self, tolerance: float = TOLERANCE) -> float:
         """The share of border voxels within the tolerance (mm) of the other border.
@@ -94,33 +82,31 @@ class Distances:
 
 
 def between(prediction: Mask, truth: Mask, spacing: Sequence[float]) -> Distances:
-    """The distances between the borders of two boolean masks, which every metric here is a summary of.
-
-    Border voxels of both masks cropped to their common box, and a search tree: what lies outside costs nothing, and
-    what the borders share is not searched for.
+    """The distances between the borders of two boolean masks, NumPy or torch, of one shape.
 
     Args:
-        prediction, truth: boolean masks of one shape, usually (z, y, x), NumPy or torch.
         spacing: of the voxels in mm, in the order of the axes.
 
     Raises:
-        ValueError: shapes differ, a mask is not boolean, or the spacing does not suit.
+        ValueError: shapes differ, a mask is not boolean, or the spacing is not one positive number for each axis.
     """
     check_masks(prediction, truth)
     _check_spacing(spacing, prediction.ndim)
-    masks = [_array(mask) for mask in (prediction, truth)]
+    masks = [mask.cpu().numpy() if isinstance(mask, Tensor) else mask for mask in (prediction, truth)]
     worst = float(np.linalg.norm(np.multiply(prediction.shape, spacing)))
     boxes = [bounding_box(mask) for mask in masks]
     if any(box[0].stop == 0 for box in boxes):
-        # There is no distance to find: of an empty mask none, of the other as many as say that it is not.
+        # One value says that a mask is not empty, which is all that the summaries ask.
         return Distances(*(np.full(int(box[0].stop > 0), worst) for box in boxes), worst)
+    # What lies outside the common box costs nothing.
     common = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*boxes, strict=True))
     borders = [border(mask[common]) for mask in masks]
     return Distances(*(_directed(own, other, spacing) for own, other in (borders, borders[::-1])), worst)
 
 
 def _directed(own: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """The distance from each voxel of one border to the nearest of the other; first those that are not on both."""
+    """The distance from each voxel of one border to the nearest of the other, in no particular order."""
+    # A voxel that is on both borders is 0 away and needs no search.
     alone = np.argwhere(own & ~other)
     out = np.zeros(np.count_nonzero(own))
     if len(alone):
@@ -141,27 +127,18 @@ def border(mask: np.ndarray) -> np.ndarray:
     return mask & ~inner
 
 
-def hausdorff95(prediction: Mask, truth: Mask, spacing: Sequence[float], pooled: bool = False) -> float:
-    """The 95th percentile of the Hausdorff distance in mm; see the head of this file, and :func:`between`."""
-    return between(prediction, truth, spacing).hausdorff(95, pooled)
+def hausdorff95(prediction: Mask, truth: Mask, spacing: Sequence[float]) -> float:
+    """The 95th percentile of the Hausdorff distance in mm; arguments as in :func:`between`."""
+    return between(prediction, truth, spacing).hausdorff()
 
 
 def surface_dice(prediction: Mask, truth: Mask, spacing: Sequence[float], tolerance: float = TOLERANCE) -> float:
-    """Surface Dice at a tolerance in mm; see the head of this file, and :func:`between`."""
+    """The surface Dice at a tolerance in mm; arguments as in :func:`between`."""
     return between(prediction, truth, spacing).surface_dice(tolerance)
 
 
-def mean_surface_distance(prediction: Mask, truth: Mask, spacing: Sequence[float]) -> float:
-    """The average symmetric surface distance in mm; see the head of this file, and :func:`between`."""
-    return between(prediction, truth, spacing).mean()
-
-
 def volume_ml(mask: Mask, spacing: Sequence[float]) -> float:
-    """The volume of a boolean mask in ml (1000 cubic mm).
-
-    Raises:
-        ValueError: the mask is not boolean, or the spacing does not suit.
-    """
+    """The volume of a boolean mask in ml; raises what :func:`between` does."""
     check_masks(mask, mask)
     _check_spacing(spacing, mask.ndim)
     return count(mask) * float(np.prod(spacing)) / 1000
@@ -183,10 +160,6 @@ def check_masks(prediction: Mask, truth: Mask) -> None:
     for name, mask in (("prediction", prediction), ("truth", truth)):
         if "bool" not in str(mask.dtype):
             raise ValueError(f"{name} is {mask.dtype}, not boolean; compare it with a threshold or a label first")
-
-
-def _array(mask: Mask) -> np.ndarray:
-    return mask.cpu().numpy() if isinstance(mask, Tensor) else mask
 
 
 def _check_spacing(spacing: Sequence[float], axes: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 from test_viewer_page import SIZE, SKY, START, brain, colour_at, coloured, labels, made, readout, settled, style
 
 from gbmlib.evaluation import metrics
+from gbmlib.evaluation.surfaces import volume_ml
 from gbmlib.viewer.sprites import quantise_probability
 
 GREEN = (0, 158, 115)  # of what reaches the threshold
@@ -56,7 +57,7 @@ def test_the_figures_are_those_of_the_library(opened, level):
     assert said["Threshold"] == f"{level / 256:.3f}"
     for name in ("dice", "precision", "recall"):
         assert float(said[name.capitalize()]) == pytest.approx(getattr(metrics, name)(decided, truth), abs=0.00051)
-    assert said["Volume"] == f"{metrics.volume_ml(decided, (3, 1, 1)):.1f} ml"
+    assert said["Volume"] == f"{volume_ml(decided, (3, 1, 1)):.1f} ml"
 
 
 def test_the_counts_are_exact_at_every_threshold(opened):

@@ -86,35 +86,22 @@ def test_the_names_of_the_records_stay():
     assert list(metrics.every(PREDICTION, TRUTH)) == list(metrics.NAMES)
 
 
-def test_everything_of_a_pair_by_hand():
+def test_distances_of_a_pair_by_hand():
     """Two rows of five voxels of 0.5 x 2 x 3 mm, one voxel along x (3 mm) apart."""
     prediction, truth = np.zeros((2, 4, 4, 8), bool)
     prediction[1, 1, 1:6] = truth[1, 1, 2:7] = True
-    found = metrics.complete(prediction, truth, (0.5, 2, 3), tolerance=2.9)
-    assert tuple(found) == metrics.NAMES + metrics.DISTANCES + metrics.VOLUMES
-    assert found == pytest.approx(
-        {
-            "dice": 8 / 10,
-            "precision": 4 / 5,
-            "recall": 4 / 5,
-            "accuracy": 126 / 128,
-            "hausdorff95": 0.8 * 3,  # 0, 0, 0, 0, 3: rank 0.95 x 4 = 3.8
-            "surface_dice": 8 / 10,
-            "mean_surface_distance": 6 / 10,
-            "volume_ml": 5 * 3 / 1000,
-            "true_volume_ml": 5 * 3 / 1000,
-        }
-    )
-    for name in metrics.DISTANCES:
-        options = (2.9,) if name == "surface_dice" else ()
-        assert getattr(metrics, name)(prediction, truth, (0.5, 2, 3), *options) == found[name]
-    assert metrics.volume_ml(prediction, (0.5, 2, 3)) == found["volume_ml"]
-    assert metrics.complete(prediction, truth, (0.5, 2, 3), eps=1)["dice"] == 9 / 11
+    found = metrics.distances(prediction, truth, (0.5, 2, 3), tolerance=2.9)
+    # Distances 0, 0, 0, 0, 3 each way: rank 0.95 x 4 = 3.8.
+    expected = {"hausdorff95": 0.8 * 3, "surface_dice": 8 / 10, "mean_surface_distance": 6 / 10}
+    assert tuple(found) == metrics.DISTANCES == tuple(expected)
+    assert found == pytest.approx(expected)
+    assert metrics.hausdorff95(prediction, truth, (0.5, 2, 3)) == found["hausdorff95"]
+    assert metrics.surface_dice(prediction, truth, (0.5, 2, 3), 2.9) == found["surface_dice"]
 
 
 def test_a_missed_region_is_the_worst_of_everything():
     empty, mask = np.zeros((2, 3, 4, 12), bool)
     mask[0, 0, 0] = True
-    found = metrics.complete(empty, mask, (1, 1, 1))
-    assert [found[name] for name in ("dice", "precision", "recall", "surface_dice", "volume_ml")] == [0] * 5
-    assert found["hausdorff95"] == found["mean_surface_distance"] == 13  # of 3 x 4 x 12
+    assert set(metrics.every(empty, mask).values()) == {0, 143 / 144}
+    found = metrics.distances(empty, mask, (1, 1, 1))
+    assert found == {"hausdorff95": 13, "surface_dice": 0, "mean_surface_distance": 13}  # of 3 x 4 x 12

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.data.utils import compute_importance_map, dense_patch_slices
+from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
 
 from gbmlib import models
@@ -64,28 +64,12 @@ def test_tile_starts_by_hand():
     assert sliding_window.tile_starts(30, 64, 0.5) == [0]
 
 
-def test_stepped_starts_by_hand():
-    assert sliding_window.stepped_starts(110, 64, 0.5) == [0, 32, 46]
-    assert sliding_window.stepped_starts(240, 128, 0.5) == [0, 64, 112]
-    assert sliding_window.stepped_starts(128, 64, 0.5) == [0, 32, 64]
-    assert sliding_window.stepped_starts(64, 64, 0.5) == [0]
-    assert sliding_window.stepped_starts(30, 64, 0.5) == [0]
-
-
-@given(st.integers(1, 300), st.integers(1, 64), st.floats(0, 0.95), st.booleans())
-def test_tiles_cover_the_axis_and_overlap_enough(extent, patch, overlap, stepped):
-    starts = (sliding_window.stepped_starts if stepped else sliding_window.tile_starts)(extent, patch, overlap)
+@given(st.integers(1, 300), st.integers(1, 64), st.floats(0, 0.95))
+def test_tiles_cover_the_axis_and_overlap_enough(extent, patch, overlap):
+    starts = sliding_window.tile_starts(extent, patch, overlap)
     assert starts[0] == 0
     assert starts[-1] == max(extent - patch, 0)
     assert all(0 < b - a <= max(1, int(patch * (1 - overlap))) for a, b in pairwise(starts))
-
-
-@given(st.integers(1, 300), st.integers(1, 64), st.floats(0, 0.95))
-def test_stepped_starts_are_monais(extent, patch, overlap):
-    patch = min(patch, extent)  # MONAI pads a smaller volume first
-    step = patch if patch == extent else max(1, int(patch * (1 - overlap)))
-    theirs = [window[0].start for window in dense_patch_slices((extent,), (patch,), (step,))]
-    assert sliding_window.stepped_starts(extent, patch, overlap) == theirs
 
 
 # -------------------------------------------------------------------------------------------------- the same result
@@ -125,17 +109,9 @@ def test_the_networks_of_the_records_too(name, precision):
 @given(SIZES, PATCHES, st.sets(st.integers(0, 2)), st.integers(1, 5))
 def test_a_network_that_copies_gives_the_image_back(shape, patch, mirrors, batch_size):
     image = torch.randn(2, *shape)
-    for starts, weights in product(
-        (sliding_window.tile_starts, sliding_window.stepped_starts), (sliding_window.gaussian, sliding_window.constant)
-    ):
+    for weights in (sliding_window.gaussian, sliding_window.constant):
         out = sliding_window.sliding_window(
-            lambda tile: tile,
-            image,
-            patch,
-            mirror_axes=sorted(mirrors),
-            batch_size=batch_size,
-            starts=starts,
-            weights=weights,
+            lambda tile: tile, image, patch, mirror_axes=sorted(mirrors), batch_size=batch_size, weights=weights
         )
         torch.testing.assert_close(out, image, atol=1e-5, rtol=1e-5)
 
@@ -163,10 +139,9 @@ def test_agrees_with_its_own_rule_in_float64(patch):
     np.testing.assert_allclose(out.numpy(), (total / weights)[(slice(None), *inner)], atol=1e-5)
 
 
-@pytest.mark.parametrize(("shape", "patch"), [((40, 55, 33), (16, 32, 16)), ((110, 20, 9), (64, 16, 16))])
+@pytest.mark.parametrize(("shape", "patch"), [((40, 64, 32), (16, 32, 16)), ((96, 16, 16), (64, 16, 16))])
 @pytest.mark.parametrize("mode", ["gaussian", "constant"])
-@pytest.mark.parametrize("overlap", [0.25, 0.5, 0.6])
-def test_agrees_with_monai_at_its_positions_and_weights(shape, patch, mode, overlap):
+def test_agrees_with_monai_where_both_cut_the_same_tiles(shape, patch, mode):
     torch.manual_seed(0)
     image = torch.randn(2, *shape)
 
@@ -174,10 +149,8 @@ def test_agrees_with_monai_at_its_positions_and_weights(shape, patch, mode, over
         return torch.cat([tile * tile.std(), tile.flip(-1), tile.mean((1, 2), keepdim=True).expand_as(tile)], 1)
 
     weights = partial(compute_importance_map, mode=mode) if mode == "gaussian" else sliding_window.constant
-    ours = sliding_window.sliding_window(
-        network, image, patch, overlap, starts=sliding_window.stepped_starts, weights=weights, batch_size=1
-    )
-    theirs = sliding_window_inference(image[None], patch, 1, network, overlap, mode)[0]
+    ours = sliding_window.sliding_window(network, image, patch, weights=weights)
+    theirs = sliding_window_inference(image[None], patch, 1, network, 0.5, mode)[0]
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -216,77 +189,6 @@ def test_tiles_come_in_batches(batch_size):
     count = len(list(sliding_window.tiles((9, 13, 7), (4, 6, 5), 0.5)))
     assert sum(sizes) == 2 * count  # as it is, and mirrored
     assert max(sizes) == min(batch_size, count)
-
-
-def test_several_networks_count_alike():
-    image = torch.rand(1, 6, 7, 8)
-    networks = [torch.sqrt, torch.square, torch.zeros_like]
-    out = sliding_window.sliding_window(networks, image, (4, 4, 4), mirror_axes=(0, 1))
-    torch.testing.assert_close(out, (image.sqrt() + image**2) / 3)
-    single = sliding_window.sliding_window(torch.nn.Sequential(torch.nn.Tanh()), image, (4, 4, 4))
-    torch.testing.assert_close(single, image.tanh())
-
-
-def test_positions_and_weights_can_be_given():
-    image, seen = torch.ones(1, 4, 4, 10), []
-
-    def network(tile):
-        seen.append(tile)
-        return tile * len(seen)
-
-    weight = torch.ones(4, 4, 6)
-    weight[..., 3:] = 3
-    out = sliding_window.sliding_window(network, image, (4, 4, 6), starts=([0], [0], [0, 4]), weights=weight)
-    # Voxels 4 and 5 lie in the first tile's heavy half and in the second's light one.
-    expected = torch.tensor([1, 1, 1, 1, (3 * 1 + 1 * 2) / 4, (3 * 1 + 1 * 2) / 4, 2, 2, 2, 2])
-    torch.testing.assert_close(out[0, 0, 0], expected)
-
-
-def test_tiles_without_brain_are_skipped():
-    image = torch.zeros(2, 12, 12, 24)
-    image[1, 3:7, 2:9, 5:9] = torch.randn(4, 7, 4)
-    image[0, 6, 6, 6] = 1
-    calls = []
-
-    def network(tiles):
-        calls.append(len(tiles))
-        return torch.cat([tiles + 0.5, tiles.mean((1, 2, 3, 4), keepdim=True).expand_as(tiles[:, :1])], 1)
-
-    def knowing(tile):  # the same by hand: nothing in, the constant out
-        constant = torch.tensor([0.25, 0.5, 4]).view(1, 3, 1, 1, 1).expand(1, 3, 4, 4, 4)
-        return network(tile) if tile.any() else constant
-
-    without = sliding_window.sliding_window(network, image, (4, 4, 4))
-    everything = sum(calls)
-    calls.clear()
-    out = sliding_window.sliding_window(network, image, (4, 4, 4), empty=(0.25, 0.5, 4))
-    assert 0 < sum(calls) < everything / 2
-    held = (image != 0).any(0)
-    assert torch.equal(out[:, held], without[:, held])
-    torch.testing.assert_close(out, sliding_window.sliding_window(knowing, image, (4, 4, 4)))
-    torch.testing.assert_close(out[:, -1, -1, -1], torch.tensor([0.25, 0.5, 4]))
-    reached = torch.zeros(image.shape[1:], dtype=torch.bool)
-    blank = torch.zeros_like(reached)
-    for window in sliding_window.tiles(image.shape[1:], (4, 4, 4), 0.5):
-        (reached if image[(slice(None), *window)].any() else blank)[window] = True
-    assert torch.equal(out[:, reached & ~blank], without[:, reached & ~blank])
-
-
-def test_an_image_of_nothing_needs_no_network():
-    def network(tile):
-        raise AssertionError("called")
-
-    out = sliding_window.sliding_window(network, torch.zeros(1, 5, 6, 7), (4, 4, 8), empty=(1, 0))
-    assert out.shape == (2, 5, 6, 7)
-    torch.testing.assert_close(out[0], torch.ones(5, 6, 7))
-    assert not out[1].any()
-
-
-def test_what_is_skipped_has_as_many_channels_as_the_rest():
-    image = torch.zeros(1, 4, 4, 16)
-    image[..., 0] = 1
-    with pytest.raises(ValueError, match="a tile has 1 channels, but there are 2 in `empty`"):
-        sliding_window.sliding_window(torch.clone, image, (4, 4, 4), empty=(1, 0))
 
 
 def test_half_precision_is_blended_in_float32():
@@ -337,36 +239,19 @@ def test_progress_is_shown_only_where_asked(capsys):
     assert "predicting" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_sum_can_lie_elsewhere():
-    image = torch.randn(2, 33, 20, 40)
-    network = torch.nn.Conv3d(2, 3, 1).cuda()
-    there = sliding_window.sliding_window(network, image.cuda(), (16, 16, 16))
-    here = sliding_window.sliding_window(network, image.cuda(), (16, 16, 16), accumulate_on="cpu")
-    moved = sliding_window.sliding_window(lambda tile: network(tile.cuda()), image, (16, 16, 16))
-    assert (there.device.type, here.device.type, moved.device.type) == ("cuda", "cpu", "cpu")
-    torch.testing.assert_close(here, there.cpu(), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(moved, here, atol=1e-6, rtol=1e-5)
-
-
 @pytest.mark.parametrize("peer", ["MONAI", "nnU-Net v2"])
 def test_what_the_benchmark_compares_agrees(peer, monkeypatch):
     if peer == "nnU-Net v2":
         pytest.importorskip("nnunetv2", reason="nnU-Net v2 comes with the benchmarks' peers")
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
-    found = [
-        pair
-        for pair in importlib.import_module("benchmarks.inference").pairs((24, 36, 40))
-        if pair.name.endswith(f"against {peer}")
-    ]
-    assert len(found) == {"MONAI": 2, "nnU-Net v2": 1}[peer]
+    pairs = importlib.import_module("benchmarks.inference").pairs((24, 36, 40))
+    (pair,) = [pair for pair in pairs if pair.name.endswith(f"against {peer}")]
     # nnU-Net adds up in half precision, in which its weights at the volume's corners underflow.
     where, tolerance = (slice(5, -5), 0.02) if peer == "nnU-Net v2" else (slice(None), 1e-5)
-    for pair in found:
-        ours, theirs = pair.ours()(), pair.theirs()()
-        part = (slice(None), where, where, where)
-        torch.testing.assert_close(ours[part], theirs[part].float(), atol=tolerance, rtol=0)
-        assert ours[part].std() > 0.1
+    inner = (slice(None), where, where, where)
+    ours, theirs = pair.ours()()[inner], pair.theirs()()[inner]
+    torch.testing.assert_close(ours, theirs.float(), atol=tolerance, rtol=0)
+    assert ours.std() > 0.1
 
 
 # --------------------------------------------------------------------------------------------------------- refusals
@@ -381,9 +266,11 @@ def test_refusals():
 
 def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(ValueError, match="overlap") as refused:
-        sliding_window.sliding_window([], torch.zeros(1, 4, 0, 4), (2, 0, 2), (0.5, 0.5, 2), (0, 3), batch_size=0)
+        sliding_window.sliding_window(
+            torch.clone, torch.zeros(1, 4, 0, 4), (2, 0, 2), (0.5, 0.5, 2), (0, 3), batch_size=0
+        )
     said = str(refused.value)
-    for part in ("no network", "(1, 4, 0, 4)", "(2, 0, 2)", "(0.5, 0.5, 2)", "(0, 3)", "batch_size is 0"):
+    for part in ("(1, 4, 0, 4)", "(2, 0, 2)", "(0.5, 0.5, 2)", "(0, 3)", "batch_size is 0"):
         assert part in said
 
 
@@ -393,36 +280,9 @@ def test_mirror_axes_out_of_range(axes):
         sliding_window.sliding_window(torch.clone, torch.zeros(1, 4, 4, 4), (2, 2, 2), mirror_axes=axes)
 
 
-@pytest.mark.parametrize("starts", [([0], [0], [0, 5]), ([0], [0, 3, 3], [0, 2, 9]), ([], [], [])])
-def test_given_starts_have_to_cover(starts):
-    with pytest.raises(ValueError, match=r"starts along . are .*, which do not cover"):
-        sliding_window.sliding_window(torch.clone, torch.zeros(1, 4, 4, 9), (4, 4, 4), starts=starts)
-    with pytest.raises(ValueError, match="starts are 2 lists"):
-        sliding_window.sliding_window(torch.clone, torch.zeros(1, 4, 4, 9), (4, 4, 4), starts=([0], [0]))
-
-
-def test_weights_have_the_tiles_size_and_are_above_zero():
-    call = partial(sliding_window.sliding_window, torch.clone, torch.zeros(1, 4, 4, 4), (2, 2, 2))
-    with pytest.raises(ValueError, match=r"weights have the shape \(2, 2\), tiles \(2, 2, 2\)"):
-        call(weights=torch.ones(2, 2))
-    for value in (0, float("nan"), float("inf")):
-        weight = torch.ones(2, 2, 2)
-        weight[0, 1, 0] = value
-        with pytest.raises(ValueError, match="finite and above zero"):
-            call(weights=weight)
-
-
 @pytest.mark.parametrize(
     "network", [lambda tile: tile[..., :1], lambda tile: tile[0], lambda tile: tile.repeat(2, 1, 1, 1, 1)]
 )
 def test_a_network_that_returns_another_size_is_named(network):
-    with pytest.raises(ValueError, match=r"network 2 of 2 returned .* for \(1, 1, 2, 2, 2\)"):
-        sliding_window.sliding_window([torch.clone, network], torch.zeros(1, 4, 4, 4), (2, 2, 2))
-
-
-def test_a_network_that_changes_its_mind_about_channels():
-    sizes = iter([2, 2, 3])
-    with pytest.raises(ValueError, match="a tile has 3 channels, but there are 2 before"):
-        sliding_window.sliding_window(
-            lambda tile: tile.expand(-1, next(sizes), -1, -1, -1), torch.zeros(1, 2, 2, 9), (2, 2, 2)
-        )
+    with pytest.raises(ValueError, match=r"predict returned .* for \(1, 1, 2, 2, 2\)"):
+        sliding_window.sliding_window(network, torch.zeros(1, 4, 4, 4), (2, 2, 2))
