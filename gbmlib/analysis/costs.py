@@ -56,7 +56,7 @@ def _kind(record: Record) -> tuple[str, ...]:
     of = record.experiment
     name = NETWORKS.get(of.model, of.model)
     if of.model == "unet":
-        name = f"{'2D' if of.flat else '3D'} {name}" + (", second of a cascade" if of.previous else "")
+        name = f"{'2D' if of.is_2d else '3D'} {name}" + (", second of a cascade" if of.previous else "")
     grid = "their own spacing" if of.spacing is None else millimetres(of.spacing)
     threads = "" if on_graphics_card(record) else f", {counted(of.threads, 'thread')}"
     phantoms = of.cohort.startswith("phantom:")

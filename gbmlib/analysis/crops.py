@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gbmlib.analysis import published
 from gbmlib.analysis.cohort_summary import write
 from gbmlib.cohorts import Cohort, open_cohort, regions
+from gbmlib.models.segvae import CROP
 from gbmlib.preprocess import pipeline
 
 #: Where crops are cut from: the whole frame of the files, air included, as the first paper's code does
@@ -45,7 +45,7 @@ def expected_fraction(masks: np.ndarray, patch_size: Sequence[int]) -> np.ndarra
     return ((masks @ x) @ y) @ z / np.prod(patch_size, dtype=float)
 
 
-def fractions(cohort: Cohort, size: Sequence[float] = published.CROP, progress: bool = True) -> pd.DataFrame:
+def fractions(cohort: Cohort, size: Sequence[float] = CROP, progress: bool = True) -> pd.DataFrame:
     """The tumour in random crops of every labelled case, mean over positions and channels.
 
     Args:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-#: Size (z, y, x) in mm, here also voxels, of the first paper's random crops: 144 x 144 x 128 in its own order (x, y, z)
-#: (Adeniji and Liu 2019, section 4.2).
-CROP = (128, 144, 144)
-
 #: Validation metrics of Adeniji and Liu (2019, table 1), columns in the order in which the table prints them. The names
 #: are the printed ones; what the last three columns hold is the subject of a chapter of its own.
 TABLE_1 = pd.DataFrame(

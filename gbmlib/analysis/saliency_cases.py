@@ -71,7 +71,7 @@ def subject(
     if not mask.any():
         whose = "the network finds none of it" if label_map is None else "the label map has none"
         raise EmptyRegionError(f"case {case.id} has no {region} to explain: {whose}")
-    axes = () if not (mirrored and experiment.mirrored_inference) else (1, 2) if experiment.flat else (0, 1, 2)
+    axes = () if not (mirrored and experiment.mirrored_inference) else (1, 2) if experiment.is_2d else (0, 1, 2)
     return Subject(
         network,
         image,

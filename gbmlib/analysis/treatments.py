@@ -20,7 +20,7 @@ from gbmlib.preprocess.fingerprint import Fingerprint, path_of
 from gbmlib.preprocess.pipeline import new_shape
 from gbmlib.study.records import TRAIN, Record, Store
 from gbmlib.training import batches
-from gbmlib.training.configuration import Experiment, canonical
+from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
 
 #: The fold and the seed of the runs that are trained twice as long, and at several rates.
@@ -53,7 +53,7 @@ def networks(records: Iterable[Record]) -> list[Record]:
 
 def family(experiment: Experiment) -> str:
     """What runs of one configuration share, whatever their fold and seed."""
-    return canonical(experiment.model_copy(update={"fold": 0, "seed": 0}))
+    return experiment.model_copy(update={"fold": 0, "seed": 0}).canonical
 
 
 # ------------------------------------------------------------------------------------------------------------- vacuous

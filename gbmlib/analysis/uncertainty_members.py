@@ -201,7 +201,7 @@ class _Mirrorings:
 
 def _axes(experiment: Experiment) -> tuple[int, ...]:
     """What is mirrored: a network of slices is not mirrored across them."""
-    return (1, 2) if experiment.flat else (0, 1, 2)
+    return (1, 2) if experiment.is_2d else (0, 1, 2)
 
 
 # --------------------------------------------------------------------------------------------------------------- tables

@@ -20,6 +20,7 @@ from gbmlib import models, planner
 from gbmlib.analysis import prevalence, published
 from gbmlib.analysis.selection import LOW_RESOLUTION, PLUS
 from gbmlib.evaluation import sliding_window
+from gbmlib.models.segvae import CROP
 from gbmlib.models.summary import magnitudes
 from gbmlib.pages import planner_pages, unet_pages
 from gbmlib.planner.words import listed, sizes
@@ -198,7 +199,7 @@ def growth(folder: Path) -> Finding:
 
 def _parameters(**options: object) -> int:
     with torch.device("meta"):  # shapes without memory
-        return models.parameters(models.build("segvae", 2, 3, published.CROP, **options))
+        return models.parameters(models.build("segvae", 2, 3, CROP, **options))
 
 
 def _growth(down: str, seed: int) -> float:

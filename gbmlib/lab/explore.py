@@ -90,7 +90,7 @@ def members(of: Experiment | Ensemble) -> tuple[Experiment, ...]:
 def usable(record: Record, store: Store) -> bool:
     """Whether the run can predict here: the weights of all its networks are on this machine."""
     if isinstance(record.experiment, Experiment):
-        needs: tuple[Record | None, ...] = (record, *(store.own(need) for need in record.experiment.needs))
+        needs: tuple[Record | None, ...] = (record, *(store.own(need) for need in record.experiment.dependencies))
     else:
         needs = tuple(store.own(member) for member in record.experiment.members)
     return all(need is not None and need.weights is not None for need in needs)
@@ -145,7 +145,7 @@ def network_of(of: Experiment | Ensemble) -> str:
         return f"average of {' and '.join(kinds)}" if len(of.members) > 1 else f"{kinds[0]}, variant"
     name = _NETWORKS.get(of.model, of.model)
     if of.model == "unet":
-        name += " cascade" if of.previous is not None else " 2D" if of.flat else " 3D"
+        name += " cascade" if of.previous is not None else " 2D" if of.is_2d else " 3D"
     return name
 
 

@@ -108,7 +108,7 @@ def _probabilities(
 
 def _first_of_cascade(of: Experiment, store: Store, cohort: Cohort, case: Case, tick: Tick) -> np.ndarray:
     """What a cascade's first networks make of a case: the one that held it out, or for a new case all of them."""
-    networks = [_own(need, store) for need in of.needs]
+    networks = [_own(need, store) for need in of.dependencies]
     if cohort.name == of.cohort and case.has_label:
         networks = [one for one in networks if case.id in split(cohort, of.folds, one.experiment.fold)[1]]
         if (path := networks[0].probabilities(case.id)) is not None:  # what the second network was trained on
@@ -126,8 +126,8 @@ def _first_of_cascade(of: Experiment, store: Store, cohort: Cohort, case: Case, 
 def passes(of: Experiment, shape: Sequence[int], mirrored: bool | None = None) -> int:
     """How many times a network is called for a prepared volume (z, y, x): its tiles, times its mirrorings."""
     tiles = prod(len(tile_starts(max(size, tile), tile, 0.5)) for size, tile in zip(shape, of.tile, strict=True))
-    mirrorings = 2 ** (2 if of.flat else 3) if (of.mirrored_inference if mirrored is None else mirrored) else 1
-    return ceil(tiles / (SLICES if of.flat else 1)) * mirrorings
+    mirrorings = 2 ** (2 if of.is_2d else 3) if (of.mirrored_inference if mirrored is None else mirrored) else 1
+    return ceil(tiles / (SLICES if of.is_2d else 1)) * mirrorings
 
 
 # ------------------------------------------------------------------------------------------------ a case of one's own

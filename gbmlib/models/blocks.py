@@ -4,16 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, wraps
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, PositiveInt, ValidationError, validate_call
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-NORMS = ("group", "groups_of_8", "batch", "instance", "slab", "none")
-DOWN = ("max_pool", "average_pool", "stride")
-UP = ("linear", "nearest", "transposed")
+#: Types of options that several networks share.
+OutputGain = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Levels = Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+OddSize = Literal[1, 3, 5, 7]
+
+
+def validated(name: str) -> Callable[[Callable], Callable]:
+    """Decorate the ``__init__`` of the network ``name``: a ValueError names every argument that its type rules out."""
+
+    def decorate(init: Callable) -> Callable:
+        checked = validate_call(init)
+
+        @wraps(init)
+        def wrapper(*args: Any, **options: Any) -> None:
+            try:
+                checked(*args, **options)
+            except ValidationError as error:
+                faults = [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
+                raise ValueError(f"{name}: {'; '.join(faults)}") from None
+
+        return wrapper
+
+    return decorate
 
 
 class _SafeConvolution:
@@ -52,11 +75,6 @@ def small_output(layer: nn.Module, gain: float) -> None:
             layer.weight.mul_(gain)
 
 
-def gain_faults(gain: float) -> list[str]:
-    """What is wrong with an ``output_gain``; empty where nothing is."""
-    return [] if 0 < gain <= 1 else [f"output_gain is {gain}, not above 0 and at most 1"]
-
-
 class PReLU(nn.PReLU):
     """A PReLU whose gradients a CPU computes several times faster, bit for bit the same.
 
@@ -84,10 +102,10 @@ class _PReLUGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, slope = ctx.saved_tensors
-        of_x = torch.ops.aten.threshold_backward(gradient, x, 0)  # the gradient where x > 0, else 0
-        below = gradient - of_x
-        of_x.addcmul_(below, slope.view(-1, *(1,) * (x.ndim - 2)))
-        return of_x, below.mul_(x).sum([axis for axis in range(x.ndim) if axis != 1])
+        x_gradient = torch.ops.aten.threshold_backward(gradient, x, 0)  # the gradient where x > 0, else 0
+        below = gradient - x_gradient
+        x_gradient.addcmul_(below, slope.view(-1, *(1,) * (x.ndim - 2)))
+        return x_gradient, below.mul_(x).sum([axis for axis in range(x.ndim) if axis != 1])
 
 
 def convolution(channels_in: int, channels: int, kernel_size: int, stride: int = 1) -> Conv3d:
@@ -95,7 +113,7 @@ def convolution(channels_in: int, channels: int, kernel_size: int, stride: int =
     return Conv3d(channels_in, channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
-def norm(kind: str, channels: int) -> nn.Module:
+def normalisation(kind: str, channels: int) -> nn.Module:
     """A normalisation by name.
 
     ``"group"`` has 8 groups whatever the number of channels (Myronenko's and the first paper's code), ``"groups_of_8"``
@@ -137,36 +155,36 @@ class SlabNorm(nn.Module):
         return normalised.view(as_stored.shape).permute(0, 4, 3, 2, 1).contiguous()
 
 
-def computed_again(
-    tensor: Tensor, normalisation: nn.Module, compute: Callable[[], Tensor], uses: int = 1
+def checkpointed(
+    tensor: Tensor, norm: nn.Module, recompute: Callable[[], Tensor], uses: int = 1
 ) -> AbstractContextManager:
-    """Operations within do not keep this tensor for the backward pass, which computes it again from what is kept.
+    """Activation checkpointing: recompute this tensor in the backward pass instead of storing it.
 
-    What a normalisation gives follows in one cheap pass from what it took, which it keeps anyway: of every two tensors
-    at full resolution one is spared. The values are the same bit for bit. A batch norm counts each pass in its running
-    statistics, so nothing is computed again there.
+    What a normalisation returns follows in one cheap pass from its input, which it stores anyway, so of every two
+    tensors at full resolution one is spared. Results are the same bit for bit. Nothing is recomputed behind a batch
+    norm, which would count each pass in its running statistics.
 
     Args:
-        tensor: what not to keep; operations in place may have changed it by the time it would be.
-        compute: gives what it then holds.
-        uses: how many operations within would keep it; it is computed once for every so many.
+        tensor: what operations inside the context would store.
+        norm: the normalisation before it.
+        recompute: returns the tensor as it is after the context, whatever was done to it in place.
+        uses: how many operations inside the context would store it; it is recomputed once for all of them.
     """
-    if isinstance(normalisation, nn.BatchNorm3d) or not torch.is_grad_enabled():
+    if isinstance(norm, nn.BatchNorm3d) or not torch.is_grad_enabled():
         return nullcontext()
-    place = tensor.data_ptr()  # not the tensor itself, which would live on with the function that asks for it
-
-    waiting: list[Tensor] = []
+    address = tensor.data_ptr()  # a reference to the tensor itself would keep it alive
+    recomputed: list[Tensor] = []
 
     @torch.no_grad()
-    def restored(kept: Tensor | Callable[[], Tensor]) -> Tensor:
-        if isinstance(kept, Tensor):
-            return kept
-        if not waiting:
-            waiting.extend([kept()] * uses)
-        return waiting.pop()
+    def unpack(stored: Tensor | Callable[[], Tensor]) -> Tensor:
+        if isinstance(stored, Tensor):
+            return stored
+        if not recomputed:
+            recomputed.extend([stored()] * uses)
+        return recomputed.pop()
 
     return torch.autograd.graph.saved_tensors_hooks(
-        lambda kept: compute if kept.data_ptr() == place else kept, restored
+        lambda stored: recompute if stored.data_ptr() == address else stored, unpack
     )
 
 

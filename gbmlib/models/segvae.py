@@ -5,34 +5,38 @@ input image through a VAE; Adeniji and Liu (2019, section 3.2) halve the filters
 of striding, reorder the layers and initialise after He and Glorot. Here each of these is an option of one network. The
 defaults are what Adeniji and Liu's text says; :data:`MYRONENKO` are the options of the original.
 
-The text leaves open where the channels double. A strided convolution down doubles them itself. Pooling cannot, so the
-first block of the next level does, and its shortcut becomes a 1 x 1 x 1 convolution, the only place where one is
-needed. The blocks are those of ``models.residual``.
+The text leaves two things open:
+
+- *Where the channels double.* A strided convolution down doubles them itself. Pooling cannot, so the first block of the
+  next level does, and its shortcut becomes a 1 x 1 x 1 convolution, the only place where one is needed.
+- *Where the last ReLU of a block stands.* Here it follows the addition; see ``models.residual``, which has the blocks.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from gbmlib.analysis.published import CROP
 from gbmlib.models import residual
 from gbmlib.models.blocks import (
-    DOWN,
-    NORMS,
-    UP,
+    Levels,
+    OddSize,
+    OutputGain,
+    Share,
     SqueezeExcitation,
     convolution,
     downsample,
-    gain_faults,
-    norm,
+    normalisation,
     small_output,
+    validated,
 )
-from gbmlib.models.residual import LAST_RELU, ORDERS, SE, SHORTCUTS
 
-INITS = ("he", "he_output", "glorot", "torch")
+#: Size (z, y, x) in voxels of the training crops of Adeniji and Liu (section 4.2): 144 x 144 x 128 in their own order
+#: (x, y, z).
+CROP = (128, 144, 144)
 
 #: The options of the original (Myronenko 2018, section 3): twice the filters, pre-activation, strided convolutions.
 MYRONENKO: dict[str, Any] = {
@@ -71,14 +75,14 @@ class SegVAE(nn.Module):
         kernel_size: of the blocks' convolutions.
         order: of the layers: ``"conv-norm-act"`` (section 3.2.6, single convolutions included) or the original's
             ``"norm-act-conv"``, whose single convolutions stand alone.
-        norm: see ``models.blocks.norm``.
+        norm: see ``models.blocks.normalisation``.
         down: ``"max_pool"``, ``"average_pool"``, or ``"stride"``, a convolution without norm as in the original.
         up: ``"linear"`` or ``"nearest"`` after a 1 x 1 x 1 convolution that halves the channels, or ``"transposed"``:
             one strided transposed convolution in place of both.
         se: squeeze-excitation scales the ``"residual"`` (section 3.2.2), the ``"shortcut"`` (the code), or ``"none"``.
         reduction: of the squeeze. The paper leaves r open; 2 is the code's.
         shortcut: ``"identity"`` wherever the channels allow, or always a 1 x 1 x 1 ``"conv"`` (the code).
-        last_relu: of a block, ``"after"`` or ``"before"`` the addition; see ``models.residual``.
+        last_relu: of a block, ``"after"`` or ``"before"`` the addition.
         init: ``"he"``: He-normal, and Glorot-normal before a sigmoid (section 3.2.3); ``"he_output"``: the output too
             (the code); ``"glorot"``: Glorot-uniform throughout, the default of the paper's framework; ``"torch"``: a
             sixth of He's variance, which suits the original order, where no norm follows what is added to the residual
@@ -94,36 +98,42 @@ class SegVAE(nn.Module):
         training_divisor: in training (16 with the VAE, which halves once more).
 
     Raises:
-        ValueError: an option with an impossible value, or a patch that does not fit, with the nearest that does.
+        ValueError: an option with an impossible value, or a patch that does not fit; names the nearest that does.
     """
 
+    @validated("segvae")
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
         patch_size: tuple[int, int, int] = CROP,
-        filters: int = 16,
-        blocks: tuple[int, ...] = (1, 2, 2, 4),
-        kernel_size: int = 3,
-        order: str = "conv-norm-act",
-        norm: str = "group",
-        down: str = "max_pool",
-        up: str = "linear",
-        se: str = "residual",
-        reduction: int = 2,
-        shortcut: str = "identity",
-        last_relu: str = "after",
-        init: str = "he",
-        dropout: float = 0.0,
+        filters: PositiveInt = 16,
+        blocks: Levels = (1, 2, 2, 4),
+        kernel_size: OddSize = 3,
+        order: Literal["conv-norm-act", "norm-act-conv"] = "conv-norm-act",
+        norm: Literal["group", "groups_of_8", "batch", "instance", "slab", "none"] = "group",
+        down: Literal["max_pool", "average_pool", "stride"] = "max_pool",
+        up: Literal["linear", "nearest", "transposed"] = "linear",
+        se: Literal["residual", "shortcut", "none"] = "residual",
+        reduction: PositiveInt = 2,
+        shortcut: Literal["identity", "conv"] = "identity",
+        last_relu: Literal["after", "before"] = "after",
+        init: Literal["he", "he_output", "glorot", "torch"] = "he",
+        dropout: Share = 0.0,
         vae: bool = True,
-        latent: int = 128,
-        vae_channels: int = 16,
-        output_gain: float = 1.0,
+        latent: PositiveInt = 128,
+        vae_channels: NonNegativeInt = 16,
+        output_gain: OutputGain = 1.0,
     ):
         super().__init__()
-        options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        _check(options)
-        self.patch_size = tuple(patch_size)
+        if norm in ("group", "groups_of_8", "slab") and (filters % 8 or vae_channels % 8):
+            raise ValueError(
+                f"segvae: filters is {filters} and vae_channels {vae_channels}; norm {norm!r} needs multiples of 8"
+            )
+        if vae:
+            _check_size(patch_size, 2 ** len(blocks), "segvae: in training with the VAE, patch_size")
+        options = residual.BlockOptions(kernel_size, order, norm, up, se, reduction, shortcut, last_relu)
+        self.patch_size = patch_size
         self.divisor = 2 ** (len(blocks) - 1)
         self.training_divisor = self.divisor * (2 if vae else 1)
         widths = [filters * 2**level for level in range(len(blocks))]
@@ -133,15 +143,15 @@ class SegVAE(nn.Module):
             entering = width if level == 0 or down == "stride" else widths[level - 1]
             if level:
                 self.down.append(downsample(down, widths[level - 1], width, kernel_size))
-            self.encoder.append(residual.blocks(entering, width, count, options))
+            self.encoder.append(residual.level_of_blocks(entering, width, count, options))
         self.up, self.decoder = residual.decoder(widths, options)
         self.output = nn.Conv3d(widths[0], out_channels, 1)
-        self.vae = VAE(in_channels, widths, options) if vae else None
+        self.vae = VAE(in_channels, widths, patch_size, latent, vae_channels, options) if vae else None
         _initialise(self, init)
         small_output(self.output, output_gain)
 
     def forward(self, x: Tensor) -> Tensor | Outputs:
-        _fits(x.shape[2:], self.divisor)
+        _check_size(x.shape[2:], self.divisor, "the image's size")
         deepest, skips = self.encode(x)
         out = deepest
         for up, block, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
@@ -166,20 +176,27 @@ class VAE(nn.Module):
     dense layer back, and a decoder like the segmentation's but without skips (Myronenko 2018, section 3.2, table 1).
     """
 
-    def __init__(self, in_channels: int, widths: list[int], options: dict[str, Any]):
+    def __init__(
+        self,
+        in_channels: int,
+        widths: list[int],
+        patch_size: tuple[int, int, int],
+        latent: int,
+        vae_channels: int,
+        options: residual.BlockOptions,
+    ):
         super().__init__()
-        deepest, latent = widths[-1], options["latent"]
-        channels = options["vae_channels"] or deepest
-        halvings = 2 ** len(widths)
-        self.size = tuple(size // halvings for size in options["patch_size"])
+        deepest = widths[-1]
+        channels = vae_channels or deepest
+        self.size = tuple(size // 2 ** len(widths) for size in patch_size)
         voxels = self.size[0] * self.size[1] * self.size[2]
-        reduce = convolution(deepest, channels, options["kernel_size"], stride=2)
-        if options["order"] == "norm-act-conv":
-            self.reduce = nn.Sequential(norm(options["norm"], deepest), nn.ReLU(), reduce)
+        reduce = convolution(deepest, channels, options.kernel_size, stride=2)
+        if options.order == "norm-act-conv":
+            self.reduce = nn.Sequential(normalisation(options.norm, deepest), nn.ReLU(), reduce)
         else:
-            self.reduce = nn.Sequential(reduce, norm(options["norm"], channels), nn.ReLU(inplace=True))
+            self.reduce = nn.Sequential(reduce, normalisation(options.norm, channels), nn.ReLU(inplace=True))
         self.distribution = nn.Linear(channels * voxels, 2 * latent)
-        self.back_channels = options["vae_channels"] or 16
+        self.back_channels = vae_channels or 16
         self.back = nn.Linear(latent, self.back_channels * voxels)
         self.widen = nn.Sequential(*residual.upward(self.back_channels, deepest, options))
         self.up, self.decoder = residual.decoder(widths, options)
@@ -188,7 +205,8 @@ class VAE(nn.Module):
     def forward(self, deepest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         reduced = self.reduce(deepest)
         if tuple(reduced.shape[2:]) != self.size:
-            given, built = (tuple(n * 2 ** (len(self.up) + 1) for n in size) for size in (reduced.shape[2:], self.size))
+            halvings = 2 ** (len(self.up) + 1)
+            given, built = (tuple(n * halvings for n in size) for size in (reduced.shape[2:], self.size))
             raise ValueError(
                 f"the VAE's dense layers were built for training patches of {built}, and this one is about {given}; "
                 "build the network with patch_size as trained, or predict in eval mode, which takes any size"
@@ -204,7 +222,7 @@ class VAE(nn.Module):
 
 
 def _initialise(network: SegVAE, init: str) -> None:
-    """Draw every weight by one of :data:`INITS`; biases start at zero (but for torch's own rule)."""
+    """Draw every weight by the option ``init``; biases start at zero (but for torch's own rule)."""
     if init == "torch":
         return
     before_sigmoid = {module.excite for module in network.modules() if isinstance(module, SqueezeExcitation)}
@@ -226,36 +244,7 @@ def _initialise(network: SegVAE, init: str) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _check(options: dict[str, Any]) -> None:
-    faults = gain_faults(options["output_gain"])
-    choices = {"order": ORDERS, "norm": NORMS, "down": DOWN, "up": UP, "se": SE, "shortcut": SHORTCUTS}
-    choices |= {"last_relu": LAST_RELU, "init": INITS}
-    for name, allowed in choices.items():
-        if options[name] not in allowed:
-            faults.append(f"{name} is {options[name]!r}, not one of {allowed}")
-    filters, blocks = options["filters"], tuple(options["blocks"])
-    if filters < 1 or (options["norm"] in ("group", "groups_of_8", "slab") and filters % 8):
-        faults.append(f"filters is {filters}; norm {options['norm']!r} needs a multiple of 8")
-    if len(blocks) < 2 or min(blocks) < 1:
-        faults.append(f"blocks is {blocks}, not two or more levels of at least one block")
-    if options["kernel_size"] < 1 or options["kernel_size"] % 2 == 0:
-        faults.append(f"kernel_size is {options['kernel_size']}, not odd")
-    if not 0 <= options["dropout"] < 1:
-        faults.append(f"dropout is {options['dropout']}, not at least 0 and below 1")
-    faults += [f"{name} is {options[name]}, not at least 1" for name in ("reduction", "latent") if options[name] < 1]
-    channels = options["vae_channels"]
-    if channels < 0 or (options["norm"] in ("group", "groups_of_8", "slab") and channels % 8):
-        faults.append(f"vae_channels is {channels}; norm {options['norm']!r} needs 0 or a multiple of 8")
-    if options["vae"] and not faults:
-        try:
-            _fits(options["patch_size"], 2 ** len(blocks), "in training with the VAE, patch_size")
-        except ValueError as fault:
-            faults.append(str(fault))
-    if faults:
-        raise ValueError("segvae: " + "; ".join(faults))
-
-
-def _fits(size: tuple[int, ...], divisor: int, what: str = "the image's size") -> None:
+def _check_size(size: tuple[int, ...], divisor: int, what: str) -> None:
     if any(n % divisor for n in size):
         nearest = tuple(max(1, round(n / divisor)) * divisor for n in size)
         raise ValueError(f"{what} {tuple(size)} must be divisible by {divisor}; the nearest that is: {nearest}")

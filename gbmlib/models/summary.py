@@ -1,9 +1,9 @@
-"""What a network is made of and what it costs: layers, parameters, activations, memory; nothing is computed for it."""
+"""What a network consists of and costs: stages, parameters, activations, memory."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -21,7 +21,7 @@ class Summary:
     """A network on a patch.
 
     Attributes:
-        stages: a row for each part of the network in order of computation: output (channel, z, y, x) and parameters.
+        stages: a row for each stage in order of computation: its output's size and its parameters.
         parameters: the number of trainable ones.
         activations_mb: of the tensors kept for the backward pass, in MB.
         memory_mb: of a training step, in MB: activations, weights, gradients, and the optimiser's averages. The
@@ -33,66 +33,72 @@ class Summary:
     activations_mb: float
     memory_mb: float
 
-    def __str__(self) -> str:
-        return (
-            f"{self.parameters / 1e6:.2f} million parameters; a training step keeps {self.activations_mb:,.0f} MB of "
-            f"activations and needs about {self.memory_mb:,.0f} MB\n{self.stages.to_string()}"
-        )
-
 
 def explain(
     network: nn.Module, in_channels: int, patch_size: Sequence[int], precision: str = "float32", batch_size: int = 1
 ) -> Summary:
     """Summarise a network on a patch (z, y, x) in voxels, without computing or allocating anything.
 
-    The forward pass runs on torch's meta device, where tensors have shapes alone; what it would keep for the backward
-    pass is counted once for each piece of memory. In mixed precision (``"bfloat16"``) activations count half.
-
-    Raises:
-        ValueError: the patch does not fit the network.
+    The forward pass runs on torch's meta device, where tensors have shapes alone; each piece of memory that it would
+    keep for the backward pass counts once. In mixed precision (``"bfloat16"``) activations count half.
     """
     network = copy.deepcopy(network).to("meta").train()
-    kept: dict[int, int] = {}
-    holding = []  # or a freed tensor's identity could be given to another one
-    parameters = {id(p) for p in network.parameters()}
+    stored: dict[int, int] = {}
+    alive = []  # or the identity of a freed tensor could be given to another one
 
-    def keep(tensor: Tensor) -> Tensor:
-        holding.append(tensor)
+    def store(tensor: Tensor) -> Tensor:
+        alive.append(tensor)
         storage = tensor.untyped_storage()
-        if id(tensor) not in parameters and not isinstance(tensor, nn.Parameter):
-            kept[storage._cdata] = max(kept.get(storage._cdata, 0), storage.nbytes())
+        if not isinstance(tensor, nn.Parameter):
+            stored[storage._cdata] = max(stored.get(storage._cdata, 0), storage.nbytes())
         return tensor
 
-    rows: list[dict] = []
-    hooks = [part.register_forward_hook(_recorder(name, rows)) for name, part in _stages(network)]
     image = torch.zeros((batch_size, in_channels, *patch_size), device="meta")
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = network(image)
-    for hook in hooks:
-        hook.remove()
-    first = outputs if isinstance(outputs, Tensor) else outputs[0]
-    if first.shape[2:] != image.shape[2:]:
-        raise ValueError(f"the network gives {tuple(first.shape[2:])} for a patch of {tuple(patch_size)}")
+    with torch.autograd.graph.saved_tensors_hooks(store, lambda tensor: tensor):
+        stages = _stages(network, image, lambda stage, _: {"parameters": sum(p.numel() for p in stage.parameters())})
     count = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    activations = sum(kept.values()) * (0.5 if precision == "bfloat16" else 1) / 1e6
-    stages = pd.DataFrame(rows).set_index("stage")
+    activations = sum(stored.values()) * (0.5 if precision == "bfloat16" else 1) / 1e6
     return Summary(stages, count, activations, activations + count * _BYTES_PER_PARAMETER / 1e6)
 
 
 @torch.no_grad()
 def magnitudes(network: nn.Module, images: Tensor) -> pd.DataFrame:
-    """How large the activations are through the network's depth: a row a stage, with its root mean square.
+    """How large the activations are through the network's depth: a row for each stage, with its root mean square.
 
     Adeniji and Liu (2019, section 3.2.5) saw them explode through strided convolutions without normalisation.
 
     Args:
         images: (batch, channel, z, y, x); the network predicts, in evaluation mode, and is left as it was.
     """
-    rows: list[dict] = []
-    hooks = [part.register_forward_hook(_recorder(name, rows, measure=True)) for name, part in _stages(network)]
     training = network.training
-    network.eval()(images)
+    table = _stages(
+        network.eval(), images, lambda _, out: {"root mean square": float(out.float().square().mean().sqrt())}
+    )
     network.train(training)
+    return table
+
+
+def _stages(network: nn.Module, images: Tensor, measure: Callable[[nn.Module, Tensor], dict]) -> pd.DataFrame:
+    """Run a network; a row for each stage in order of computation: its output's size, and what ``measure`` returns.
+
+    Stages are what a reader knows by name: the members of the network's lists, and what stands alone.
+    """
+    rows: list[dict] = []
+
+    def recorder(name: str) -> Callable:
+        def record(stage: nn.Module, _: tuple, output: Tensor | tuple) -> None:
+            tensor = output if isinstance(output, Tensor) else output[0]
+            size = {"channels": tensor.shape[1], "size (z, y, x)": tuple(tensor.shape[2:])}
+            rows.append({"stage": name} | size | measure(stage, tensor))
+
+        return record
+
+    hooks = []
+    for name, child in network.named_children():
+        several = isinstance(child, nn.ModuleList)
+        for number, stage in enumerate(child if several else [child]):
+            hooks.append(stage.register_forward_hook(recorder(f"{name} {number}" if several else name)))
+    network(images)
     for hook in hooks:
         hook.remove()
     return pd.DataFrame(rows).set_index("stage")
@@ -131,27 +137,3 @@ def excitation_spreads(network: nn.Module, images: Iterable[Tensor]) -> pd.DataF
             "over inputs": float(per_input.var(0, correction=0).mean().sqrt()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _stages(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The parts a reader knows by name: the members of the top level's lists, and what stands alone."""
-    found = []
-    for name, part in network.named_children():
-        if isinstance(part, nn.ModuleList):
-            found += [(f"{name} {number}", member) for number, member in enumerate(part)]
-        else:
-            found.append((name, part))
-    return found
-
-
-def _recorder(name: str, rows: list[dict], measure: bool = False):
-    def record(part: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
-        tensor = output if isinstance(output, Tensor) else output[0]
-        row = {"stage": name, "channels": tensor.shape[1], "size (z, y, x)": tuple(tensor.shape[2:])}
-        if measure:
-            row["root mean square"] = float(tensor.float().square().mean().sqrt())
-        else:
-            row["parameters"] = sum(p.numel() for p in part.parameters())
-        rows.append(row)
-
-    return record

@@ -15,15 +15,13 @@ in the output; no deep supervision.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from gbmlib.models.blocks import Conv2d, Conv3d, gain_faults, small_output
-
-DOWN = ("max_pool", "stride")
-NORMS = ("instance", "batch")
-ACTIVATIONS = ("leaky_relu", "relu")
+from gbmlib.models.blocks import Conv2d, Conv3d, OutputGain, small_output, validated
 
 #: Slope of the leaky ReLU where its input is negative.
 SLOPE = 0.01
@@ -36,7 +34,7 @@ def pooled_axes(pools: Sequence[int]) -> list[tuple[bool, ...]]:
     their voxels until the others have grown as coarse.
     """
     depth = max(pools)
-    return [tuple(of + level >= depth for of in pools) for level in range(depth)]
+    return [tuple(count + level >= depth for count in pools) for level in range(depth)]
 
 
 class UNet(nn.Module):
@@ -65,32 +63,33 @@ class UNet(nn.Module):
         ValueError: an option with an impossible value; every one is named.
     """
 
+    @validated("unet")
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        filters: int = 30,
-        pools: tuple[int, int, int] = (5, 5, 5),
-        max_filters: int | None = None,
-        dimensions: int = 3,
-        down: str = "max_pool",
-        norm: str = "instance",
-        activation: str = "leaky_relu",
-        convolutions: int = 2,
-        output_gain: float = 1.0,
+        filters: PositiveInt = 30,
+        pools: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (5, 5, 5),
+        max_filters: PositiveInt | None = None,
+        dimensions: Literal[2, 3] = 3,
+        down: Literal["max_pool", "stride"] = "max_pool",
+        norm: Literal["instance", "batch"] = "instance",
+        activation: Literal["leaky_relu", "relu"] = "leaky_relu",
+        convolutions: PositiveInt = 2,
+        output_gain: OutputGain = 1.0,
     ):
         super().__init__()
-        _check(filters, pools, max_filters, dimensions, down, norm, activation, convolutions, output_gain)
-        self.flat = dimensions == 2
-        most = max_filters or (480 if self.flat else 320)
-        self.divisor = tuple(2**of for of in pools)
-        own = tuple(pools[1:] if self.flat else pools)
-        factors = [tuple(2 if pooled else 1 for pooled in axes) for axes in pooled_axes(own)]
+        self.is_2d = dimensions == 2
+        if self.is_2d and pools[0]:
+            raise ValueError(f"unet: pools is {pools}; a network of two dimensions does not pool z")
+        most = max_filters or (480 if self.is_2d else 320)
+        self.divisor = tuple(2**count for count in pools)
+        factors = [tuple(2 if pooled else 1 for pooled in axes) for axes in pooled_axes(pools[3 - dimensions :])]
         widths = [min(filters * 2**level, most) for level in range(len(factors) + 1)]
         kind = {"dimensions": dimensions, "norm": norm, "activation": activation}
         ones = (1,) * dimensions
-        pool = nn.MaxPool2d if self.flat else nn.MaxPool3d
-        transposed = nn.ConvTranspose2d if self.flat else nn.ConvTranspose3d
+        pool = nn.MaxPool2d if self.is_2d else nn.MaxPool3d
+        transposed = nn.ConvTranspose2d if self.is_2d else nn.ConvTranspose3d
         self.down = nn.ModuleList(nn.Identity() if down == "stride" else pool(factor) for factor in factors)
         strides = [ones, *(factors if down == "stride" else [ones] * len(factors))]
         entering = [in_channels, *widths[:-1]]
@@ -102,14 +101,14 @@ class UNet(nn.Module):
         for below, width, factor in zip(widths[:0:-1], widths[-2::-1], factors[::-1], strict=True):
             self.up.append(transposed(below, width, factor, stride=factor, bias=False))
             self.decoder.append(_level(2 * width, width, convolutions, ones, **kind))
-        self.output = (Conv2d if self.flat else Conv3d)(widths[0], out_channels, 1, bias=False)
+        self.output = (Conv2d if self.is_2d else Conv3d)(widths[0], out_channels, 1, bias=False)
         _initialise(self, activation)
         small_output(self.output, output_gain)
 
     def forward(self, x: Tensor) -> Tensor:
         if any(size % by for size, by in zip(x.shape[2:], self.divisor, strict=True)):
             raise ValueError(f"unet: the image's size {tuple(x.shape[2:])} must be divisible by {self.divisor}")
-        if not self.flat:
+        if not self.is_2d:
             return self._forward(x)
         batch, _, depth = x.shape[:3]
         slices = x.transpose(1, 2).flatten(0, 1)
@@ -156,30 +155,3 @@ def _initialise(network: nn.Module, activation: str) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             nn.init.kaiming_normal_(module.weight, SLOPE, nonlinearity=activation)
-
-
-def _check(
-    filters: int,
-    pools: Sequence[int],
-    max_filters: int | None,
-    dimensions: int,
-    down: str,
-    norm: str,
-    activation: str,
-    convolutions: int,
-    output_gain: float,
-) -> None:
-    faults = gain_faults(output_gain)
-    named = (("down", down, DOWN), ("norm", norm, NORMS), ("activation", activation, ACTIVATIONS))
-    faults += [f"{name} is {value!r}, not one of {allowed}" for name, value, allowed in named if value not in allowed]
-    if dimensions not in (2, 3):
-        faults.append(f"dimensions is {dimensions}, not 2 or 3")
-    counts = (("filters", filters), ("max_filters", 1 if max_filters is None else max_filters))
-    counts += (("convolutions", convolutions),)
-    faults += [f"{name} is {value}, not at least 1" for name, value in counts if value < 1]
-    if len(pools) != 3 or min(pools) < 0:
-        faults.append(f"pools is {tuple(pools)}, not three numbers (z, y, x) of at least 0")
-    elif dimensions == 2 and pools[0]:
-        faults.append(f"pools is {tuple(pools)}; a network of two dimensions does not pool z")
-    if faults:
-        raise ValueError("unet: " + "; ".join(faults))

@@ -6,21 +6,20 @@ channels) and transposed ones up (halving them), and features forwarded from eac
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from gbmlib.models import blocks
-from gbmlib.models.blocks import Conv3d, PReLU, gain_faults, small_output
-
-NORMS = ("none", "batch", "instance")
-FORWARDING = ("concatenate", "add")
+from gbmlib.models.blocks import Conv3d, Levels, OddSize, OutputGain, PReLU, normalisation, small_output, validated
 
 
 class Stage(nn.Module):
     """Some convolutions whose result is added to the stage's input; PReLU follows each, the last after the addition.
 
-    ``carried`` are the channels of the input that the addition takes. It is the input itself where the channels
-    agree; the first stage repeats the image's channels until they fill its filters (figure 2 of the paper).
+    Where the channels differ, in the first stage, the addition takes the image's channels repeated until they fill the
+    stage's filters (figure 2 of the paper).
     """
 
     def __init__(self, channels_in: int, channels: int, convolutions: int, kernel_size: int, norm: str):
@@ -28,7 +27,7 @@ class Stage(nn.Module):
         self.channels = channels
         widths = [channels_in] + [channels] * (convolutions - 1)
         self.convolutions = nn.ModuleList(
-            nn.Sequential(Conv3d(width, channels, kernel_size, padding=kernel_size // 2), blocks.norm(norm, channels))
+            nn.Sequential(Conv3d(width, channels, kernel_size, padding=kernel_size // 2), normalisation(norm, channels))
             for width in widths
         )
         self.activations = nn.ModuleList(PReLU(channels) for _ in widths)
@@ -38,11 +37,11 @@ class Stage(nn.Module):
         for number, (convolution, activation) in enumerate(zip(self.convolutions, self.activations, strict=True), 1):
             out = convolution(out)
             if number == len(self.convolutions):
-                out = out + self._carried(x)
+                out = out + self._shortcut(x)
             out = activation(out)
         return out
 
-    def _carried(self, x: Tensor) -> Tensor:
+    def _shortcut(self, x: Tensor) -> Tensor:
         if x.shape[1] == self.channels:
             return x
         repeats = -(-self.channels // x.shape[1])
@@ -55,7 +54,7 @@ class VNet(nn.Module):
     Args:
         in_channels: modalities.
         out_channels: regions; the loss applies a sigmoid to each (the paper has a softmax over two).
-        filters: channels of the first level (16), doubled at each of the four steps down.
+        filters: channels of the first level, doubled at each of the four steps down.
         convolutions: convolutions in the stage of each level, 1, 2, 3, 3, 3; the decoder mirrors them (3, 3, 2, 1).
         kernel_size: 5 in the paper.
         forwarding: ``"concatenate"`` as in the paper's figure 2; ``"add"`` adds the encoder's features element by
@@ -68,19 +67,19 @@ class VNet(nn.Module):
         divisor: each spatial size must be divisible by it (16).
     """
 
+    @validated("vnet")
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        filters: int = 16,
-        convolutions: tuple[int, ...] = (1, 2, 3, 3, 3),
-        kernel_size: int = 5,
-        forwarding: str = "concatenate",
-        norm: str = "none",
-        output_gain: float = 1.0,
+        filters: PositiveInt = 16,
+        convolutions: Levels = (1, 2, 3, 3, 3),
+        kernel_size: OddSize = 5,
+        forwarding: Literal["concatenate", "add"] = "concatenate",
+        norm: Literal["none", "batch", "instance"] = "none",
+        output_gain: OutputGain = 1.0,
     ):
         super().__init__()
-        _check(filters, tuple(convolutions), kernel_size, forwarding, norm, output_gain)
         self.forwarding = forwarding
         self.divisor = 2 ** (len(convolutions) - 1)
         widths = [filters * 2**level for level in range(len(convolutions))]
@@ -126,7 +125,7 @@ class VNet(nn.Module):
 def _step(convolution: nn.Module, norm: str) -> nn.Sequential:
     """A strided convolution down or up, with PReLU."""
     channels = convolution.out_channels
-    return nn.Sequential(convolution, blocks.norm(norm, channels), PReLU(channels))
+    return nn.Sequential(convolution, normalisation(norm, channels), PReLU(channels))
 
 
 def _initialise(module: nn.Module) -> None:
@@ -136,21 +135,3 @@ def _initialise(module: nn.Module) -> None:
         fan_in = module.in_channels if isinstance(module, nn.ConvTranspose3d) else module.weight[0].numel()
         nn.init.normal_(module.weight, std=(2 / (1 + 0.25**2) / fan_in) ** 0.5)
         nn.init.zeros_(module.bias)
-
-
-def _check(
-    filters: int, convolutions: tuple[int, ...], kernel_size: int, forwarding: str, norm: str, output_gain: float
-) -> None:
-    faults = gain_faults(output_gain)
-    if filters < 1:
-        faults.append(f"filters is {filters}, not at least 1")
-    if len(convolutions) < 2 or min(convolutions) < 1:
-        faults.append(f"convolutions is {convolutions}, not two or more levels of at least one convolution")
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        faults.append(f"kernel_size is {kernel_size}, not odd")
-    if forwarding not in FORWARDING:
-        faults.append(f"forwarding is {forwarding!r}, not one of {FORWARDING}")
-    if norm not in NORMS:
-        faults.append(f"norm is {norm!r}, not one of {NORMS}")
-    if faults:
-        raise ValueError("V-Net: " + "; ".join(faults))

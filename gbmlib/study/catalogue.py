@@ -169,4 +169,4 @@ def _kind(run: Run) -> tuple[Any, ...]:
     """What decides how long a voxel takes."""
     if isinstance(run, Ensemble):
         return "ensemble", run.cohort, run.elsewhere, run.mirrored
-    return run.model, run.flat, run.cohort, run.options.get("filters"), run.options.get("kernel_size")
+    return run.model, run.is_2d, run.cohort, run.options.get("filters"), run.options.get("kernel_size")

@@ -112,7 +112,7 @@ def _statistics(experiment: Experiment, cohort: Cohort, held_in: tuple[str, ...]
 
 def _previous(experiment: Experiment, cohort: Cohort, store: Store) -> dict[str, np.ndarray]:
     """What the first network of a cascade predicted of each case, in native space; nothing without a cascade."""
-    return {} if experiment.previous is None else out_of_fold.label_maps(experiment.needs, cohort, store)
+    return {} if experiment.previous is None else out_of_fold.label_maps(experiment.dependencies, cohort, store)
 
 
 def _sample(

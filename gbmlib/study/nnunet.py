@@ -18,7 +18,7 @@ from gbmlib.planner import Network, Plan, memory
 from gbmlib.preprocess import pipeline
 from gbmlib.preprocess.fingerprint import Fingerprint, fingerprint, path_of
 from gbmlib.study import scales
-from gbmlib.training.configuration import Experiment, three
+from gbmlib.training.configuration import Experiment, as_triplet
 
 RECORDS = "book/records"
 
@@ -198,7 +198,7 @@ def glioma(
         kind: one of :data:`KINDS`. A glioma has too few voxels for a cascade, so the planner is made to plan one.
     """
     own = {name: scales.SCALES[profile][name] for name in ("cohort", "spacing", "folds")} | changes
-    spacing = three(own.pop("spacing"))
+    spacing = as_triplet(own.pop("spacing"))
     if spacing is not None:
         own = {"resampling": "average"} | own
     return _planned(profile, kind, plan_of(own["cohort"], spacing, cascade=True), own, folds, seeds)
@@ -213,7 +213,7 @@ def hippocampus(
 ) -> list[Experiment]:
     """The planned network for the Decathlon's hippocampus, all 260 cases, five folds; ``kind`` of :data:`KINDS`."""
     own = (HIPPOCAMPUS if profile == "short" else {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
-    spacing = three(own.pop("spacing", None))
+    spacing = as_triplet(own.pop("spacing", None))
     return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, spacing, cascade=True), own, folds, seeds)
 
 

@@ -75,7 +75,7 @@ class Predictor:
         previous = None
         if self.experiment.previous is not None:
             if self._previous is None:
-                self._previous = label_maps(self.experiment.needs, self.cohort, self.store)
+                self._previous = label_maps(self.experiment.dependencies, self.cohort, self.store)
             previous = self._previous[case.id]
         prepared = prepare(self.experiment, case, statistics_of(self.record), self.store.prepared)
         given = inputs(self.experiment, self.cohort, case, prepared, previous)

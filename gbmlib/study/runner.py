@@ -39,7 +39,7 @@ def run(
 ) -> list[Record]:
     """The record of each experiment or ensemble, in order; those that the store lacks are run first.
 
-    What a missing one needs (:attr:`Experiment.needs`) and is not there is run before it.
+    What a missing one needs (:attr:`Experiment.dependencies`) and is not there is run before it.
 
     Args:
         executor: any ``concurrent.futures`` executor runs the missing ones side by side; here, one after another, by
@@ -84,7 +84,7 @@ def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
         there = store.own(experiment) if needed else store.get(experiment)
         if experiment.id in order or there is not None:
             return
-        for need in experiment.needs:
+        for need in experiment.dependencies:
             visit(need, True)
         order[experiment.id] = experiment
 
@@ -100,7 +100,7 @@ def _side_by_side(tasks: Mapping[str, tuple], executor: Executor, progress: bool
         while waiting or running:
             ongoing = {*waiting, *running.values()}
             for name, task in list(waiting.items()):
-                if not ongoing & {need.id for need in task[0].needs}:
+                if not ongoing & {need.id for need in task[0].dependencies}:
                     running[executor.submit(run_one, *waiting.pop(name), False, checkpoint_seconds)] = name
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -124,7 +124,7 @@ def needing(name: str, waiting: Mapping[str, Run]) -> list[str]:
     """The waiting runs that need one, themselves or through another."""
     found: list[str] = []
     for other, run in waiting.items():  # in the order of their needs
-        if {need.id for need in run.needs} & {name, *found}:
+        if {need.id for need in run.dependencies} & {name, *found}:
             found.append(other)
     return found
 

@@ -1,4 +1,4 @@
-"""Training batches: of which cases, where in them, and what the augmentation makes of it."""
+"""Training batches: which cases, which patches of them, and their augmentation."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gbmlib.training import patches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.samples import Sample, decode, one_hot
 
-#: Of a batch: which crop of which case, by their numbers.
+#: The samples of a batch: (number of the crop, number of the case) each.
 Chosen = list[tuple[int, int]]
 
 
 def per_epoch(experiment: Experiment, cases: int) -> int:
-    """The batches of an epoch."""
+    """The number of batches of an epoch."""
     return experiment.batches or -(-cases * experiment.crops // experiment.batch_size)
 
 
 def choose(experiment: Experiment, cases: int, generator: torch.Generator) -> Iterator[Chosen]:
-    """The batches of an epoch: every crop of every case once, in random order, or so many of crops drawn at random."""
+    """The batches of an epoch: every crop of every case once, in random order, or ``batches`` of crops at random."""
     if experiment.batches is None:
         order = torch.randperm(cases * experiment.crops, generator=generator)
         for numbers in order.split(experiment.batch_size):
@@ -33,7 +33,7 @@ def choose(experiment: Experiment, cases: int, generator: torch.Generator) -> It
 
 
 def at_random(number: int, batch_size: int, cases: int, generator: torch.Generator, crops: int = 1) -> Iterator[Chosen]:
-    """So many batches, each of crops drawn with replacement from ``crops`` of every case."""
+    """A number of batches, each of crops drawn with replacement from ``crops`` of every case."""
     for _ in range(number):
         drawn = torch.randint(cases * crops, (batch_size,), generator=generator)
         yield [divmod(crop, cases) for crop in drawn.tolist()]
@@ -47,68 +47,41 @@ def draw(
     augmented: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Images (batch, channel, z, y, x) and target (batch, region, z, y, x) of the chosen cases, augmented or plain."""
-    forced = patches.forced(experiment.foreground, len(chosen))
-    of = [samples[case] for _, case in chosen]
-    patch = experiment.patch_size
+    first_forced = len(chosen) - patches.forced(experiment.foreground, len(chosen))
+    batch = [samples[case] for _, case in chosen]
     corners = (
-        _corner(experiment, sample, generator, crop, number >= len(of) - forced)
-        for number, (sample, (crop, _)) in enumerate(zip(of, chosen, strict=True))
+        _corner(experiment, sample, generator, crop, number >= first_forced)
+        for number, (sample, (crop, _)) in enumerate(zip(batch, chosen, strict=True))
     )
-    if not augmented or experiment.augmentation == "simple":
-        # One after another: what is drawn for a sample's place and for its augmentation alternates.
-        drawn = [_cut(experiment, *pair, generator, augmented) for pair in zip(of, corners, strict=True)]
-        return tuple(torch.stack(part) for part in zip(*drawn, strict=True))
-    corners = list(corners)
-    parameters = nnunet.draw(len(of), len(of[0].images), patch, settings(experiment), generator)
-    size = spatial_draws.reach(parameters.spatial, patch)
-    corners = [
-        tuple(at - (block - own) // 2 for at, block, own in zip(corner, size, patch, strict=True)) for corner in corners
-    ]
-    images = torch.stack([patches.crop(s.images, corner, size) for s, corner in zip(of, corners, strict=True)])
-    maps = [[s.code] if s.previous is None else [s.code, s.previous] for s in of]
-    maps = torch.stack([patches.crop(torch.stack(m), corner, size) for m, corner in zip(maps, corners, strict=True)])
-    images, maps = nnunet.apply(images, maps, parameters, patch)
-    regions = len(of[0].target)
-    if experiment.previous is not None:
-        images = torch.cat([images, _disturbed(maps[:, 1], regions, generator).to(images)], 1)
-    return images, decode(maps[:, 0], regions)
-
-
-def _disturbed(previous: Tensor, regions: int, generator: torch.Generator) -> Tensor:
-    """What the first network of a cascade predicted, one-hot, less sure than it is (``augment.cascade_noise``)."""
-    channels = torch.stack([one_hot(each, regions) for each in previous])
-    return cascade_noise.apply(channels, cascade_noise.draw(len(channels), regions, generator))
-
-
-def settings(experiment: Experiment) -> nnunet.Settings:
-    """What the second paper's augmentation draws for a configuration."""
-    constants = "code" if experiment.augmentation == "nnunet_code" else "paper"
-    masked = experiment.normalisation in ZERO_IS_BACKGROUND
-    return nnunet.paper_b(experiment.patch_size, experiment.without, constants, masked, experiment.slicewise)
+    if augmented and experiment.augmentation != "simple":
+        return _nnunet(experiment, batch, list(corners), generator)
+    # Lazily, one sample after another: the draws of a sample's place and of its augmentation alternate.
+    pairs = [_simple(experiment, *pair, generator, augmented) for pair in zip(batch, corners, strict=True)]
+    return tuple(torch.stack(tensors) for tensors in zip(*pairs, strict=True))
 
 
 def _corner(
     experiment: Experiment, sample: Sample, generator: torch.Generator, crop: int, forced: bool
 ) -> tuple[int, int, int]:
-    """Where a patch lies; ``crop`` counts the crops of a case within an epoch."""
+    """Where a patch lies (z, y, x); ``crop`` counts the crops of a case within an epoch."""
     if experiment.fixed_crops:
-        return corners(experiment, sample)[crop]
+        return fixed_corners(experiment, sample)[crop]
     size, patch = sample.images.shape[1:], experiment.patch_size
     if forced and sample.foreground:
         return patches.draw_foreground_corner(sample.foreground, size, patch, generator)
     return patches.draw_corner(size, patch, generator)
 
 
-def corners(experiment: Experiment, sample: Sample) -> list[tuple[int, int, int]]:
+def fixed_corners(experiment: Experiment, sample: Sample) -> list[tuple[int, int, int]]:
     """Where the fixed crops of a case lie, by seed and case (``training.patches.fixed_corners``)."""
     size = experiment.patch_size
     return patches.fixed_corners(sample.images.shape[1:], size, experiment.crops, experiment.seed, sample.id)
 
 
-def _cut(
+def _simple(
     experiment: Experiment, sample: Sample, corner: Sequence[int], generator: torch.Generator, augmented: bool
 ) -> tuple[Tensor, Tensor]:
-    """A patch, by default mirrored, and its intensities shifted and scaled, as the first paper has it."""
+    """A patch under the first paper's augmentation: mirrored, and its intensities shifted and scaled."""
     images, target = (patches.crop(volume, corner, experiment.patch_size) for volume in (sample.inputs, sample.target))
     if not augmented:
         return images, target
@@ -122,3 +95,35 @@ def _cut(
         drawn = simple.draw_intensity(len(images), experiment.intensity, experiment.intensity, generator)
         images = simple.intensity(images, *drawn)
     return images, target
+
+
+def _nnunet(
+    experiment: Experiment, batch: Sequence[Sample], corners: Sequence[Sequence[int]], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch under the second paper's augmentation: larger blocks are cut, and warped down to the patch."""
+    patch = experiment.patch_size
+    parameters = nnunet.draw(len(batch), len(batch[0].images), patch, settings(experiment), generator)
+    size = spatial_draws.reach(parameters.spatial, patch)
+    corners = [
+        tuple(start - (block - own) // 2 for start, block, own in zip(corner, size, patch, strict=True))
+        for corner in corners
+    ]
+    blocks = []
+    for sample, corner in zip(batch, corners, strict=True):
+        maps = torch.stack([sample.code] if sample.previous is None else [sample.code, sample.previous])
+        blocks.append((patches.crop(sample.images, corner, size), patches.crop(maps, corner, size)))
+    images, maps = nnunet.apply(*(torch.stack(tensors) for tensors in zip(*blocks, strict=True)), parameters, patch)
+    regions = len(batch[0].target)
+    if experiment.previous is not None:
+        # A cascade's second network must not rely on the first: what that predicted is disturbed.
+        predicted = torch.stack([one_hot(label_map, regions) for label_map in maps[:, 1]])
+        disturbed = cascade_noise.apply(predicted, cascade_noise.draw(len(batch), regions, generator))
+        images = torch.cat([images, disturbed.to(images)], 1)
+    return images, decode(maps[:, 0], regions)
+
+
+def settings(experiment: Experiment) -> nnunet.Settings:
+    """The settings of the second paper's augmentation for a configuration."""
+    constants = "code" if experiment.augmentation == "nnunet_code" else "paper"
+    masked = experiment.normalisation in ZERO_IS_BACKGROUND
+    return nnunet.paper_b(experiment.patch_size, experiment.without, constants, masked, experiment.slicewise)

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -28,50 +29,42 @@ from gbmlib.training.patches import FOREGROUND
 from gbmlib.training.schedules import PLATEAUS, SCHEDULES
 
 
-def three(value: Any) -> Any:
+def as_triplet(value: Any) -> Any:
     """One number stands for all three axes."""
     return (value,) * 3 if isinstance(value, int | float) else value
 
 
-def _as_json(value: Any) -> Any:
-    """The value as it comes back from a file: tuples are lists."""
-    return json.loads(json.dumps(value, default=str))
+Spacing = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], BeforeValidator(as_triplet)]
+Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(as_triplet)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-Spacing = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], BeforeValidator(three)]
-Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(three)]
+class Run(BaseModel):
+    """What :class:`Experiment` and ``training.ensemble.Ensemble`` share: both are configurations that name a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @property
+    def canonical(self) -> str:
+        """The configuration as JSON, keys sorted, fields at their default left out.
+
+        Leaving them out lets the library grow: a new field, at a default that does what was done before, changes no
+        run's name.
+        """
+        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def kind(self) -> str:
+        """What the run's name begins with."""
+        raise NotImplementedError
+
+    @property
+    def id(self) -> str:
+        """The run's name: its kind and the first twelve digits of the SHA-256 of :attr:`canonical`."""
+        return f"{self.kind}-{hashlib.sha256(self.canonical.encode()).hexdigest()[:12]}"
 
 
-@lru_cache(maxsize=1024)
-def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], options: str) -> list[tuple[int, int, int]]:
-    """What training patches and tiles of a network must be divisible by (z, y, x); ``options`` as JSON.
-
-    Raises:
-        ValueError: an option or the patch that the network cannot take.
-    """
-    # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
-    with torch.device("meta"):
-        network = models.build(model, channels, 1, patch_size, **json.loads(options))
-    return [three(getattr(network, "training_divisor", network.divisor)), three(network.divisor)]
-
-
-def canonical(configuration: BaseModel) -> str:
-    """A configuration as JSON, keys sorted, fields at their default left out.
-
-    Leaving them out lets the library grow: a new field, at a default that does what was done before, changes no run's
-    name. (The full configuration is in the record, and is compared when a record is looked up.)
-    """
-    return json.dumps(
-        configuration.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":")
-    )
-
-
-def digest(configuration: BaseModel) -> str:
-    """The first twelve digits of the SHA-256 of a configuration's :func:`canonical`."""
-    return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:12]
-
-
-class Experiment(BaseModel):
+class Experiment(Run):
     """The configuration of one run: whatever changes a result is here, and nothing else.
 
     Attributes:
@@ -84,45 +77,45 @@ class Experiment(BaseModel):
         resampling: how volumes get there (``preprocess.pipeline.prepare``).
         cropping: ``"brain"``: to the non-zero voxels' box; ``"none"``: the whole volume (Adeniji and Liu, section 4.2).
         normalisation: a scheme of ``preprocess.normalise``.
-        axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y.
+        axes: the order in which the network sees the axes, such as (1, 0, 2) for slices across y.
         patch_size: of training (z, y, x) in voxels, in the order of ``axes``; (1, y, x) of a two-dimensional network.
         tile_size: of the tiles of inference; None for that of training.
-        elsewhere: names of further cohorts, every case of which the trained network is measured on.
+        elsewhere: names of further cohorts; the trained network is also measured on all their cases.
         folds, fold: which part of the cases is held out (``cohorts.folds.split``).
         seed: of the weights, patches and augmentation.
         draws: ``"seed"``: all folds begin with the same weights; ``"seed and fold"``: each with its own.
         epochs, crops, batch_size: an epoch takes ``crops`` random patches of every training case.
-        batches: in place of that, an epoch takes so many batches of crops drawn at random (nnU-Net: 250; the 780 of
-            Adeniji and Liu), so that a schedule means the same on cohorts of any size.
-        foreground: how many patches of a batch must hold some (``training.patches.forced``).
-        validation_batches: an epoch is judged by so many batches of held-out patches in place of whole volumes.
+        batches: instead, an epoch takes this many batches of patches drawn at random (nnU-Net: 250; the 780 of Adeniji
+            and Liu), so that a schedule means the same on cohorts of any size.
+        foreground: how many patches of a batch must hold foreground: ``"none"``, ``"paper"``, or ``"code"``, which no
+            record uses (``training.patches.forced``).
+        validation_batches: an epoch is judged by this many batches of held-out patches instead of whole volumes.
         fixed_crops: the same patches in every epoch, as Adeniji and Liu (section 4.2) keep theirs; else drawn anew.
-        learning_rate, schedule, warmup: the peak, its course, and epochs of linear warm-up (``training.schedules``).
-            The course of a plateau depends on the losses and ends the training by itself, at ``epochs`` at the latest.
+        learning_rate, schedule, warmup: the peak, the learning-rate schedule, and epochs of linear warm-up
+            (``training.schedules``). A plateau schedule depends on the losses and ends the training by itself, at
+            ``epochs`` at the latest. No record uses ``"plateau_code"``.
         weight_decay, amsgrad: of Adam.
         loss: by name (``training.losses``); it also says whether channels exclude each other (a softmax).
         reconstruction_weight, kl_weight: of the terms that a VAE branch adds (equation 2 of Adeniji and Liu).
         kl_voxels: N of equation 5; None for the voxels of a patch.
         l2: weight of the sum of squared convolution kernels, added to the loss.
         augmentation: ``"simple"``, the first paper's: flips, mirroring and intensity, below; or the second paper's,
-            ``"nnunet"``, and with its public code's constants ``"nnunet_code"`` (``augment.nnunet``).
+            ``"nnunet"`` (``augment.nnunet``). No record uses ``"nnunet_code"``, the constants of its public code.
         without: names of transforms that the second paper's augmentation leaves out.
         slicewise: whether the second paper's augmentation moves slices in their plane; None follows its rule.
         flips: probability of mirroring each axis.
         mirroring: ``"axes"``, each on its own, or ``"copy"``, what the first paper's code did
             (``augment.simple.draw_copy``).
         intensity: largest shift and relative scaling of each channel's intensities; 0 for none.
-        patience: stop after so many epochs without a lower validation loss; None trains to the end. The weights are
+        patience: stop after this many epochs without a lower validation loss; None trains to the end. The weights are
             those of the last epoch in either case: choosing the best epoch on the held-out cases would flatter it.
         watched: the loss that patience watches: ``"val_loss"`` of volumes, ``"crops_loss"`` of crops (Adeniji and Liu).
-        mirrored_inference: average the predictions of whole cases over all mirrorings.
-        previous: the first network of a cascade, in fold 0; this one is given what that predicted of each case, in the
-            fold that holds it out, as a channel for each class beside its images (Isensee et al. 2018, section 2.2).
+        mirrored_inference: test-time augmentation: average the predictions of whole cases over all mirrorings.
+        previous: the first network of a cascade, in fold 0. This network then gets that network's out-of-fold
+            prediction of each case, a channel for each class beside the images (Isensee et al. 2018, section 2.2).
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision.
-        threads: of the CPU; sums are taken in another order with another number, so it is part of a run.
+        threads: of the CPU. Their number decides the order of sums, so it is part of a run.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -139,8 +132,8 @@ class Experiment(BaseModel):
     tile_size: Size | None = None
     elsewhere: tuple[str, ...] = ()
     folds: Annotated[int, Field(ge=2)] = 5
-    fold: Annotated[int, Field(ge=0)] = 0
-    seed: Annotated[int, Field(ge=0)] = 0
+    fold: NonNegativeInt = 0
+    seed: NonNegativeInt = 0
     draws: Literal["seed", "seed and fold"] = "seed"
     epochs: PositiveInt
     crops: PositiveInt = 1
@@ -151,7 +144,7 @@ class Experiment(BaseModel):
     validation_batches: PositiveInt | None = None
     learning_rate: PositiveFloat
     schedule: Literal[(*SCHEDULES, *PLATEAUS)] = "polynomial"
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: NonNegativeInt = 0
     weight_decay: NonNegativeFloat = 0.0
     amsgrad: bool = False
     loss: Literal[tuple(LOSSES)] = "dice"
@@ -162,7 +155,7 @@ class Experiment(BaseModel):
     augmentation: Literal["simple", "nnunet", "nnunet_code"] = "simple"
     without: tuple[Literal[TRANSFORMS], ...] = ()
     slicewise: bool | None = None
-    flips: Annotated[float, Field(ge=0, le=1)] = 0.75
+    flips: Probability = 0.75
     mirroring: Literal["axes", "copy"] = "axes"
     intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
@@ -178,10 +171,9 @@ class Experiment(BaseModel):
         """Options as JSON has them, without those at their default: what means the same has one name."""
         if not isinstance(given, dict) or given.get("model") not in models.MODELS or not given.get("options"):
             return given
-        defaults = models.options_of(given["model"])
-        plain = {name: _as_json(value) for name, value in given["options"].items()}
-        kept = {n: v for n, v in plain.items() if n not in defaults or v != _as_json(defaults[n])}
-        return {**given, "options": kept}
+        defaults = _as_json(models.options_of(given["model"]))
+        options = _as_json(given["options"])
+        return given | {"options": {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
@@ -191,7 +183,7 @@ class Experiment(BaseModel):
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             faults.append(f"modalities is {self.modalities}: name each input channel once")
         for name in (self.cohort, *self.elsewhere):
-            if any(mark in name for mark in ("/", "\\")):
+            if "/" in name or "\\" in name:
                 faults.append(f"cohort {name!r} is a path; give the cohort's name (open_cohort(…).name)")
         if sorted(self.axes) != [0, 1, 2]:
             faults.append(f"axes {self.axes}: they must be 0, 1 and 2 in some order, for z, y and x")
@@ -203,64 +195,59 @@ class Experiment(BaseModel):
             faults.append(f"composition {self.composition!r} is of nested regions; leave it out with {self.regions!r}")
         if self.watched == "crops_loss" and (self.patience is None or self.validation_batches is not None):
             faults.append("watched 'crops_loss' needs patience, and no validation_batches in place of the crops")
-        if self.without and self.augmentation == "simple":
-            faults.append(f"without {self.without} leaves out transforms of augmentation 'nnunet'; choose that")
-        if self.slicewise is not None and self.augmentation == "simple":
-            faults.append(f"slicewise is {self.slicewise}, of which augmentation 'simple' knows nothing; leave it out")
-        if self.slicewise is False and self.flat:
-            faults.append(
-                "slicewise is False, but the network sees slices, which move in their plane alone; leave it out"
-            )
-        simple = {"flips": self.flips, "mirroring": self.mirroring, "intensity": self.intensity}
-        unread = [name for name, value in simple.items() if value != type(self).model_fields[name].default]
-        if unread and self.augmentation != "simple":
+        if self.slicewise is False and self.is_2d:
+            faults.append("slicewise is False, but a network of slices can move them in their plane alone")
+        fields = ("without", "slicewise") if self.augmentation == "simple" else ("flips", "mirroring", "intensity")
+        unread = [name for name in fields if getattr(self, name) != type(self).model_fields[name].default]
+        if unread:
             faults.append(f"augmentation {self.augmentation!r} does not read {', '.join(unread)}; leave it out")
         if self.foreground != "none" and self.fixed_crops:
             faults.append("foreground chooses where patches lie, and fixed_crops keeps them; give one of the two")
         if self.schedule in PLATEAUS and self.warmup:
             faults.append(f"schedule {self.schedule!r} has no warmup; set it to 0")
-        faults += self._cascade_faults()
-        try:
-            options = json.dumps(self.options, sort_keys=True)
-            training, inference = _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
-            sizes = (("patch_size", self.patch_size, training), ("tile_size", self.tile_size or (), inference))
-            for name, size, divisor in sizes:
-                if any(n % by for n, by in zip(size, divisor, strict=False)):
-                    fits = tuple(-(-n // by) * by for n, by in zip(size, divisor, strict=True))
-                    alike = divisor[0] if len(set(divisor)) == 1 else divisor
-                    faults.append(f"{name} {size} must be divisible by {alike}; the next is {fits}")
-        except (ValueError, TypeError) as error:
-            faults.append(str(error))
+        faults += self._cascade_faults() + self._network_faults()
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
     def _cascade_faults(self) -> list[str]:
-        if self.previous is None:
-            return []
-        faults = []
+        first, faults = self.previous, []
+        if first is None:
+            return faults
         for name in ("cohort", "modalities", "folds", "regions"):
-            theirs, ours = getattr(self.previous, name), getattr(self, name)
-            if theirs != ours:
-                faults.append(f"previous has {name} {theirs}, this {ours}; a cascade's networks share them")
-        if self.previous.fold:
-            faults.append(f"previous is of fold {self.previous.fold}; give fold 0, which stands for all of them")
-        if self.previous.previous is not None:
+            if getattr(first, name) != getattr(self, name):
+                faults.append(f"previous has {name} {getattr(first, name)}, this {getattr(self, name)}; share one")
+        if first.fold:
+            faults.append(f"previous is of fold {first.fold}; give fold 0, which stands for all of them")
+        if first.previous is not None:
             faults.append("previous has a previous itself; a cascade has two networks")
-        if not (self.softmax and self.previous.softmax):
-            faults.append(
-                "a cascade's networks have classes that exclude each other: loss 'dice_ce' or 'dice_ce_batch'"
-            )
+        if not (self.softmax and first.softmax):
+            faults.append("a cascade's networks have classes that exclude each other: give both a loss of a softmax")
         if self.augmentation == "simple":
-            faults.append("previous needs augmentation 'nnunet' or 'nnunet_code', which disturbs what it predicted")
+            faults.append("previous needs augmentation 'nnunet', which disturbs its prediction")
         if self.elsewhere:
-            faults.append(f"elsewhere {self.elsewhere}: a cascade is measured on its own cohort alone; leave it out")
+            faults.append("elsewhere: a cascade is measured on its own cohort alone; leave it out")
+        return faults
+
+    def _network_faults(self) -> list[str]:
+        """Options or sizes that the network cannot take."""
+        try:
+            options = json.dumps(self.options, sort_keys=True)
+            training, inference = _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
+        except (ValueError, TypeError) as error:
+            return [str(error)]
+        faults = []
+        sizes = (("patch_size", self.patch_size, training), ("tile_size", self.tile_size, inference))
+        for name, size, divisor in sizes:
+            if size is not None and any(n % by for n, by in zip(size, divisor, strict=True)):
+                fitting = tuple(-(-n // by) * by for n, by in zip(size, divisor, strict=True))
+                alike = divisor[0] if len(set(divisor)) == 1 else divisor
+                faults.append(f"{name} {size} must be divisible by {alike}; the next is {fitting}")
         return faults
 
     @property
-    def needs(self) -> tuple[Experiment, ...]:
-        """The runs that must be there first: a cascade's second network learns from what the first, in every fold,
-        predicted of the cases that it was not trained on."""
+    def dependencies(self) -> tuple[Experiment, ...]:
+        """The runs that must come first: a cascade learns from the out-of-fold predictions of its first network."""
         if self.previous is None:
             return ()
         return tuple(self.previous.changed(fold=fold) for fold in range(self.folds))
@@ -276,8 +263,8 @@ class Experiment(BaseModel):
         return self.loss in SOFTMAX
 
     @property
-    def flat(self) -> bool:
-        """Whether the network sees slices."""
+    def is_2d(self) -> bool:
+        """Whether the network sees single slices."""
         return self.patch_size[0] == 1
 
     @property
@@ -286,15 +273,27 @@ class Experiment(BaseModel):
         return self.tile_size or self.patch_size
 
     @property
-    def canonical(self) -> str:
-        """What decides the run's name: :func:`canonical`."""
-        return canonical(self)
-
-    @property
-    def id(self) -> str:
-        """The run's name: the network and the first twelve digits of the SHA-256 of :attr:`canonical`."""
-        return f"{self.model}-{digest(self)}"
+    def kind(self) -> str:
+        return self.model
 
     def changed(self, **changes: Any) -> Experiment:
         """This configuration with some fields changed, validated anew."""
         return Experiment(**{**self.model_dump(), **changes})
+
+
+def _as_json(value: Any) -> Any:
+    """The value as it comes back from a file: tuples are lists."""
+    return json.loads(json.dumps(value, default=str))
+
+
+@lru_cache(maxsize=1024)
+def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], options: str) -> list[tuple[int, int, int]]:
+    """What training patches and tiles of a network must be divisible by (z, y, x); ``options`` as JSON.
+
+    Raises:
+        ValueError: an option or the patch that the network cannot take.
+    """
+    # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
+    with torch.device("meta"):
+        network = models.build(model, channels, 1, patch_size, **json.loads(options))
+    return [as_triplet(getattr(network, "training_divisor", network.divisor)), as_triplet(network.divisor)]

@@ -1,4 +1,4 @@
-"""One readable training loop, for CPU and CUDA; killed and asked for again, it continues as if nothing had happened."""
+"""One training loop, for CPU and CUDA; when it is killed and started again, it continues from its checkpoint."""
 
 from __future__ import annotations
 
@@ -87,13 +87,15 @@ def train(
                 break
             started = time.monotonic()
             row = {"epoch": epoch, "learning_rate": _set_rate(state, experiment, epoch)}
-            # A forward pass that goes wrong has already changed the running statistics of a batch norm.
+            # A forward pass that goes wrong spoils the running statistics of a batch norm before it is noticed.
             statistics = {name: value.clone() for name, value in state.network.named_buffers()}
             try:
                 row |= _epoch(state, experiment, training, epoch, bar)
             except TrainingError as error:
                 tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
-                raise TrainingError(f"{error}. The weights before this step are kept in {folder / LAST_GOOD}") from None
+                # Steps that are not finite change no weight. A graphics card tells of one at the end of the epoch.
+                kept = "The last finite weights, with the running statistics of the epoch's start, are kept in"
+                raise TrainingError(f"{error}. {kept} {folder / LAST_GOOD}") from None
             if experiment.validation_batches:
                 row |= validate_patches(state.network, experiment, validation, regions, epoch)
             else:
@@ -146,35 +148,45 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
     """One pass over the epoch's batches; mean loss, its terms, and Dice.
 
     On a graphics card nothing is read back before the end of the epoch, so that the host runs ahead: a step whose loss
-    or gradient is not finite is skipped on the device itself, and told of then.
+    or gradient is not finite is skipped on the device, and reported at the end.
     """
     state.network.train()
-    log: list[tuple[Tensor, dict[str, Tensor], list[str]]] = []
-    losses, dices, terms = [], [], []
-
-    def read() -> None:
-        for found, parts, cases in log:
-            if not all(map(torch.isfinite, parts.values())):
-                values = {name: float(part) for name, part in parts.items()}
-                raise TrainingError(_diagnosis(state, epoch, cases, values))
-            losses.append(float(parts["loss"]))
-            dices.append(float(np.mean([metrics.Counts(*c).dice(metrics.PAPER_EPS) for c in found.tolist()])))
-            terms.append({name: float(part) for name, part in parts.items() if name != "gradient"})
-        log.clear()
-
+    pending: list[tuple[dict[str, Tensor], Tensor, list[str]]] = []
+    rows: list[dict[str, float]] = []
     for chosen in batches.choose(experiment, len(training), state.generator):
         images, target = batches.draw(experiment, training, chosen, state.generator)
-        logits, named = step(state, experiment, images, target)
-        log.append((counts(logits, target, experiment.loss), named, [training[case].id for _, case in chosen]))
+        logits, terms = step(state, experiment, images, target)
+        pending.append((terms, counts(logits, target, experiment.loss), [training[case].id for _, case in chosen]))
         if images.device.type == "cpu":
-            read()
-            bar.set_postfix(loss=f"{np.mean(losses):.3f}", dice=f"{np.mean(dices):.3f}", refresh=False)
+            rows += _read(pending, state, epoch)
+            means = {name: f"{np.mean([row[name] for row in rows]):.3f}" for name in ("loss", "dice")}
+            bar.set_postfix(means, refresh=False)
         bar.update()
-    read()
-    row = {"train_loss": float(np.mean(losses)), "train_dice": float(np.mean(dices))}
-    if len(terms[0]) > 2:
-        row |= {f"train_{name}": float(np.mean([t[name] for t in terms])) for name in terms[0] if name != "loss"}
-    return row
+    rows += _read(pending, state, epoch)
+    means = {f"train_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    if len(rows[0]) == 3:  # the total is the loss of the segmentation alone
+        del means["train_total"]
+    return means
+
+
+def _read(
+    pending: list[tuple[dict[str, Tensor], Tensor, list[str]]], state: State, epoch: int
+) -> list[dict[str, float]]:
+    """Loss, Dice and the other terms of each pending step, read back from the device; empties the list.
+
+    Raises:
+        TrainingError: a term or the gradient of a step is not finite.
+    """
+    rows = []
+    for terms, agreement, cases in pending:
+        values = {name: float(term) for name, term in terms.items()}
+        if not np.isfinite(list(values.values())).all():
+            raise TrainingError(_diagnosis(state, epoch, cases, values))
+        del values["gradient"]
+        dice = float(np.mean([metrics.Counts(*c).dice(metrics.PAPER_EPS) for c in agreement.tolist()]))
+        rows.append({"loss": values.pop("loss"), "dice": dice} | values)
+    pending.clear()
+    return rows
 
 
 def step(state: State, experiment: Experiment, images: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -186,15 +198,16 @@ def step(state: State, experiment: Experiment, images: Tensor, target: Tensor) -
     with autocast(experiment, images.device):
         outputs = state.network(images)
     logits = (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
-    parts = loss_terms(experiment, state.network, outputs, logits, images, target)
-    total = sum(parts.values())
+    terms = loss_terms(experiment, state.network, outputs, logits, images, target)
+    total = sum(terms.values())
     state.optimiser.zero_grad(set_to_none=True)
     total.backward()
-    size = nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
+    gradient = nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
     # The fused optimiser takes no step where this is not zero; GradScaler speaks to it in the same way.
-    state.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(size))).float().detach()
+    state.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(gradient))).float().detach()
     state.optimiser.step()
-    return logits.detach(), {name: part.detach() for name, part in (parts | {"total": total, "gradient": size}).items()}
+    terms |= {"total": total, "gradient": gradient}
+    return logits.detach(), {name: term.detach() for name, term in terms.items()}
 
 
 def loss_terms(
@@ -217,9 +230,8 @@ def loss_terms(
 
 def _diagnosis(state: State, epoch: int, cases: list[str], values: dict[str, float]) -> str:
     rate = state.optimiser.param_groups[0]["lr"]
-    terms = ", ".join(
-        f"{name} {value:g}" for name, value in values.items() if name not in ("loss", "gradient", "total")
-    )
+    others = {name: value for name, value in values.items() if name not in ("loss", "gradient", "total")}
+    terms = ", ".join(f"{name} {value:g}" for name, value in others.items())
     return (
         f"epoch {epoch}, patch of {', '.join(cases)}: the loss is {values['loss']:g} and the gradient's norm "
         f"{values['gradient']:g}, at a learning rate of {rate:g}{f' ({terms})' if terms else ''}. {_REMEDY}; the other "

@@ -9,16 +9,12 @@ its own: equation 2 of Adeniji and Liu (2019) is dice_loss + 0.1 reconstruction_
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gbmlib.analysis import published
-
 #: Voxels of the paper's patch, the N of its equation 5 (Adeniji and Liu, section 3.4.3).
-PAPER_VOXELS = math.prod(published.CROP)
+PAPER_VOXELS = 144 * 144 * 128
 
 
 def soft_dice(probabilities: Tensor, target: Tensor, eps: float = 1.0) -> Tensor:
@@ -65,9 +61,9 @@ def dice_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 def softmax_dice_loss(logits: Tensor, target: Tensor, batch: bool = False, eps: float = 1e-5) -> Tensor:
     """1 - Dice of the softmax, mean over the foreground's classes (Isensee et al. 2018, section 2.3).
 
-    (2 sum p t + eps) / (sum p + sum t + eps) for each class but the background, which equation 2 does not say to leave
-    out, and the code does. The paper prints its negative, which
-    differs by the constant 1; eps is the public code's (MIC-DKFZ/nnUNet).
+    (2 sum p t + eps) / (sum p + sum t + eps) for each class. The background is left out, as in the public code
+    (MIC-DKFZ/nnUNet), whose eps this is; equation 2 does not say so. The paper prints the negative Dice, which differs
+    by the constant 1.
 
     Args:
         logits: (batch, 1 + class, z, y, x), the background first.
@@ -77,8 +73,7 @@ def softmax_dice_loss(logits: Tensor, target: Tensor, batch: bool = False, eps: 
     """
     p, t = torch.softmax(logits.float(), 1)[:, 1:].flatten(2), target.flatten(2)
     over = (0, 2) if batch else (2,)
-    both, of_p, of_t = (p * t).sum(over), p.sum(over), t.sum(over)
-    return 1 - ((2 * both + eps) / (of_p + of_t + eps)).mean()
+    return 1 - ((2 * (p * t).sum(over) + eps) / (p.sum(over) + t.sum(over) + eps)).mean()
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -103,7 +98,7 @@ def dice_ce_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_ce_batch_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """The same with the batch as one volume for the Dice."""
+    """:func:`softmax_dice_loss` of the batch as one volume + :func:`cross_entropy`."""
     return softmax_dice_loss(logits, target, batch=True) + cross_entropy(logits, target)
 
 
@@ -119,19 +114,20 @@ SOFTMAX = ("dice_ce", "dice_ce_batch")
 
 
 def probabilities(loss: str, logits: Tensor) -> Tensor:
-    """What logits (batch, channel, z, y, x) mean to the network that a loss trained; float32."""
+    """Probabilities of logits (batch, channel, z, y, x), float32: softmax or sigmoid, as the named loss has it."""
     return torch.softmax(logits.float(), 1) if loss in SOFTMAX else torch.sigmoid(logits.float())
 
 
-def logits_of(loss: str, of: Tensor) -> Tensor:
-    """Logits that have these probabilities, which are kept from 0 and 1 by 1e-6."""
-    return of.clamp(1e-6, 1).log() if loss in SOFTMAX else torch.logit(of, eps=1e-6)
+def logits_of(loss: str, values: Tensor) -> Tensor:
+    """Logits of probabilities (batch, channel, z, y, x), which are first kept 1e-6 away from 0 and 1."""
+    return values.clamp(1e-6, 1).log() if loss in SOFTMAX else torch.logit(values, eps=1e-6)
 
 
 def decisions(loss: str, values: Tensor, threshold: float) -> Tensor:
-    """Which voxels each class or region holds: bool (batch, region, z, y, x), without the background.
+    """The voxels of each class or region, without the background: bool (batch, region, z, y, x).
 
-    Of a softmax the largest decides, of logits as of probabilities; a sigmoid's values are held to the threshold.
+    With a softmax the largest channel decides, of logits as of probabilities; with sigmoids every channel that reaches
+    the threshold.
     """
     if loss not in SOFTMAX:
         return values >= threshold
@@ -150,7 +146,7 @@ def reconstruction_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
 
 
 def kl_loss(mean: Tensor, log_variance: Tensor, voxels: int) -> Tensor:
-    """Distance of the latent distribution from the standard normal one, per image voxel; mean over the batch.
+    """Divergence of the latent distribution from the standard normal, per image voxel; mean over the batch.
 
     (1 / N) sum(mean^2 + variance - log variance - 1) over the latent of each sample, equation 5 of Adeniji and Liu:
     twice the Kullback-Leibler divergence, since the equation leaves out the factor of one half.

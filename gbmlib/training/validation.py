@@ -1,4 +1,4 @@
-"""How good a network is while it trains: whole volumes, and crops that stay the same, on the network's grid."""
+"""How good a network is while it trains, on the network's grid: on whole volumes, random patches or fixed crops."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from gbmlib.evaluation import metrics
 from gbmlib.evaluation.sliding_window import sliding_window
 from gbmlib.training import batches, losses, patches
-from gbmlib.training.batches import corners
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.losses import LOSSES
 from gbmlib.training.samples import Sample
 
-#: Tiles that a network of slices takes at once; the tiles of others are large enough each.
+#: How many tiles a network of slices takes at once; other tiles are large enough one by one.
 SLICES = 16
 
 
@@ -27,20 +26,19 @@ def validate(
 
     The metrics are equations 6 to 9 of Adeniji and Liu (2019) with their eps of 1.
     """
-    found, scores = [], {region: [] for region in regions}
+    loss_values, scores = [], {region: [] for region in regions}
     for sample in validation:
         probabilities = predict(network, sample.inputs, experiment)[None]
         # The loss takes logits; blending is over probabilities, so go back.
         logits = losses.logits_of(experiment.loss, probabilities)
-        found.append(float(LOSSES[experiment.loss](logits, sample.target[None])))
+        loss_values.append(float(LOSSES[experiment.loss](logits, sample.target[None])))
         decided = losses.decisions(experiment.loss, probabilities, 0.5)[0]
         for region, predicted, truth in zip(regions, decided, sample.target, strict=True):
             scores[region].append(metrics.every(predicted, truth, metrics.PAPER_EPS))
-    every = [score for of_region in scores.values() for score in of_region]
-    out = {"val_loss": float(np.mean(found))}
-    out |= {f"val_{name}": float(np.mean([score[name] for score in every])) for name in metrics.NAMES}
-    out |= {f"val_dice_{region}": float(np.mean([s["dice"] for s in of])) for region, of in scores.items()}
-    return out
+    flat = [score for region in regions for score in scores[region]]
+    row = {"val_loss": float(np.mean(loss_values))}
+    row |= {f"val_{name}": float(np.mean([score[name] for score in flat])) for name in metrics.NAMES}
+    return row | {f"val_dice_{region}": float(np.mean([s["dice"] for s in scores[region]])) for region in regions}
 
 
 @torch.inference_mode()
@@ -55,18 +53,18 @@ def validate_patches(
     """
     network.eval()
     generator = torch.Generator().manual_seed(experiment.seed * 1_000_003 + epoch)
-    found, of_loss = [], []
+    agreement, loss_values = [], []
     number, size = experiment.validation_batches, experiment.batch_size
     for chosen in batches.at_random(number, size, len(validation), generator):
         images, target = batches.draw(experiment, validation, chosen, generator, augmented=False)
         with autocast(experiment, images.device):
             logits = network(images).float()
-        of_loss.append(LOSSES[experiment.loss](logits, target))
-        found.append(counts(logits, target, experiment.loss).view(len(images), len(regions), 4).sum(0))
-    pooled = [metrics.Counts(*c) for c in torch.stack(found).sum(0).tolist()]
-    out = {"val_loss": float(torch.stack(of_loss).mean())}
-    out |= {f"val_{name}": float(np.mean([getattr(of, name)() for of in pooled])) for name in metrics.NAMES}
-    return out | {f"val_dice_{region}": of.dice() for region, of in zip(regions, pooled, strict=True)}
+        loss_values.append(LOSSES[experiment.loss](logits, target))
+        agreement.append(counts(logits, target, experiment.loss).view(len(images), len(regions), 4).sum(0))
+    pooled = [metrics.Counts(*c) for c in torch.stack(agreement).sum(0).tolist()]
+    row = {"val_loss": float(torch.stack(loss_values).mean())}
+    row |= {f"val_{name}": float(np.mean([getattr(region, name)() for region in pooled])) for name in metrics.NAMES}
+    return row | {f"val_dice_{region}": total.dice() for region, total in zip(regions, pooled, strict=True)}
 
 
 @torch.inference_mode()
@@ -76,7 +74,7 @@ def predict(network: nn.Module, images: Tensor, experiment: Experiment, mirror_a
     The axes to mirror are those of the prepared volume; a network of slices is not mirrored across them.
     """
     network.eval()
-    if experiment.flat:
+    if experiment.is_2d:
         mirror_axes = [axis for axis in mirror_axes if axis]
 
     def probabilities(tile: Tensor) -> Tensor:
@@ -84,8 +82,8 @@ def predict(network: nn.Module, images: Tensor, experiment: Experiment, mirror_a
             logits = network(tile)
         return losses.probabilities(experiment.loss, logits)
 
-    size = SLICES if experiment.tile[0] == 1 else 1
-    return sliding_window(probabilities, images, experiment.tile, mirror_axes=mirror_axes, batch_size=size)
+    batch_size = SLICES if experiment.tile[0] == 1 else 1
+    return sliding_window(probabilities, images, experiment.tile, mirror_axes=mirror_axes, batch_size=batch_size)
 
 
 def autocast(experiment: Experiment, device: torch.device) -> torch.autocast:
@@ -94,11 +92,11 @@ def autocast(experiment: Experiment, device: torch.device) -> torch.autocast:
 
 
 def fixed_crops(experiment: Experiment, samples: Sequence[Sample]) -> list[tuple[Tensor, Tensor]]:
-    """The crops of some cases that stay the same in every epoch and every run of a seed: (images, target) each."""
+    """The fixed crops of some cases, (images, target) each: the same in every epoch and every run of a seed."""
     return [
         tuple(patches.crop(volume, corner, experiment.patch_size) for volume in (sample.inputs, sample.target))
         for sample in samples
-        for corner in corners(experiment, sample)
+        for corner in batches.fixed_corners(experiment, sample)
     ]
 
 
@@ -112,24 +110,27 @@ def validate_crops(
     crops; eps is 1 throughout.
     """
     network.eval()
-    of_loss, found = [], []
+    loss_values, agreement = [], []
     for images, target in crops:
         with autocast(experiment, images.device):
             logits = network(images[None]).float()
-        of_loss.append(LOSSES[experiment.loss](logits, target[None]))
-        found.append(counts(logits, target[None], experiment.loss))
-    each = [metrics.Counts(*c) for c in torch.cat(found).tolist()]
-    pooled = metrics.Counts(*torch.cat(found).sum(0).tolist())
-    row = {"crops_loss": float(torch.stack(of_loss).mean())}
-    row["crops_dice"] = float(np.mean([of.dice(metrics.PAPER_EPS) for of in each]))
+        loss_values.append(LOSSES[experiment.loss](logits, target[None]))
+        agreement.append(counts(logits, target[None], experiment.loss))
+    each = [metrics.Counts(*c) for c in torch.cat(agreement).tolist()]
+    pooled = metrics.Counts(*torch.cat(agreement).sum(0).tolist())
+    row = {"crops_loss": float(torch.stack(loss_values).mean())}
+    row["crops_dice"] = float(np.mean([crop.dice(metrics.PAPER_EPS) for crop in each]))
     return row | {f"crops_{name}": getattr(pooled, name)(metrics.PAPER_EPS) for name in metrics.NAMES if name != "dice"}
 
 
 def counts(logits: Tensor, target: Tensor, loss: str = "dice") -> Tensor:
-    """Agreement of the decisions for each sample and region: int64 (batch x region, 4), no host sync."""
+    """True and false positives, false and true negatives of each sample and region: int64 (batch x region, 4).
+
+    It stays on the device, so that a graphics card need not wait for the host.
+    """
     decided = losses.decisions(loss, logits, 0)
     predicted, true = decided.flatten(0, 1).flatten(1), target.flatten(0, 1).flatten(1)
     both = (predicted & true).sum(1)
-    of_predicted, of_true = predicted.sum(1), true.sum(1)
-    every = torch.full_like(both, predicted.shape[1])
-    return torch.stack([both, of_predicted - both, of_true - both, every - of_predicted - of_true + both], 1)
+    false_positive, false_negative = predicted.sum(1) - both, true.sum(1) - both
+    true_negative = predicted.shape[1] - both - false_positive - false_negative
+    return torch.stack([both, false_positive, false_negative, true_negative], 1)

@@ -284,7 +284,7 @@ def test_a_layer_that_does_not_exist_is_refused_with_those_that_do():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["segvae", "segvae, ReLU first"])
-def test_norms_that_are_computed_again_change_no_map(name, precision, monkeypatch):
+def test_activation_checkpointing_changes_no_map(name, precision, monkeypatch):
     subject = subject_of(built(name), (8, 8, 12), (8, 8, 8), precision=precision)
 
     def maps():
@@ -296,7 +296,7 @@ def test_norms_that_are_computed_again_change_no_map(name, precision, monkeypatc
     frozen = maps()
     subject.network.requires_grad_(True)
     calls = []
-    monkeypatch.setattr(residual, "computed_again", lambda *_, **__: calls.append(1) or nullcontext())
+    monkeypatch.setattr(residual, "checkpointed", lambda *_, **__: calls.append(1) or nullcontext())
     assert torch.equal(again, maps())
     assert calls
     assert torch.equal(again, frozen)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gbmlib import models
-from gbmlib.models import residual, segvae, summary
+from gbmlib.models import residual, summary
 from gbmlib.models.segvae import Outputs
 
 PATCH = (16, 32, 16)
@@ -30,14 +30,14 @@ def test_training_gives_the_image_again_and_prediction_logits_alone():
 
 
 CHOICES = {
-    "order": residual.ORDERS,
+    "order": ("conv-norm-act", "norm-act-conv"),
     "norm": ("group", "groups_of_8", "batch", "instance", "slab", "none"),
     "down": ("max_pool", "average_pool", "stride"),
     "up": ("linear", "nearest", "transposed"),
-    "se": residual.SE,
-    "shortcut": residual.SHORTCUTS,
-    "last_relu": residual.LAST_RELU,
-    "init": segvae.INITS,
+    "se": ("residual", "shortcut", "none"),
+    "shortcut": ("identity", "conv"),
+    "last_relu": ("after", "before"),
+    "init": ("he", "he_output", "glorot", "torch"),
     "kernel_size": (1, 3, 5),
     "blocks": ((1, 1), (2, 2, 2, 4)),
     "vae_channels": (0, 8),
@@ -71,7 +71,7 @@ def test_an_unknown_value_of_every_choice_is_refused_at_once():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"filters": 4}, "filters is 4; norm 'group' needs a multiple of 8"), ({"vae_channels": 4}, "0 or a multiple")],
+    [({"filters": 4}, "filters is 4 .* multiples of 8"), ({"vae_channels": 4}, "vae_channels 4; .* multiples of 8")],
 )
 def test_widths_that_cannot_be_grouped_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
@@ -114,7 +114,7 @@ def test_the_last_relu_stands_after_the_addition_unless_asked():
 
 
 def test_squeeze_excitation_off_is_a_smaller_network():
-    sizes = {se: models.parameters(small(se=se)) for se in residual.SE}
+    sizes = {se: models.parameters(small(se=se)) for se in ("residual", "shortcut", "none")}
     assert sizes["residual"] == sizes["shortcut"] > sizes["none"]
 
 
@@ -136,7 +136,6 @@ def test_the_summary_counts_what_a_step_keeps():
     twice = summary.explain(network, 2, PATCH, batch_size=2)
     assert twice.activations_mb == pytest.approx(2 * of.activations_mb, rel=0.01)
     assert summary.explain(network, 2, PATCH, "bfloat16").activations_mb == of.activations_mb / 2
-    assert "million parameters" in str(of)
     assert next(network.parameters()).device.type == "cpu"
 
 
@@ -169,7 +168,7 @@ def test_magnitudes_grow_through_strides_without_norm():
 
 
 @pytest.mark.parametrize("options", [{}, {"last_relu": "before"}, {"norm": "slab"}, {"norm": "batch"}], ids=str)
-def test_what_is_computed_again_in_the_backward_pass_changes_no_gradient(monkeypatch, options):
+def test_activation_checkpointing_changes_no_gradient(monkeypatch, options):
     def gradients() -> list[torch.Tensor]:
         network = small(**options).train()
         outputs = network(torch.randn(2, 2, *PATCH))
@@ -177,7 +176,7 @@ def test_what_is_computed_again_in_the_backward_pass_changes_no_gradient(monkeyp
         return [p.grad for p in network.parameters()] + list(network.buffers())
 
     lean = gradients()
-    monkeypatch.setattr(residual, "computed_again", lambda *of, **how: nullcontext())
+    monkeypatch.setattr(residual, "checkpointed", lambda *of, **how: nullcontext())
     assert all(torch.equal(a, b) for a, b in zip(lean, gradients(), strict=True))
 
 
@@ -189,7 +188,7 @@ def test_a_block_keeps_four_tensors_for_the_backward_pass(monkeypatch):
         return summary.explain(network, 2, (64, 64, 64)).activations_mb
 
     lean = kept_mb()
-    monkeypatch.setattr(residual, "computed_again", lambda *of, **how: nullcontext())
+    monkeypatch.setattr(residual, "checkpointed", lambda *of, **how: nullcontext())
     feature_map_mb = 16 * 64**3 * 4 / 1e6
     spared = (kept_mb() - lean) / feature_map_mb
     # Two of each of the five blocks at full resolution, and of one with twice the channels at half of it.

@@ -125,7 +125,7 @@ def test_addition_halves_the_decoder():
 def test_the_input_is_repeated_over_the_first_filters():
     network = models.build("vnet", 3, 1, filters=4, convolutions=(1, 1))
     x = torch.randn(1, 3, 2, 2, 2)
-    carried = network.encoder[0]._carried(x)
+    carried = network.encoder[0]._shortcut(x)
     assert torch.equal(carried, x[:, [0, 1, 2, 0]])
 
 

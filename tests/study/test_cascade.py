@@ -46,10 +46,10 @@ def finished(tmp_path_factory):
 
 def test_a_cascade_needs_all_folds_of_its_first_network():
     (cascade,) = unet("cascade", (1,))
-    assert [need.fold for need in cascade.needs] == [0, 1]
-    assert {need.previous for need in cascade.needs} == {None}
-    assert all(n.spacing == tuple(2 * mm for mm in cascade.spacing) for n in cascade.needs)
-    assert unet(3)[0].needs == ()
+    assert [need.fold for need in cascade.dependencies] == [0, 1]
+    assert {need.previous for need in cascade.dependencies} == {None}
+    assert all(n.spacing == tuple(2 * mm for mm in cascade.spacing) for n in cascade.dependencies)
+    assert unet(3)[0].dependencies == ()
 
 
 def test_what_is_needed_comes_first_and_once(tmp_path):
@@ -58,7 +58,7 @@ def test_what_is_needed_comes_first_and_once(tmp_path):
     assert len({e.id for e in order}) == len(order) == 2 + 2 + 1 + 1
     there = set()
     for experiment in order:
-        assert {need.id for need in experiment.needs} <= there
+        assert {need.id for need in experiment.dependencies} <= there
         there.add(experiment.id)
 
 
@@ -75,9 +75,9 @@ def test_a_published_record_is_enough_to_read_and_not_to_build_upon(finished, tm
 
 def test_each_case_is_given_what_was_predicted_of_it_unseen(finished, cohort):
     store, made, _ = finished
-    maps = out_of_fold.label_maps(made["cascade"].needs, cohort, store)
+    maps = out_of_fold.label_maps(made["cascade"].dependencies, cohort, store)
     assert sorted(maps) == sorted(case.id for case in cohort)
-    for need in made["cascade"].needs:
+    for need in made["cascade"].dependencies:
         record = store.get(need)
         for case_id in split(cohort, need.folds, need.fold)[1]:
             assert record.probabilities(case_id) is not None
@@ -99,7 +99,7 @@ def test_the_second_network_sees_the_first_ones_result_on_its_own_grid(finished,
     np.testing.assert_array_equal(given[:2].numpy(), prepared.images)
     network = predicting.load_network(records["cascade"], cohort)
     assert next(network.parameters()).shape[1] == 5
-    previous = out_of_fold.label_maps(made["cascade"].needs, cohort, store)
+    previous = out_of_fold.label_maps(made["cascade"].dependencies, cohort, store)
     held_out = split(cohort, 2, 0)[1][0]
     again = predicting.segment(network, made["cascade"], cohort, cohort[held_out], previous=previous[held_out])
     volume, grid = probabilities.load(records["cascade"].probabilities(held_out))
@@ -229,14 +229,14 @@ def test_an_executor_is_given_a_run_when_what_it_needs_is_done(monkeypatch, tmp_
     executor = Immediate()
     runner._side_by_side(tasks, executor, False, 60)
     assert sorted(executor.order) == sorted(tasks)
-    firsts = [need.id for need in wanted[0].needs]
+    firsts = [need.id for need in wanted[0].dependencies]
     assert max(executor.order.index(name) for name in firsts) < min(executor.order.index(e.id) for e in wanted[:2])
 
 
 def test_what_needs_a_failed_run_is_not_tried_and_named(tmp_path):
     cascade, other = unet("cascade")[0], unet(3)[0]
     pair = Ensemble(members=(cascade, other))
-    broken = cascade.needs[1].id
+    broken = cascade.dependencies[1].id
     tasks = {e.id: (e, None, {}, None) for e in runner.to_do([pair], Store(tmp_path))}
     executor = Immediate(fails=(broken,))
     with pytest.raises(RuntimeError, match="broke") as caught:

@@ -15,7 +15,7 @@ def test_all_folds_of_all_networks():
     assert STUDY["3D"] == nnunet.glioma("short", 3, range(5))
     assert all(of.previous == STUDY["low resolution"][0] for of in STUDY["cascade"])
     # Its first network is trained once, for the row of its own and for the cascade.
-    assert {need.id for of in STUDY["cascade"] for need in of.needs} == {of.id for of in STUDY["low resolution"]}
+    assert {need.id for of in STUDY["cascade"] for need in of.dependencies} == {of.id for of in STUDY["low resolution"]}
 
 
 def test_pairs_of_candidates_fold_by_fold():
@@ -62,7 +62,7 @@ def test_folds_seeds_and_changes_are_taken_and_none_keeps_the_scales_own():
 def test_the_demonstration_has_two_folds_and_so_have_its_cascades_needs():
     of = networks("demo")
     assert {(one.folds, one.fold) for runs in of.values() for one in runs} == {(2, 0), (2, 1)}
-    assert [need.id for need in of["cascade"][0].needs] == [one.id for one in of["low resolution"]]
+    assert [need.id for need in of["cascade"][0].dependencies] == [one.id for one in of["low resolution"]]
 
 
 def test_the_hippocampus_has_the_networks_of_table_2():

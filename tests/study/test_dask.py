@@ -70,5 +70,5 @@ def test_on_a_cluster_runs_wait_for_those_that_they_need(client, tmp_path):
     assert record.experiment == pair
     began = {of.id: of.provenance["began"] for of in store.all()}
     assert len(began) == 5
-    assert max(began[need.id] for need in cascade.needs) <= began[cascade.id] <= began[pair.id]
+    assert max(began[need.id] for need in cascade.dependencies) <= began[cascade.id] <= began[pair.id]
     assert runner.to_do([pair], store) == []

@@ -134,7 +134,7 @@ def test_every_scale_is_valid(profile, dimensions):
         experiments = of(profile, dimensions, folds=(0, 1), seeds=(0, 5))
         assert [(e.seed, e.fold) for e in experiments] == [(0, 0), (0, 1), (5, 0), (5, 1)]
         assert len({e.id for e in experiments}) == 4
-        assert all(e.flat == (dimensions == 2) for e in experiments)
+        assert all(e.is_2d == (dimensions == 2) for e in experiments)
 
 
 def test_changes_reach_the_network_and_the_training_and_none_keeps_the_scales_own():
@@ -223,7 +223,7 @@ def test_predictions_are_averaged_over_mirrorings(held_out):
     # One tile, or a few slices of its size: tiles of a mirrored volume may lie elsewhere.
     prepared = predicting.prepare(experiment, case)
     images = patches.crop(torch.from_numpy(prepared.images), (4, 0, 0), (max(3, experiment.patch_size[0]), 28, 24))
-    axes, each = (1, 2) if experiment.flat else (0, 1, 2), []
+    axes, each = (1, 2) if experiment.is_2d else (0, 1, 2), []
     for bits in range(2 ** len(axes)):
         flipped = [axis - 3 for number, axis in enumerate(axes) if bits >> number & 1]
         each.append(validation.predict(network, images.flip(flipped), experiment).flip(flipped))

@@ -222,6 +222,6 @@ def test_what_is_made_of_networks_follows_them_at_once():
     place = {of.id: number for number, of in enumerate(runs)}
     assert len(place) == len(runs) > 100
     for of in runs:
-        if of.needs:
-            last = max(place[need.id] for need in of.needs)
-            assert all(runs[number].needs for number in range(last + 1, place[of.id])), "no network in between"
+        if of.dependencies:
+            last = max(place[need.id] for need in of.dependencies)
+            assert all(runs[number].dependencies for number in range(last + 1, place[of.id])), "no network in between"

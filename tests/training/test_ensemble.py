@@ -15,7 +15,7 @@ def unet(kind=3, fold=0, **changes):
 def test_it_stands_for_its_members():
     pair = Ensemble(members=(unet(3, 1), unet(2, 1)))
     assert (pair.cohort, pair.fold, pair.folds, pair.seed, pair.regions) == (COHORT, 1, 2, 0, "labels")
-    assert pair.needs == pair.members
+    assert pair.dependencies == pair.members
     assert pair.modalities == ("t1ce", "flair")
     assert Ensemble(**pair.model_dump(mode="json")) == pair
 

@@ -37,7 +37,8 @@ def in_order_of_worth(profile: str, cohorts: Sequence[str], only: Sequence[str] 
     runs = {run.id: run for family in catalogue.families(profile, cohorts, only).values() for run in family}
     place = {name: number for number, name in enumerate(runs)}
     last = {
-        name: max((place.get(need.id, -1) for need in run.needs), default=place[name]) for name, run in runs.items()
+        name: max((place.get(need.id, -1) for need in run.dependencies), default=place[name])
+        for name, run in runs.items()
     }
     return [runs[name] for name in sorted(runs, key=lambda name: (last[name], place[name]))]
 

@@ -111,7 +111,7 @@ def _of_ensemble(ensemble: Ensemble, store: Store, card: Card, processes: int) -
 
 
 def _measuring(run: Experiment, cohort: Cohort, shape: Sequence[int], card: Card, forward: float) -> float:
-    mirrorings = (4 if run.flat else 8) if run.mirrored_inference else 1
+    mirrorings = (4 if run.is_2d else 8) if run.mirrored_inference else 1
     each = card.judged + card.voxel * prod(cohort.cases[0].shape) + mirrorings * _passes(run, shape) * forward
     return len(cohort) * each
 

@@ -54,7 +54,7 @@ def make(path: str | Path, runs: Iterable[Run], prepared: Sequence[str], whole: 
             packed.write(original, folder / DATA / original.name, is_whole)
         wanted, left_out = [], {}
         for run in tqdm(list(runs), "preparing", unit="run", leave=False):
-            lacking = [need.id for need in run.needs if need.id in left_out]
+            lacking = [need.id for need in run.dependencies if need.id in left_out]
             why = f"it needs {lacking[0]}, which is left out" if lacking else _add(run, originals, folder)
             if why:
                 left_out[run.id] = why

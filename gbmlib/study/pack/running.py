@@ -55,7 +55,7 @@ def choose(
     """
     missing = set(missing)
     fitting = (run for run in waiting if expected[run.id] * pace <= left)
-    return next((run for run in fitting if not missing & {need.id for need in run.needs}), None)
+    return next((run for run in fitting if not missing & {need.id for need in run.dependencies}), None)
 
 
 def planned(

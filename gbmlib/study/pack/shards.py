@@ -17,7 +17,6 @@ from pathlib import Path
 import pandas as pd
 
 from gbmlib.study.records import FILES, Record, RecordError
-from gbmlib.training.configuration import canonical
 
 #: Of a shard, in bytes, and how many there may be; one more is there for a moment while one is written.
 LIMIT, SHARDS = 16_000_000, 6
@@ -164,7 +163,7 @@ def verify(record: Record) -> None:
     except (ValueError, pd.errors.ParserError) as error:
         raise RecordError(f"record {record.id} cannot be read ({error}); run it again") from error
     if experiment.id != record.id:
-        raise RecordError(f"record {record.id} holds the configuration of {experiment.id}: {canonical(experiment)}")
+        raise RecordError(f"record {record.id} holds the configuration of {experiment.id}: {experiment.canonical}")
     if lacking := [name for name in ("fingerprint", "numerics", "commit", "device") if name not in provenance]:
         raise RecordError(f"record {record.id} does not say its {', '.join(lacking)} (provenance.json); run it again")
     if empty := [name for name, table in tables.items() if table.empty]:

@@ -51,7 +51,7 @@ def measure(
     place, end = device_of(device), time.monotonic() + seconds
     if place.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # as in a run
-    networks = {(run.model, run.flat): run for run in runs if isinstance(run, Experiment)}
+    networks = {(run.model, run.is_2d): run for run in runs if isinstance(run, Experiment)}
     rows = []
     ways: dict[str, Callable] = {"eager": _eager, "graph": _graph, **({"compiled": _compiled} if compiled else {})}
     for run in networks.values():
