@@ -22,7 +22,8 @@ from gbmlib.analysis.selection import LOW_RESOLUTION, PLUS
 from gbmlib.evaluation import sliding_window
 from gbmlib.models.segvae import CROP
 from gbmlib.models.summary import magnitudes
-from gbmlib.pages import planner_pages, unet_pages
+from gbmlib.pages import unet_pages
+from gbmlib.planner import table_1 as paper_table
 from gbmlib.planner.words import listed, sizes
 from gbmlib.study import nnunet
 
@@ -46,9 +47,9 @@ Check = Callable[[Path], Finding]
 
 def table_1(folder: Path, aspect: str = "mm") -> Finding:
     """Every cell of the table, planned from the geometry of all cases."""
-    printed = planner_pages.table_1(folder)
-    plans = {task: planner.plan(of, aspect=aspect) for task, of in planner_pages.facts(folder).items()}
-    same, every = planner_pages.agreeing(planner_pages.cells(plans, printed), printed)
+    printed = paper_table.printed(folder)
+    plans = {task: planner.plan(of, aspect=aspect) for task, of in paper_table.tasks(folder).items()}
+    same, every = paper_table.agreeing(paper_table.cells(plans, printed), printed)
     return Finding(same == every, f"{same} of {every} cells")
 
 
@@ -81,14 +82,14 @@ def pooling(folder: Path, network: str, most: int, ends: Callable[[float], bool]
 
 def patch_limit(folder: Path) -> Finding:
     """No three-dimensional patch has more than 128^3 voxels."""
-    printed = planner_pages.table_1(folder)
+    printed = paper_table.printed(folder)
     volumes = printed[printed.index.get_level_values("network") != "2D"].patch_size.map(math.prod)
     return Finding(bool((volumes <= BUDGET).all()), f"at most {volumes.max():,} voxels in {len(volumes)} networks")
 
 
 def five_per_cent(folder: Path) -> Finding:
     """No batch holds more than 5 % of the data set's voxels, but for a least batch of two; to the nearest patch."""
-    tasks, wrong, printed = planner_pages.facts(folder), [], planner_pages.table_1(folder)
+    tasks, wrong, printed = paper_table.tasks(folder), [], paper_table.printed(folder)
     for (task, network), row in printed.iterrows():
         share = 0.05 * tasks[task].cases * math.prod(printed.loc[(task, "3D"), "median_shape"])
         if row.batch_size[0] > max(2, round(share / math.prod(row.patch_size))):
@@ -105,7 +106,7 @@ def whole_slices(folder: Path) -> Finding:
 
 def cascades(folder: Path) -> Finding:
     """The tasks with more than four times the budget's voxels are those for which the table has a cascade."""
-    printed, tasks = planner_pages.table_1(folder), planner_pages.facts(folder)
+    printed, tasks = paper_table.printed(folder), paper_table.tasks(folder)
     large = {task for task, of in tasks.items() if math.prod(of.median_shape) > 4 * BUDGET}
     given = set(printed.xs("3D low resolution", level="network").index)
     return Finding(large == given, f"the rule gives {listed(sorted(large))}; printed are {listed(sorted(given))}")
@@ -135,7 +136,7 @@ def predictions_a_voxel(folder: Path) -> Finding:
 def cascade_leads(folder: Path) -> Finding:
     """Of the single models of each task the cascade (3D where there is none) is best, but in Prostate and Liver."""
     exceptions = []
-    for task in planner_pages.facts(folder):
+    for task in paper_table.tasks(folder):
         means = unet_pages.printed(task, folder).mean(axis=1).drop(LOW_RESOLUTION, errors="ignore")
         single = means[[PLUS not in label for label in means.index]]
         expected = "cascade" if "cascade" in single else "3D"
@@ -212,7 +213,7 @@ def _growth(down: str, seed: int) -> float:
 
 
 def _rows(folder: Path, network: str) -> pd.DataFrame:
-    return planner_pages.table_1(folder).xs(network, level="network")
+    return paper_table.printed(folder).xs(network, level="network")
 
 
 def _axes(row: pd.Series) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:

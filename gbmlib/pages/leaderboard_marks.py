@@ -19,7 +19,7 @@ from gbmlib.cohorts import GLIOMA
 from gbmlib.pages import leaderboard_figures, unet_figures, unet_pages, wording
 from gbmlib.pages.ablation_pages import Prose, caption
 from gbmlib.pages.leaderboard_pages import left_out
-from gbmlib.pages.planner_pages import facts
+from gbmlib.planner.table_1 import tasks
 from gbmlib.study.records import TRAIN, Record
 
 PAPER, SECOND = "Isensee et al. 2018", "nnU-Net v2"
@@ -57,7 +57,7 @@ def beside_paper(
     if len(classes) != len(theirs.columns):
         raise ValueError(f"table 2 has {len(theirs.columns)} classes for {task}, ours are {', '.join(classes)}")
     theirs = theirs.set_axis(classes, axis=1)
-    cases, rows, lines = facts(folder)[task].cases, {}, []
+    cases, rows, lines = tasks(folder)[task].cases, {}, []
     for label in [*board, *(label for label in theirs.index if label not in board)]:
         ours = board[label].dices[classes] if label in board and not board[label].problems else None
         printed = theirs.loc[label] if label in theirs.index else None
@@ -150,7 +150,7 @@ def beside_second(
 
 def _provenance(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping[str, int], folder: str | Path) -> str:
     """What the marks' networks were trained on, and ours."""
-    cases = facts(folder)[task].cases
+    cases = tasks(folder)[task].cases
     ours = sorted({n for of in groups.values() for record in of if (n := _trained_on(record))})
     said = f"The {SECOND} that held out these cases was trained on about {round(cases * (1 - 1 / FOLDS))} others"
     said += f", ours on {' or '.join(map(str, ours))}. " if ours else ". "

@@ -1,90 +1,57 @@
-"""What the chapter on the planner shows: plans against table 1, the two readings, a patch that shrinks, budgets."""
+"""What the chapter on the planner shows: plans against table 1, the two readings, a patch that shrinks, memory."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import multiprocessing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
 
 from gbmlib.planner import Fingerprint, Network, Plan, memory, plan
 from gbmlib.planner.words import sizes
-
-#: Columns of table 1 and what a ``planner.Network`` calls them.
-COLUMNS = {
-    "median_shape": "median shape",
-    "patch_size": "patch",
-    "batch_size": "batch",
-    "pools": "pools",
-}
+from gbmlib.study import provenance
+from gbmlib.viewer import colours
+from gbmlib.viewer.display import show
 
 AGREES, DIFFERS = "✓", "✗"
+HEADINGS = {"median_shape": "median shape", "patch_size": "patch", "batch_size": "batch", "pools": "pools"}
+
+#: Okabe and Ito's colours; the median case is the grey that shines through in light and dark pages.
+CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", colours.BLUE, colours.RED
+NETWORKS = {"2D": colours.ORANGE, "3D": colours.BLUE, "3D low resolution": colours.RED}
+#: The cascade's two networks often have the same patch: a ring around the other's point.
+RING = {"mode": "markers", "marker": {"symbol": "circle-open", "size": 13, "line": {"width": 2}}}
 
 
-def facts(folder: str | Path = "book/facts") -> dict[str, Fingerprint]:
-    """The geometry of the seven tasks by name, in the order of table 1."""
-    tasks = dict.fromkeys(table_1(folder).index.get_level_values("task"))
-    return {task: Fingerprint.read(Path(folder) / "fingerprints" / f"{task}.json") for task in tasks}
-
-
-def table_1(folder: str | Path = "book/facts") -> pd.DataFrame:
-    """Table 1 of Isensee et al. (2018) as printed: a row a task and network, cells as tuples of whole numbers."""
-    printed = pd.read_csv(Path(folder) / "isensee2018_table_1.csv", dtype=str).set_index(["task", "network"])
-    return printed.map(lambda cell: tuple(map(int, cell.split("x"))))
-
-
-def medians(printed: pd.DataFrame, of: Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
-    """What table 1 itself tells of each task: one median shape; spacing and number of cases are the data set's."""
-    return {
-        task: dataclasses.replace(
-            whole, shapes=(printed.loc[(task, "3D"), "median_shape"],), spacings=(whole.spacing,), cases=whole.cases
-        )
-        for task, whole in of.items()
-    }
-
-
-def cells(plans: Mapping[str, Plan], printed: pd.DataFrame) -> pd.DataFrame:
-    """What the plans say where table 1 says something, as its cells; None where a network is missing."""
-    rows = {}
-    for task, network in printed.index:
-        made = {of.name: of for of in plans[task].networks}.get(network)
-        values = [getattr(made, column, None) for column in COLUMNS]
-        rows[task, network] = [(value,) if isinstance(value, int) else value for value in values]
-    return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=printed.index.names), list(COLUMNS))
-
-
-def marked(found: Sequence[pd.DataFrame], printed: pd.DataFrame) -> pd.DataFrame:
-    """The printed cells, each with a mark for each of the tables found: whether its cell is the same."""
+def marked(planned: Sequence[pd.DataFrame], printed: pd.DataFrame) -> pd.DataFrame:
+    """The printed cells of table 1, each with a mark for each table of plans: whether its cell is the same."""
     shown = printed.copy()
     for row in printed.index:
         for column in printed:
             value = printed.loc[row, column]
-            marks = [AGREES if table.loc[row, column] == value else DIFFERS for table in found]
-            shown.loc[row, column] = f"{_cell(value, column)} {''.join(marks)}"
-    return shown.rename(columns=COLUMNS)
+            marks = [AGREES if table.loc[row, column] == value else DIFFERS for table in planned]
+            text = ", ".join(map(str, value)) if column == "pools" else sizes(value)
+            shown.loc[row, column] = f"{text} {''.join(marks)}"
+    return shown.rename(columns=HEADINGS)
 
 
-def agreeing(found: pd.DataFrame, printed: pd.DataFrame) -> tuple[int, int]:
-    """How many cells agree, and how many there are."""
-    same = [found.loc[row, column] == printed.loc[row, column] for row in printed.index for column in printed]
-    return sum(same), len(same)
-
-
-def readings(of: Mapping[str, Fingerprint], printed: pd.DataFrame) -> pd.DataFrame:
+def readings(tasks: Mapping[str, Fingerprint], printed: pd.DataFrame) -> pd.DataFrame:
     """Patch and batch in 3D for each task: as printed, and by the two readings of "aspect ratio"."""
     rows = {}
-    for task, network in printed.index:
-        if network == "2D":
-            continue
-        row = {"printed": _patch_and_batch(*(printed.loc[(task, network), c] for c in ("patch_size", "batch_size")))}
+    for (task, name), cells in printed.drop("2D", level="network").iterrows():
+        row = {"printed": f"{sizes(cells.patch_size)}, batch {cells.batch_size[0]}"}
         for aspect in ("mm", "voxels"):
-            made = {one.name: one for one in plan(of[task], aspect=aspect).networks}.get(network)
-            cell = _patch_and_batch(made.patch_size, (made.batch_size,)) if made else "no such network"
+            network = {network.name: network for network in plan(tasks[task], aspect=aspect).networks}.get(name)
+            cell = f"{sizes(network.patch_size)}, batch {network.batch_size}" if network else "no such network"
             row[f"proportions in {aspect}"] = f"{cell} {AGREES if cell == row['printed'] else DIFFERS}"
-        rows[task, network] = row
+        rows[task, name] = row
     return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=printed.index.names))
 
 
@@ -94,11 +61,11 @@ def misses(table: pd.DataFrame, aspect: str) -> list[str]:
     return list(dict.fromkeys(table.index.get_level_values("task")[wrong]))
 
 
-def shrinking(of: Network, limit: int) -> pd.DataFrame:
+def shrinking(network: Network, limit: int) -> pd.DataFrame:
     """How a patch comes to fit: a row for what was wanted, for the rounding, and for each step after it."""
-    rows = [("wanted", sizes(of.wanted, 1), math.prod(of.wanted), "")]
-    for number, patch in enumerate(of.steps):
-        over = [size - wanted for size, wanted in zip(patch, of.wanted, strict=True)]
+    rows = [("wanted", sizes(network.wanted, 1), math.prod(network.wanted), "")]
+    for number, patch in enumerate(network.steps):
+        over = [size - wanted for size, wanted in zip(patch, network.wanted, strict=True)]
         step = "rounded up" if number == 0 else f"step {number}"
         rows.append((step, sizes(patch), math.prod(patch), ", ".join(f"{gap:+.1f}" for gap in over)))
     table = pd.DataFrame(rows, columns=["", "patch (z, y, x)", "voxels", "over what was wanted"]).set_index("")
@@ -107,14 +74,14 @@ def shrinking(of: Network, limit: int) -> pd.DataFrame:
     return table
 
 
-def in_words(of: Plan) -> str:
+def in_words(planned: Plan) -> str:
     """The explanation of a plan as Markdown, its headings in bold."""
-    parts = [part.split("\n") for part in of.explain().split("\n\n")]
-    return "\n\n".join("\n".join([f"**{title}**", "", *lines]) for title, *lines in parts)
+    blocks = [block.split("\n") for block in planned.explain().split("\n\n")]
+    return "\n\n".join("\n".join([f"**{title}**", "", *lines]) for title, *lines in blocks)
 
 
-def overview(of: Plan, precision: str = "float32") -> pd.DataFrame:
-    """A plan as a table, a row a network, with the memory that a training step is estimated to need."""
+def overview(planned: Plan) -> pd.DataFrame:
+    """A plan as a table, a row for each network, with the memory that a training step is estimated to need."""
     rows = {
         network.name: {
             "median shape": sizes(network.median_shape),
@@ -124,48 +91,123 @@ def overview(of: Plan, precision: str = "float32") -> pd.DataFrame:
             "spacing (mm)": sizes(network.spacing, 2),
             "Dice of": {"sample": "each sample", "batch": "the whole batch"}[network.dice],
             "augmentation": {"slices": "slice by slice"}.get(network.augmentation, network.augmentation),
-            "GB to train": round(memory.memory_mb(network, len(of.kinds), of.labels, precision) / 1000, 1),
+            "GB to train": round(memory.memory_mb(network, len(planned.kinds), planned.labels) / 1000, 1),
         }
-        for network in of.networks
+        for network in planned.networks
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def budgets(of: Fingerprint, edges: Sequence[int], precision: str = "float32") -> pd.DataFrame:
-    """Plans of a data set for budgets of edge^3 voxels: a row a budget and network, with the estimated memory."""
-    rows = []
-    for edge in edges:
-        for network in plan(of, voxels=edge**3).networks:
-            rows.append(
-                {
-                    "edge": edge,
-                    "network": network.name,
-                    "patch": sizes(network.patch_size),
-                    "batch": network.batch_size,
-                    "voxels": math.prod(network.patch_size),
-                    "gb": memory.memory_mb(network, len(of.kinds), of.labels, precision) / 1000,
-                }
-            )
-    return pd.DataFrame(rows)
+def fields_of_view(tasks: Mapping[str, Fingerprint], description: str) -> Any:
+    """What a 3D patch sees of the median case, in mm, seen along x: proportions in mm beside proportions in voxels."""
+    panels = make_subplots(1, len(tasks), subplot_titles=list(tasks), horizontal_spacing=0.04)
+    cases = {task: _extent(known.median_shape, known.spacing) for task, known in tasks.items()}
+    for column, (task, known) in enumerate(tasks.items(), 1):
+        panels.add_trace(_box(cases[task], "the median case", CASE, column == 1, filled=True), 1, column)
+        for aspect, colour in (("voxels", VOXELS), ("mm", MM)):
+            network = plan(known, aspect=aspect).three_d
+            extent = _extent(network.patch_size, network.spacing)
+            panels.add_trace(_box(extent, f"patch, proportions in {aspect}", colour, column == 1), 1, column)
+        panels.update_yaxes(scaleanchor=f"x{column if column > 1 else ''}", col=column)
+    reach = max(max(extent) for extent in cases.values())
+    plain = {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    panels.update_xaxes(range=[-0.55 * reach, 0.55 * reach], title_text="y (mm)", dtick=200, **plain)
+    panels.update_yaxes(range=[-0.45 * reach, 0.45 * reach], showticklabels=False, dtick=100, **plain)
+    panels.update_yaxes(title_text="z (mm)", showticklabels=True, col=1)
+    return _shown(panels, 320, 40, description)
+
+
+def budget_lines(fingerprint: Fingerprint, edges: Sequence[int], description: str) -> Any:
+    """Estimated memory of a training step over budgets of edge^3 voxels, a line for each network."""
+    figure = go.Figure()
+    plans = {edge: {network.name: network for network in plan(fingerprint, voxels=edge**3).networks} for edge in edges}
+    for name, colour in NETWORKS.items():
+        networks = {edge: several[name] for edge, several in plans.items() if name in several}
+        needed = [memory.memory_mb(one, len(fingerprint.kinds), fingerprint.labels) for one in networks.values()]
+        figure.add_scatter(
+            x=list(networks),
+            y=[mb / 1000 for mb in needed],
+            name=name,
+            line={"color": colour, "width": 2},
+            text=[f"{sizes(network.patch_size)}, batch {network.batch_size}" for network in networks.values()],
+            hovertemplate="%{text}: %{y:.2f} GB<extra>" + name + "</extra>",
+            **(RING if name == "3D low resolution" else {"mode": "lines+markers"}),
+        )
+    figure.update_xaxes(
+        type="log", tickvals=list(edges), ticktext=[f"{edge}³" for edge in edges], title_text="voxels of a patch"
+    )
+    figure.update_yaxes(type="log", title_text="GB to train", tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50])
+    return _shown(figure, 380, 20, description)
+
+
+def _shown(figure: go.Figure, height: int, top: int, description: str) -> Any:
+    margin = {"l": 50, "r": 10, "t": top, "b": 40}
+    figure.update_layout(height=height, margin=margin, legend={"orientation": "h", "y": -0.25})
+    return show(figure, description)
+
+
+def _extent(shape: Sequence[int], spacing: Sequence[float]) -> list[float]:
+    return [size * step for size, step in zip(shape, spacing, strict=True)]
+
+
+def _box(extent: list[float], name: str, colour: str, legend: bool, filled: bool = False) -> go.Scatter:
+    """A rectangle around 0 of an extent (z, y, x) in mm, seen along x."""
+    z, y = extent[0] / 2, extent[1] / 2
+    line = {"line": {"color": colour, "width": 3}}
+    return go.Scatter(
+        x=[-y, y, y, -y, -y],
+        y=[-z, -z, z, z, -z],
+        mode="lines",
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        text=f"{name}: {2 * z:.0f} x {2 * y:.0f} mm (z, y)",
+        hoverinfo="text",
+        **({"fill": "toself", "fillcolor": colour, "line": {"width": 0}} if filled else line),
+    )
 
 
 def weighed(networks: Sequence[Network], channels: int, labels: int) -> pd.DataFrame:
     """The estimated memory of a training step beside the measured one, in float32 on this machine's CPU."""
     rows = {}
-    for of in networks:
-        estimate, found = (how(of, channels, labels) for how in (memory.memory_mb, memory.measured_mb))
-        name = f"{of.name}, {of.batch_size} x {sizes(of.patch_size)}"
-        rows[name] = {
-            "estimated (MB)": round(estimate),
-            "measured (MB)": round(found),
-            "ratio": round(found / estimate, 2),
+    for network in networks:
+        estimated, measured = (how(network, channels, labels) for how in (memory.memory_mb, measured_mb))
+        rows[f"{network.name}, {network.batch_size} x {sizes(network.patch_size)}"] = {
+            "estimated (MB)": round(estimated),
+            "measured (MB)": round(measured),
+            "ratio": round(measured / estimated, 2),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _cell(value: Any, column: str) -> str:
-    return ", ".join(map(str, value)) if column == "pools" else sizes(value)
+def measured_mb(network: Network, channels: int, labels: int) -> float:
+    """What two training steps of a planned network need on this machine's CPU, in MB.
+
+    A process of its own runs them, on one thread, and tells by how much its memory grew at most, after a tiny step that
+    loads what any step needs. That includes the working space of convolutions, which the estimate leaves out.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_grown_mb, network, channels, labels).result()
 
 
-def _patch_and_batch(patch: Sequence[int], batch: Sequence[int]) -> str:
-    return f"{sizes(patch)}, batch {batch[0]}"
+def _grown_mb(network: Network, channels: int, labels: int) -> float:
+    torch.set_num_threads(1)
+    device = torch.device("cpu")
+    tiny = tuple(2 ** (pools + 1) for pools in network.pools)
+    _train(replace(network, batch_size=1, patch_size=tiny), channels, labels)
+    provenance.forget_peak_memory(device)
+    before = provenance.peak_memory_mb(device)
+    _train(network, channels, labels)
+    return (provenance.peak_memory_mb(device) - before) * 2**20 / 1e6
+
+
+def _train(planned: Network, channels: int, labels: int) -> None:
+    """Two steps on noise."""
+    network = memory.build(planned, channels, labels).train()
+    optimiser = torch.optim.Adam(network.parameters())
+    images = torch.randn(planned.batch_size, channels, *planned.training_patch)
+    truth = torch.randint(labels + 1, (planned.batch_size, *planned.training_patch))
+    for _ in range(2):
+        torch.nn.functional.cross_entropy(network(images), truth).backward()
+        optimiser.step()
+        optimiser.zero_grad()

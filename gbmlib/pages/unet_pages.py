@@ -22,7 +22,7 @@ from gbmlib.cohorts import GLIOMA, regions
 from gbmlib.files import counted
 from gbmlib.pages import ablation_pages, wording
 from gbmlib.pages.ablation_pages import Prose, Wanted
-from gbmlib.pages.planner_pages import facts
+from gbmlib.planner.table_1 import tasks
 from gbmlib.planner.words import sizes
 from gbmlib.study import ablations, nnunet_ablations
 from gbmlib.study.records import HELD_OUT, Record, Store
@@ -171,7 +171,7 @@ def gliomas(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
         rows[f"{name}, ours"] = {label: mean_interval(values) for label, values in dices.items()}
         rows[f"{name}, ours"]["cases"] = len(dices)
         row = {label: f"{value:.4f}" for label, value in zip(order, theirs.loc[name], strict=True)}
-        rows[f"{name}, Isensee et al. 2018"] = row | {"cases": facts(folder)["BrainTumour"].cases}
+        rows[f"{name}, Isensee et al. 2018"] = row | {"cases": tasks(folder)["BrainTumour"].cases}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -1,31 +1,32 @@
 """What the chapter on the planner shows, and that it would show a difference."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from gbmlib.pages import planner_figures, planner_pages
-from gbmlib.planner import plan
+from gbmlib.pages import planner_pages
+from gbmlib.planner import Fingerprint, memory, plan, table_1
 
 FACTS = Path(__file__).resolve().parents[2] / "book" / "facts"
 
 
 @pytest.fixture(scope="module")
 def printed():
-    return planner_pages.table_1(FACTS)
+    return table_1.printed(FACTS)
 
 
 @pytest.fixture(scope="module")
 def tasks():
-    return planner_pages.facts(FACTS)
+    return table_1.tasks(FACTS)
 
 
 def test_every_cell_is_marked_for_both_sources(printed, tasks):
     found = [
-        planner_pages.cells({task: plan(of) for task, of in known.items()}, printed)
-        for known in (tasks, planner_pages.medians(printed, tasks))
+        table_1.cells({task: plan(of) for task, of in known.items()}, printed)
+        for known in (tasks, table_1.medians(printed, tasks))
     ]
-    assert [planner_pages.agreeing(table, printed) for table in found] == [(72, 72), (72, 72)]
+    assert [table_1.agreeing(table, printed) for table in found] == [(72, 72), (72, 72)]
     shown = planner_pages.marked(found, printed)
     assert shown.loc[("Heart", "3D"), "patch"] == "80 x 192 x 128 ✓✓"
     assert shown.loc[("Hippocampus", "2D"), "batch"] == "366 ✓✓"
@@ -35,8 +36,8 @@ def test_every_cell_is_marked_for_both_sources(printed, tasks):
 def test_a_cell_that_differs_is_seen_and_so_is_a_missing_network(printed, tasks):
     plans = {task: plan(of) for task, of in tasks.items()}
     plans["Heart"] = plan(tasks["Heart"], voxels=256**3)  # no cascade, and larger patches
-    found = planner_pages.cells(plans, printed)
-    same, cells = planner_pages.agreeing(found, printed)
+    found = table_1.cells(plans, printed)
+    same, cells = table_1.agreeing(found, printed)
     assert same < cells
     shown = planner_pages.marked([found], printed)
     assert shown.loc[("Heart", "3D"), "patch"] == "80 x 192 x 128 ✗"
@@ -74,11 +75,20 @@ def test_a_plan_as_a_table(tasks):
 
 def test_the_figures_draw(tasks, monkeypatch):
     monkeypatch.delenv("GBM_STATIC", raising=False)
-    figure = planner_figures.fields_of_view({task: tasks[task] for task in ("Prostate", "Lung")})
+    figure = planner_pages.fields_of_view({task: tasks[task] for task in ("Prostate", "Lung")}, "fields of view")
     assert len(figure.data) == 6
     prostate = plan(tasks["Prostate"]).three_d
     assert max(figure.data[2].x) == pytest.approx(prostate.patch_size[1] * prostate.spacing[1] / 2)
-    lines = planner_figures.budget_lines(planner_pages.budgets(tasks["BrainTumour"], (32, 128)))
+    lines = planner_pages.budget_lines(tasks["BrainTumour"], (32, 128), "memory")
     assert [line.name for line in lines.data] == ["2D", "3D", "3D low resolution"]
     assert list(lines.data[1].x) == [32, 128]
     assert lines.data[1].y[0] < lines.data[1].y[1]
+
+
+@pytest.mark.slow
+def test_the_estimate_is_near_what_a_step_takes():
+    """The estimate leaves out the working space of convolutions, and gradients of activations."""
+    hippocampus = Fingerprint([(36, 50, 35)], [(1, 1, 1)], cases=260, labels=2)
+    network = dataclasses.replace(plan(hippocampus).three_d, batch_size=2)
+    ratio = planner_pages.measured_mb(network, 1, 2) / memory.memory_mb(network, 1, 2)
+    assert 0.9 < ratio < 2

@@ -56,9 +56,9 @@ def test_a_cube_is_not_rounded_up_for_the_noise_of_a_cube_root():
 
 
 def test_five_per_cent_with_a_half_to_the_even_number():
-    assert rule.part_of(50, 100, 100) == 2  # 2.5
-    assert rule.part_of(70, 100, 100) == 4  # 3.5
-    assert rule.part_of(1, 100, 100) == 0
+    assert rule.five_percent(50, 100, 100) == 2  # 2.5
+    assert rule.five_percent(70, 100, 100) == 4  # 3.5
+    assert rule.five_percent(1, 100, 100) == 0
 
 
 def test_finer_axes_are_doubled_first_and_sizes_round_a_half_up():
@@ -139,7 +139,8 @@ def test_every_plan_is_valid(shape, spacing, cases, voxels):
     for network in of.networks:
         two = network.dimensions == 2
         pixels = 256 * 256 * 42 * voxels // 128**3
-        assert network.step_voxels <= (pixels if two else 2 * voxels)
+        step = network.batch_size * math.prod(network.patch_size)
+        assert step <= (pixels if two else 2 * voxels)
         assert math.prod(network.patch_size) <= (pixels // 2 if two else voxels)
         assert network.batch_size >= 2
         assert sorted(network.axes) == [0, 1, 2]
@@ -151,7 +152,8 @@ def test_every_plan_is_valid(shape, spacing, cases, voxels):
             assert pools == most or size / 2**pools < 8
         # More than the least batch only where 5 % of the data set allow it (a half rounds up to them at most).
         grid = math.prod(network.median_shape) if not two else math.prod(of.median_shape)
-        assert network.batch_size == 2 or network.step_voxels <= 0.05 * cases * grid + math.prod(network.patch_size) / 2
+        most = 0.05 * cases * grid + math.prod(network.patch_size) / 2
+        assert network.batch_size == 2 or step <= most
         assert all(line.endswith(".") for line in network.why)
     if of.low_res is None:
         assert math.prod(of.median_shape) <= 4 * voxels
