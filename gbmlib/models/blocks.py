@@ -65,7 +65,7 @@ class Conv2d(_SafeConvolution, nn.Conv2d):
 
 
 def small_output(layer: nn.Module, gain: float) -> None:
-    """Multiply a network's output weights by ``gain``, so that its first logits are near zero.
+    """Multiply the weights of a network's output by ``gain``, so that its first logits are near zero.
 
     With He's or Glorot's weights a sigmoid channel may begin with |logit| > 5 at every voxel. It then marks everything
     or nothing, its gradient is hundreds of times smaller than the other channels', and it never recovers.
@@ -138,9 +138,9 @@ class SlabNorm(nn.Module):
     """The group normalisation of the first paper's code, which normalises slabs of space instead of channels.
 
     The code (vliu15/3d-brain-tumor-segmentation, 23d955b) holds tensors as (x, y, z, channel) and reshapes them to
-    (groups, channel / groups, …) without moving the channel axis first. So a "group" is an eighth of the memory: a slab
-    of the first spatial axis with all its channels; and the learnt scale and shift of a "channel" apply to a
-    thinner slab likewise. Here the same is computed on (batch, channel, z, y, x).
+    (groups, channel / groups, …) without moving the channel axis first. A "group" is then an eighth of the memory, a
+    slab of the first spatial axis with all its channels; the learnt scale and shift of a "channel" apply to a thinner
+    slab. Here the same is computed on (batch, channel, z, y, x).
     """
 
     def __init__(self, groups: int, channels: int, eps: float = 1e-5):

@@ -1,15 +1,11 @@
 """The U-Nets of nnU-Net (Isensee et al. 2018, arXiv 1809.10486, section 2.1), in two and three dimensions.
 
-Plain by intention: the paper's point is that little in the architecture matters once everything around it is right.
-Where its text and its first public code (MIC-DKFZ/nnUNet, 2019) differ, the text is the default and the code an option:
-
-- *Pooling.* The text says that the networks pool; the code halves by strided convolutions (``down="stride"``).
-- *Instance norm* is computed as a group norm with a group for each channel, which is the same thing and faster.
-
-The rest is the same in both, or in the code alone where the text is silent: two convolutions between poolings, each
-followed by instance norm and leaky ReLU; kernels of 3 on every axis, pooled or not; transposed convolutions up and
-skips concatenated; 30 features at the top, doubled at each pooling up to a cap; no bias in transposed convolutions and
-in the output; no deep supervision.
+The network is plain: the paper's point is that little in the architecture matters once everything around it is right.
+Each level has two convolutions of kernel 3, each followed by instance norm and leaky ReLU. Transposed convolutions lead
+up, and skips are concatenated. There are 30 features at the top, doubled at each pooling up to a cap, no bias in
+transposed convolutions and in the output, and no deep supervision. Where the text is silent this is its first public
+code (MIC-DKFZ/nnUNet, 2019). They differ in one point: the text pools, the code has strided convolutions
+(``down="stride"``).
 """
 
 from __future__ import annotations
@@ -30,8 +26,7 @@ SLOPE = 0.01
 def pooled_axes(pools: Sequence[int]) -> list[tuple[bool, ...]]:
     """Which axes are pooled at each level, from the finest on.
 
-    An axis with fewer poolings than another starts late, so that the deepest levels pool every axis: coarse axes keep
-    their voxels until the others have grown as coarse.
+    An axis with fewer poolings than another starts later, when the other axes have become as coarse.
     """
     depth = max(pools)
     return [tuple(count + level >= depth for count in pools) for level in range(depth)]
@@ -40,20 +35,17 @@ def pooled_axes(pools: Sequence[int]) -> list[tuple[bool, ...]]:
 class UNet(nn.Module):
     """Logits (batch, out_channels, z, y, x) from images (batch, in_channels, z, y, x).
 
-    A network of two dimensions takes and gives the same, and sees each slice by itself: its training patches are
-    (1, y, x), and a whole volume is predicted slice by slice.
+    A network of two dimensions takes and returns the same shapes, and sees each slice by itself.
 
     Args:
         in_channels: modalities.
         out_channels: classes, the background among them where the loss is a softmax's.
-        filters: features of the first level, doubled at each pooling.
+        filters: features of the first level, doubled at each pooling up to the code's 320, in two dimensions 480.
         pools: poolings of each axis (z, y, x), as a plan has them (``planner``).
-        max_filters: where doubling ends; None for the code's 320 in three dimensions and 480 in two.
         dimensions: 3, or 2.
         down: ``"max_pool"`` (the paper), or ``"stride"``: the first convolution of a level has the stride.
         norm: ``"instance"``, or ``"batch"``.
         activation: ``"leaky_relu"`` or ``"relu"``; the paper says that the choice was not validated.
-        convolutions: of each level, on the way down and up.
         output_gain: by what the output's initial weights are multiplied (``models.blocks.small_output``).
 
     Attributes:
@@ -70,19 +62,17 @@ class UNet(nn.Module):
         out_channels: int,
         filters: PositiveInt = 30,
         pools: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (5, 5, 5),
-        max_filters: PositiveInt | None = None,
         dimensions: Literal[2, 3] = 3,
         down: Literal["max_pool", "stride"] = "max_pool",
         norm: Literal["instance", "batch"] = "instance",
         activation: Literal["leaky_relu", "relu"] = "leaky_relu",
-        convolutions: PositiveInt = 2,
         output_gain: OutputGain = 1.0,
     ):
         super().__init__()
         self.is_2d = dimensions == 2
         if self.is_2d and pools[0]:
             raise ValueError(f"unet: pools is {pools}; a network of two dimensions does not pool z")
-        most = max_filters or (480 if self.is_2d else 320)
+        most = 480 if self.is_2d else 320
         self.divisor = tuple(2**count for count in pools)
         factors = [tuple(2 if pooled else 1 for pooled in axes) for axes in pooled_axes(pools[3 - dimensions :])]
         widths = [min(filters * 2**level, most) for level in range(len(factors) + 1)]
@@ -94,13 +84,13 @@ class UNet(nn.Module):
         strides = [ones, *(factors if down == "stride" else [ones] * len(factors))]
         entering = [in_channels, *widths[:-1]]
         self.encoder = nn.ModuleList(
-            _level(before, width, convolutions, stride, **kind)
+            _level(before, width, stride, **kind)
             for before, width, stride in zip(entering, widths, strides, strict=True)
         )
         self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
         for below, width, factor in zip(widths[:0:-1], widths[-2::-1], factors[::-1], strict=True):
             self.up.append(transposed(below, width, factor, stride=factor, bias=False))
-            self.decoder.append(_level(2 * width, width, convolutions, ones, **kind))
+            self.decoder.append(_level(2 * width, width, ones, **kind))
         self.output = (Conv2d if self.is_2d else Conv3d)(widths[0], out_channels, 1, bias=False)
         _initialise(self, activation)
         small_output(self.output, output_gain)
@@ -126,32 +116,23 @@ class UNet(nn.Module):
 
 
 def _level(
-    channels_in: int,
-    channels: int,
-    convolutions: int,
-    stride: Sequence[int],
-    dimensions: int,
-    norm: str,
-    activation: str,
+    channels_in: int, channels: int, stride: Sequence[int], dimensions: int, norm: str, activation: str
 ) -> nn.Sequential:
-    """Convolution, norm and activation, some times over; the first may have a stride."""
-    layer = Conv2d if dimensions == 2 else Conv3d
-    out: list[nn.Module] = []
-    for number in range(convolutions):
-        # Without bias: the norm that follows takes any constant away.
-        out.append(
-            layer(channels if number else channels_in, channels, 3, 1 if number else tuple(stride), 1, bias=False)
-        )
-        if norm == "instance":
-            out.append(nn.GroupNorm(channels, channels))
-        else:
-            out.append((nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d)(channels))
-        out.append(nn.LeakyReLU(SLOPE, inplace=True) if activation == "leaky_relu" else nn.ReLU(inplace=True))
-    return nn.Sequential(*out)
+    """Convolution, norm and activation, twice; the first convolution may have a stride."""
+    convolution = Conv2d if dimensions == 2 else Conv3d
+    batch_norm = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
+    layers: list[nn.Module] = []
+    for width, step in ((channels_in, tuple(stride)), (channels, 1)):
+        # Without bias: the norm that follows would remove it.
+        layers.append(convolution(width, channels, 3, step, 1, bias=False))
+        # A group norm with a group for each channel is an instance norm, and faster.
+        layers.append(nn.GroupNorm(channels, channels) if norm == "instance" else batch_norm(channels))
+        layers.append(nn.LeakyReLU(SLOPE, inplace=True) if activation == "leaky_relu" else nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
 
 
 def _initialise(network: nn.Module, activation: str) -> None:
-    """He's normal initialisation for the activation that follows, of every convolution, as in the public code."""
+    """He's normal initialisation of every convolution for the activation that follows, as in the public code."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             nn.init.kaiming_normal_(module.weight, SLOPE, nonlinearity=activation)

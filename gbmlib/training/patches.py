@@ -1,4 +1,4 @@
-"""Cutting training patches out of prepared cases: a position is drawn, then cut by a deterministic function."""
+"""Training patches: their positions are drawn at random, and a deterministic function cuts them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def draw_corner(shape: Sequence[int], patch_size: Sequence[int], generator: torch.Generator) -> tuple[int, int, int]:
-    """A corner (z, y, x) at which a patch lies, all positions alike.
+    """The corner (z, y, x) of a patch at a random position, all positions alike.
 
-    An axis that is shorter than the patch gives a negative corner: the volume then lies at a random place within the
-    patch, and :func:`crop` fills the rest with zeros.
+    Along an axis shorter than the patch the corner is negative: the volume lies at a random place within the patch, and
+    :func:`crop` fills the rest with zeros.
     """
     spare = [size - patch for size, patch in zip(shape, patch_size, strict=True)]
     drawn = [int(torch.randint(abs(room) + 1, (), generator=generator)) for room in spare]
@@ -23,7 +23,7 @@ def draw_corner(shape: Sequence[int], patch_size: Sequence[int], generator: torc
 def fixed_corners(
     shape: Sequence[int], patch_size: Sequence[int], number: int, seed: int, case_id: str
 ) -> list[tuple[int, int, int]]:
-    """Corners that depend on the seed and the case alone, whatever else was drawn before.
+    """Random corners that depend on the seed and the case alone.
 
     Adeniji and Liu (2019, sections 4.2 and 5.1.1) take three random crops of a case once and keep them.
     """
@@ -44,7 +44,7 @@ def crop(volume: Tensor, corner: Sequence[int], patch_size: Sequence[int]) -> Te
     return out
 
 
-#: Which share of a batch must hold foreground: the paper says more than a third, its public code rounds.
+#: The rules of :func:`forced`. No record uses "code".
 FOREGROUND = ("none", "paper", "code")
 
 
@@ -62,11 +62,11 @@ def forced(rule: str, batch_size: int) -> int:
 def draw_foreground_corner(
     foreground: Sequence[Tensor], shape: Sequence[int], patch_size: Sequence[int], generator: torch.Generator
 ) -> tuple[int, int, int]:
-    """The corner (z, y, x) of a patch that holds foreground: a region that the case has, and a voxel of it at random.
+    """The corner (z, y, x) of a patch around a random voxel of a random region that the case has.
 
     The public code centres the patch on the voxel, which teaches a network that foreground lies in the middle: Dice on
-    such patches is higher than on whole cases. So the voxel lies anywhere in the middle half of the patch here. At the
-    volume's border the patch is moved inside, as far as it is no larger.
+    such patches is higher than on whole cases. Here the voxel lies anywhere in the middle half of the patch. At the
+    volume's border the patch is moved inside.
 
     Args:
         foreground: positions (number, 3) of each region that the case has (``training.samples.Sample.foreground``).

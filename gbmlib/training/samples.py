@@ -1,4 +1,4 @@
-"""A prepared case as training takes it."""
+"""Prepared cases as tensors, for training and validation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ class Sample:
     Attributes:
         images: float32 (channel, z, y, x).
         target: bool (region, z, y, x).
-        previous: of a cascade's second network: the label map (z, y, x), uint8, that the first one predicted, in which
-            region k is k + 1.
+        previous: in a cascade, the label map (z, y, x), uint8, that the first network predicted; region k is k + 1.
     """
 
     id: str
@@ -27,7 +26,7 @@ class Sample:
 
     @cached_property
     def inputs(self) -> Tensor:
-        """What the network is given (channel, z, y, x): the images, and what the first network predicted one-hot."""
+        """The network's input (channel, z, y, x): the images, and in a cascade the first prediction, one-hot."""
         return self.images if self.previous is None else with_previous(self.images, self.previous, len(self.target))
 
     @cached_property
@@ -38,8 +37,7 @@ class Sample:
     @cached_property
     def foreground(self) -> list[Tensor]:
         """For each region that the case has, the positions of its voxels (number, 3) as (z, y, x), on the CPU."""
-        found = (torch.nonzero(region).int().cpu() for region in self.target)
-        return [positions for positions in found if len(positions)]
+        return [torch.nonzero(region).int().cpu() for region in self.target if region.any()]
 
 
 def with_previous(images: Tensor, previous: Tensor, regions: int) -> Tensor:
@@ -53,9 +51,9 @@ def one_hot(previous: Tensor, regions: int) -> Tensor:
 
 
 def encode(target: Tensor) -> Tensor:
-    """Regions (region, z, y, x) as one uint8 (z, y, x) with a bit for each, nested or exclusive.
+    """Regions (region, z, y, x), nested or exclusive, as one uint8 (z, y, x) with a bit for each.
 
-    So a deformation needs one map, and each voxel of the result holds regions that belong together.
+    A deformation then moves one map, and regions of a voxel stay together.
 
     Raises:
         ValueError: more than eight regions.
@@ -69,5 +67,5 @@ def encode(target: Tensor) -> Tensor:
 
 
 def decode(code: Tensor, regions: int) -> Tensor:
-    """The regions (batch, region, z, y, x), bool, of codes (batch, z, y, x); the way back of :func:`encode`."""
+    """The regions (batch, region, z, y, x), bool, of codes (batch, z, y, x); the inverse of :func:`encode`."""
     return torch.stack([(code >> number) & 1 == 1 for number in range(regions)], 1)

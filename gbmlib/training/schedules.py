@@ -1,15 +1,15 @@
-"""Learning rates as pure functions of the epoch, or of the history so far.
+"""Learning-rate schedules: pure functions of the epoch, or of the history so far.
 
 Adeniji and Liu (2019) describe their decay twice: equation 1 is polynomial, and section 5.1.3 says "linear annealing".
-Both are here. The polynomial is the default: an equation is exact where two words are not, it is Myronenko's, whom they
-say they follow (section 3.1), and it is what their code computes. Little hangs on it: the polynomial lies above the
-line by at most 3.9 % of the peak (0.9^9 - 0.9^10, after 65 % of the epochs).
+The polynomial is the default: it is an equation, it is Myronenko's, whom they say they follow (section 3.1), and their
+code computes it. The difference is small: the polynomial lies above the line by at most 3.9 % of the peak.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 def constant(epoch: int, peak: float, epochs: int) -> float:
@@ -29,21 +29,20 @@ def linear(epoch: int, peak: float, epochs: int) -> float:
 
 @dataclass(frozen=True)
 class Plateau:
-    """A rate that falls when the training loss stands still, and a training that ends so (Isensee et al. 2018, 2.4).
+    """A rate that falls when the training loss stands still, and an end of training (Isensee et al. 2018, section 2.4).
 
-    Both are decided by exponential moving averages over epochs, which follow from the history: a training that is
-    interrupted and goes on has nothing else to remember.
+    Both are decided by exponential moving averages over epochs, which follow from the history alone.
 
     Attributes:
-        kept: of an average, the share that an epoch keeps. The paper does not state it; the code has 0.93.
-        factor: by which the rate is multiplied.
-        threshold, patience: the training average must fall by more than this within so many epochs, or the rate falls:
-            after the epoch that follows them, as the code counts (31 of the text's 30).
-        watched: the column whose average decides the end.
+        kept: the share of an average that an epoch keeps. The paper does not state it; the code has 0.93.
+        factor: by which the rate is multiplied when it falls.
+        threshold, patience: the rate falls where the average training loss has not fallen by more than this within this
+            many epochs and one (the code's 31 of the text's 30).
+        watched: the column of the history whose average decides the end.
         stop_threshold, stop_patience: likewise for the end.
         least_rate: training does not end before the rate is at most this.
-        rewinds: what happens where it would end too early: the code waits for half the patience once more, the paper's
-            rule is simply not met yet.
+        rewinds: where training would end too early, the code waits for half the patience once more; by the paper's rule
+            the end is simply not reached yet.
     """
 
     kept: float
@@ -57,7 +56,7 @@ class Plateau:
     rewinds: bool
 
 
-#: The constants of the paper's text, and of its first public code (MIC-DKFZ/nnUNet, 2019).
+#: The constants of the paper's text, and of its first public code (MIC-DKFZ/nnUNet, 2019), which no record uses.
 PLATEAUS = {
     "plateau_paper": Plateau(0.93, 0.2, 5e-3, 30, "val_loss", 5e-3, 60, 1e-6, rewinds=False),
     "plateau_code": Plateau(0.93, 0.2, 1e-3, 30, "train_loss", 5e-4, 50, 1e-6, rewinds=True),
@@ -66,14 +65,11 @@ PLATEAUS = {
 
 def averaged(values: Sequence[float], kept: float) -> list[float]:
     """The exponential moving average after each epoch; it begins at the first value."""
-    out: list[float] = []
-    for value in values:
-        out.append(kept * out[-1] + (1 - kept) * value if out else value)
-    return out
+    return list(accumulate(values, lambda average, value: kept * average + (1 - kept) * value))
 
 
 def plateau_rate(rule: Plateau, history: Sequence[Mapping[str, float]], peak: float) -> float:
-    """The rate of the epoch that follows a history: the peak, less a factor for each time the average stood still."""
+    """The rate of the epoch after a history: the peak, times the factor for each time that the average stood still."""
     rate, best, waited = peak, float("inf"), 0
     for average in averaged([row["train_loss"] for row in history], rule.kept):
         if average < best - rule.threshold:
@@ -88,7 +84,7 @@ def plateau_rate(rule: Plateau, history: Sequence[Mapping[str, float]], peak: fl
 def plateau_over(rule: Plateau, history: Sequence[Mapping[str, float]]) -> bool:
     """Whether training has ended with this history, whose first ``learning_rate`` is the peak.
 
-    The rate that counts is the one that the next epoch would have: the public code lets it fall before it asks.
+    The next epoch's rate counts, since the public code lets the rate fall before it asks.
     """
     if not history:
         return False
@@ -112,10 +108,10 @@ SCHEDULES = {"constant": constant, "polynomial": polynomial, "linear": linear}
 
 
 def learning_rate(schedule: str, epoch: int, peak: float, epochs: int, warmup: int = 0, start: float = 0.1) -> float:
-    """The rate of an epoch (counted from 0): the schedule's, but below a line that climbs for ``warmup`` epochs.
+    """The rate of an epoch, counted from 0: the smaller of the schedule's and, for ``warmup`` epochs, a rising line.
 
     The line goes from ``start`` times the peak at epoch 0 to the peak at epoch ``warmup`` (Adeniji and Liu, section
-    3.2.4: from 1e-6 to 1e-5 over ten epochs); the smaller of the two holds, as in the paper's code.
+    3.2.4: from 1e-6 to 1e-5 over ten epochs; their code takes the smaller of the two).
     """
     rate = SCHEDULES[schedule](epoch, peak, epochs)
     if warmup:

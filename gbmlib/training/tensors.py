@@ -31,22 +31,22 @@ def load(path: Path, device: str | torch.device = "cpu") -> Any:
         return _put_back(json.loads(file.metadata()["tree"]), file)
 
 
-def _take_out(tree: Any, tensors: dict[str, torch.Tensor], where: str) -> Any:
+def _take_out(tree: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
     if isinstance(tree, torch.Tensor):
-        tensors[where] = tree.detach().contiguous()
-        return {_MARK: where}
+        tensors[name] = tree.detach().contiguous()
+        return {_MARK: name}
     if isinstance(tree, dict):
-        # JSON knows text keys alone; an optimiser numbers its parameters.
-        return {"items": [[key, _take_out(value, tensors, f"{where}.{key}")] for key, value in tree.items()]}
+        # Keys of JSON are text; those of an optimiser's state are numbers.
+        return {"items": [[key, _take_out(value, tensors, f"{name}.{key}")] for key, value in tree.items()]}
     if isinstance(tree, list | tuple):
-        return [_take_out(value, tensors, f"{where}.{number}") for number, value in enumerate(tree)]
+        return [_take_out(value, tensors, f"{name}.{number}") for number, value in enumerate(tree)]
     return tree
 
 
 def _put_back(plain: Any, file: Any) -> Any:
     if isinstance(plain, dict):
         if _MARK in plain:
-            # A copy of its own: otherwise the tensor stays mapped to a file that the next save replaces.
+            # Without a copy the tensor stays mapped to a file that the next save replaces.
             return file.get_tensor(plain[_MARK]).clone()
         return {key: _put_back(value, file) for key, value in plain["items"]}
     if isinstance(plain, list):

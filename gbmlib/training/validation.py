@@ -57,10 +57,9 @@ def validate_patches(
     number, size = experiment.validation_batches, experiment.batch_size
     for chosen in batches.at_random(number, size, len(validation), generator):
         images, target = batches.draw(experiment, validation, chosen, generator, augmented=False)
-        with autocast(experiment, images.device):
-            logits = network(images).float()
-        loss_values.append(LOSSES[experiment.loss](logits, target))
-        agreement.append(counts(logits, target, experiment.loss).view(len(images), len(regions), 4).sum(0))
+        loss, counted = _judge(network, experiment, images, target)
+        loss_values.append(loss)
+        agreement.append(counted.view(len(images), len(regions), 4).sum(0))
     pooled = [metrics.Counts(*c) for c in torch.stack(agreement).sum(0).tolist()]
     row = {"val_loss": float(torch.stack(loss_values).mean())}
     row |= {f"val_{name}": float(np.mean([getattr(region, name)() for region in pooled])) for name in metrics.NAMES}
@@ -110,17 +109,20 @@ def validate_crops(
     crops; eps is 1 throughout.
     """
     network.eval()
-    loss_values, agreement = [], []
-    for images, target in crops:
-        with autocast(experiment, images.device):
-            logits = network(images[None]).float()
-        loss_values.append(LOSSES[experiment.loss](logits, target[None]))
-        agreement.append(counts(logits, target[None], experiment.loss))
+    judged = [_judge(network, experiment, images[None], target[None]) for images, target in crops]
+    loss_values, agreement = zip(*judged, strict=True)
     each = [metrics.Counts(*c) for c in torch.cat(agreement).tolist()]
     pooled = metrics.Counts(*torch.cat(agreement).sum(0).tolist())
     row = {"crops_loss": float(torch.stack(loss_values).mean())}
     row["crops_dice"] = float(np.mean([crop.dice(metrics.PAPER_EPS) for crop in each]))
     return row | {f"crops_{name}": getattr(pooled, name)(metrics.PAPER_EPS) for name in metrics.NAMES if name != "dice"}
+
+
+def _judge(network: nn.Module, experiment: Experiment, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and :func:`counts` of a batch, on its device."""
+    with autocast(experiment, images.device):
+        logits = network(images).float()
+    return LOSSES[experiment.loss](logits, target), counts(logits, target, experiment.loss)
 
 
 def counts(logits: Tensor, target: Tensor, loss: str = "dice") -> Tensor:
