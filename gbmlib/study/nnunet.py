@@ -60,7 +60,6 @@ SCALES: dict[str, dict[str, Any]] = {
         "validation_batches": 6,
         "schedule": "polynomial",
         "learning_rate": 1e-2,
-        "precision": scales.fast_precision(),
         "filters": 8,
     },
     "short": {

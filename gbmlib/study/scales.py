@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
-
 from gbmlib import models
 from gbmlib.cohorts import Cohort
 from gbmlib.training.configuration import Experiment
@@ -112,13 +110,6 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 
 
-def fast_precision() -> str:
-    """Mixed precision where the processor computes in it, where it is faster; where it does not, it
-    would only be emulated. For demonstrations alone: what a verdict rests on does not depend on the machine."""
-    capable = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
-
-
 #: What Adeniji and Liu's network has at each scale beside or in place of :data:`SCALES`. Its crop, 144 x 144 x 128 mm,
 #: is 48 voxels a side at 3 mm, where the network needs multiples of 16. Whole volumes are predicted in tiles of that
 #: size, although the network takes any: its group norms average over a whole tile, and larger ones hold more background
@@ -132,7 +123,6 @@ PAPER_A: dict[str, dict[str, Any]] = {
         "epochs": 10,
         "learning_rate": 2e-3,
         "warmup": 2,
-        "precision": fast_precision(),
     },
     "short": {
         "patch_size": (48, 48, 48),
