@@ -26,9 +26,7 @@ from torch.nn import functional
 
 from gbmlib.evaluation.sliding_window import sliding_window
 from gbmlib.preprocess.pipeline import Grid, restore
-
-#: Tiles that a network of slices takes at once.
-SLICES = 16
+from gbmlib.training.validation import SLICES
 
 
 @dataclass(frozen=True)

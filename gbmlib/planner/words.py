@@ -56,12 +56,14 @@ def normalisation(fingerprint: Fingerprint, masked: bool) -> tuple[str, ...]:
     if "CT" in fingerprint.kinds:
         lines.append(
             "CT has an absolute scale: it is clipped to the 0.5 and 99.5 percentiles of the foreground of all cases, "
-            "and normalised by the foreground's mean and deviation."
+            "and normalised by the foreground's mean and standard deviation."
         )
         if not fingerprint.intensities:
             lines.append("This fingerprint does not hold the foreground's intensities; measure them before training.")
     if "MR" in fingerprint.kinds:
-        lines.append("MR has a scale of its own in every scan: each case is normalised by its own mean and deviation.")
+        lines.append(
+            "MR has a scale of its own in every scan: each case is normalised by its own mean and standard deviation."
+        )
     if fingerprint.kept is None:
         lines.append("How much cropping takes away was not measured, so whole images are normalised.")
     else:

@@ -24,7 +24,7 @@ from gbmlib.training.schedules import PLATEAUS, learning_rate, plateau_over, pla
 from gbmlib.training.validation import autocast, counts, fixed_crops, validate, validate_crops, validate_patches
 
 CHECKPOINT, LAST_GOOD = "checkpoint.safetensors", "last_good.safetensors"
-_REMEDY = "A smaller learning_rate, a warmup, or float32 in place of bfloat16 usually mends it"
+_REMEDY = "A smaller learning_rate, a warmup, or float32 in place of bfloat16 usually helps"
 
 
 class TrainingError(RuntimeError):
@@ -33,7 +33,7 @@ class TrainingError(RuntimeError):
 
 @dataclass
 class State:
-    """All that a run needs to go on: the network, the optimiser, the generator of draws, and what was logged."""
+    """All that a checkpoint holds: the network, the optimiser, the generator of random draws, and what was logged."""
 
     network: nn.Module
     optimiser: torch.optim.Optimizer
@@ -53,20 +53,19 @@ def train(
     progress: bool = True,
     origin: Mapping[str, Any] | None = None,
 ) -> State:
-    """Train the network of a configuration, or go on from the checkpoint in ``folder``.
+    """Train the network of a configuration, or continue from the checkpoint in ``folder``.
 
-    Each epoch takes its batches (``training.batches``) and then validates, on the network's grid and in two ways: on
-    whole volumes (columns ``val_…``; ``training.validation.validate``) and, as Adeniji and Liu (2019) did, on crops
-    that stay the same (``crops_…``; ``training.validation.validate_crops``). With ``validation_batches`` random
-    patches stand for both, as in nnU-Net (``val_…``; ``training.validation.validate_patches``). ``train_loss`` is the
-    loss of the segmentation alone, which compares with theirs; where the network or the configuration adds terms, each
-    is logged as it enters the sum, and the sum as ``train_total``.
+    An epoch takes its batches (``training.batches``) and is then judged on the network's grid
+    (``training.validation``): on whole volumes (columns ``val_…``) and, as Adeniji and Liu (2019) did, on crops that
+    stay the same (``crops_…``); with ``validation_batches`` on random patches instead, as in nnU-Net (``val_…``).
+    ``train_loss`` is the loss of the segmentation alone. Where the network or the configuration adds terms, each is
+    logged with its weight, and their sum as ``train_total``.
 
     Args:
         regions: names of the target's channels.
-        checkpoint_seconds: a checkpoint is written at the end of an epoch, at most this often, and at the last one.
-        origin: what else decides a result, such as the fingerprint of the data and the version of the numerics; a
-            checkpoint of another origin is not continued, and training begins anew.
+        checkpoint_seconds: checkpoints are written at the end of an epoch, at most this often, and of the last epoch.
+        origin: what else decides a result, such as the fingerprint of the data and the version of the numerics.
+            Training begins anew where the checkpoint has another origin.
 
     Raises:
         TrainingError: the loss or a gradient is not finite.
@@ -77,13 +76,11 @@ def train(
     origin = {"configuration": experiment.canonical, "device": device.type, **(origin or {})}
     if checkpoint.exists():
         _resume(state, checkpoint, origin, device)
-    steps = batches.per_epoch(experiment, len(training))
-    done = len(state.history)
+    steps, done = batches.per_epoch(experiment, len(training)), len(state.history)
     saved = time.monotonic()
-    bar = tqdm(total=experiment.epochs * steps, initial=done * steps, disable=not progress, unit="step")
-    with bar:
+    with tqdm(total=experiment.epochs * steps, initial=done * steps, disable=not progress, unit="step") as bar:
         for epoch in range(done, experiment.epochs):
-            if _over(state.history, experiment):
+            if _has_ended(state.history, experiment):
                 break
             started = time.monotonic()
             row = {"epoch": epoch, "learning_rate": _set_rate(state, experiment, epoch)}
@@ -92,8 +89,8 @@ def train(
             try:
                 row |= _epoch(state, experiment, training, epoch, bar)
             except TrainingError as error:
+                # A step that is not finite changes no weight. On a graphics card later steps of the epoch may have.
                 tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
-                # Steps that are not finite change no weight. A graphics card tells of one at the end of the epoch.
                 kept = "The last finite weights, with the running statistics of the epoch's start, are kept in"
                 raise TrainingError(f"{error}. {kept} {folder / LAST_GOOD}") from None
             if experiment.validation_batches:
@@ -108,10 +105,8 @@ def train(
                 )
             state.history.append(row)
             state.seconds.append(time.monotonic() - started)
-            bar.set_postfix(
-                loss=f"{row['train_loss']:.3f}", dice=f"{row['train_dice']:.3f}", val=f"{row['val_dice']:.3f}"
-            )
-            last = epoch + 1 == experiment.epochs or _over(state.history, experiment)
+            bar.set_postfix({name: f"{row[name]:.3f}" for name in ("train_loss", "train_dice", "val_dice")})
+            last = epoch + 1 == experiment.epochs or _has_ended(state.history, experiment)
             if last or time.monotonic() - saved >= checkpoint_seconds:
                 _save(state, checkpoint, origin)
                 saved = time.monotonic()
@@ -120,7 +115,7 @@ def train(
 
 @contextlib.contextmanager
 def cpu_threads(number: int) -> Iterator[None]:
-    """Compute with this many CPU threads: sums, and so the last bits of a result, depend on the number."""
+    """Compute with this many CPU threads: their number decides the order of sums, and so the last bits of a result."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -251,8 +246,8 @@ def _set_rate(state: State, experiment: Experiment, epoch: int) -> float:
     return rate
 
 
-def _over(history: list[dict[str, float]], experiment: Experiment) -> bool:
-    """Whether training ends before its last epoch: the schedule says so, or the validation loss falls no more."""
+def _has_ended(history: list[dict[str, float]], experiment: Experiment) -> bool:
+    """Whether training ends early: the schedule says so, or the validation loss has stopped falling."""
     if not history:
         return False
     if experiment.schedule in PLATEAUS and plateau_over(PLATEAUS[experiment.schedule], history):

@@ -168,8 +168,8 @@ def test_early_stopping_waits_for_its_patience():
     losses = [3, 2, 2.5, 2.4, 2.1]
     history = [{"val_loss": loss} for loss in losses]
     patient, endless = tiny(patience=3), tiny()
-    assert [loop._over(history[:n], patient) for n in range(6)] == [False] * 5 + [True]
-    assert not loop._over(history, endless)
+    assert [loop._has_ended(history[:n], patient) for n in range(6)] == [False] * 5 + [True]
+    assert not loop._has_ended(history, endless)
 
 
 def test_computed_tomography_is_not_normalised_as_if_it_had_no_units(monkeypatch):
