@@ -35,7 +35,7 @@ def ours(shape: tuple[int, int, int], alarms: bool) -> Callable[[], dict[str, fl
     prediction, truth = _masks(shape, alarms)
 
     def measure() -> dict[str, float]:
-        found = metrics.every(prediction, truth) | metrics.distances(prediction, truth, SPACING, TOLERANCE)
+        found = metrics.overlap(prediction, truth) | metrics.distances(prediction, truth, SPACING, TOLERANCE)
         return {name: found[name] for name in SHOWN}
 
     return measure

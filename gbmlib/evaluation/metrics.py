@@ -24,12 +24,11 @@ from math import prod
 from gbmlib.evaluation import surfaces
 from gbmlib.evaluation.surfaces import TOLERANCE, hausdorff95, surface_dice
 
-__all__ = ["TOLERANCE", "Counts", "accuracy", "count", "dice", "distances", "every"]
-__all__ += ["hausdorff95", "precision", "recall", "surface_dice"]
+__all__ = ["TOLERANCE", "accuracy", "dice", "hausdorff95", "precision", "recall", "surface_dice"]
 
 PAPER_EPS = 1.0
 
-#: The names of what :func:`every` and :func:`distances` return.
+#: The names of what :func:`overlap` and :func:`distances` return.
 NAMES = ("dice", "precision", "recall", "accuracy")
 DISTANCES = ("hausdorff95", "surface_dice", "mean_surface_distance")
 
@@ -45,22 +44,23 @@ class Counts:
 
     @property
     def _empty(self) -> float:
+        """The ratio where its denominator is 0: see the table above."""
         return 1.0 if self.tp + self.fp + self.fn == 0 else 0.0
 
     def dice(self, eps: float = 0.0) -> float:
         """Equation 6: (2 |A and B| + eps) / (|A| + |B| + eps)."""
-        below = 2 * self.tp + self.fp + self.fn + eps
-        return (2 * self.tp + eps) / below if below else self._empty
+        denominator = 2 * self.tp + self.fp + self.fn + eps
+        return (2 * self.tp + eps) / denominator if denominator else self._empty
 
     def precision(self, eps: float = 0.0) -> float:
         """Equation 8: |A and B| / (|A| + eps), A the prediction."""
-        below = self.tp + self.fp + eps
-        return self.tp / below if below else self._empty
+        denominator = self.tp + self.fp + eps
+        return self.tp / denominator if denominator else self._empty
 
     def recall(self, eps: float = 0.0) -> float:
         """Equation 9: |A and B| / (|B| + eps), B the truth."""
-        below = self.tp + self.fn + eps
-        return self.tp / below if below else self._empty
+        denominator = self.tp + self.fn + eps
+        return self.tp / denominator if denominator else self._empty
 
     def accuracy(self, eps: float = 0.0) -> float:
         """Equation 7: the share of voxels that agree; it has no smoothing."""
@@ -99,7 +99,7 @@ def accuracy(prediction, truth) -> float:
     return count(prediction, truth).accuracy()
 
 
-def every(prediction, truth, eps: float = 0.0) -> dict[str, float]:
+def overlap(prediction, truth, eps: float = 0.0) -> dict[str, float]:
     """Dice, precision, recall and accuracy of two masks, by name."""
     counts = count(prediction, truth)
     return {name: getattr(counts, name)(eps) for name in NAMES}

@@ -8,7 +8,7 @@ convolution; Myronenko 2018) a block ends without one.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -46,31 +46,31 @@ class Block(nn.Module):
         self.excitation = SqueezeExcitation(channels, options.reduction) if options.se != "none" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        first, second = self.convolutions
-        inner, last = self.norms
-        relu_before = self.options.last_relu == "before"
-        saving = nullcontext()
-        if self.norm_first:
-            residual = second(torch.relu_(last(first(torch.relu(inner(x))))))
-        else:
-            # Normed tensors are recomputed in the backward pass from the convolved ones, which the norms store.
-            convolved = first(x)
-            normed = inner(convolved)
-            with checkpointed(normed, inner, lambda: torch.relu_(inner(convolved)), uses=2):
-                out = second(torch.relu_(normed))
-            finish = (lambda: torch.relu_(last(out))) if relu_before else (lambda: last(out))
-            residual = finish()
-            saving = checkpointed(residual, last, finish)
+        residual, checkpoint = self._residual(x)
         shortcut = self.shortcut(x)
         if self.options.se == "residual":
             weight = self.excitation(residual).to(residual.dtype)
-            with saving:  # shortcut + weight x residual, in one pass over memory
+            with checkpoint:  # shortcut + weight x residual, in one pass over memory
                 total = torch.addcmul(shortcut, residual, weight)
         elif self.options.se == "shortcut":
             total = torch.addcmul(residual, shortcut, self.excitation(shortcut).to(shortcut.dtype))
         else:
             total = residual + shortcut
-        return total if self.norm_first or relu_before else torch.relu_(total)
+        return total if self.norm_first or self.options.last_relu == "before" else torch.relu_(total)
+
+    def _residual(self, x: Tensor) -> tuple[Tensor, AbstractContextManager]:
+        """The residual, and a context in which the backward pass recomputes it (``models.blocks.checkpointed``)."""
+        first, second = self.convolutions
+        inner, last = self.norms
+        if self.norm_first:
+            return second(torch.relu_(last(first(torch.relu(inner(x)))))), nullcontext()
+        convolved = first(x)
+        normed = inner(convolved)
+        with checkpointed(normed, inner, lambda: torch.relu_(inner(convolved)), uses=2):
+            out = second(torch.relu_(normed))
+        finish = (lambda: torch.relu_(last(out))) if self.options.last_relu == "before" else (lambda: last(out))
+        residual = finish()
+        return residual, checkpointed(residual, last, finish)
 
 
 def single(channels_in: int, channels: int, kernel_size: int, options: BlockOptions) -> nn.Module:

@@ -203,9 +203,9 @@ def measure(
     predicted, true = (regions.to_channels(volume, scheme, cohort.labels) for volume in (label_map, case.label()))
     rows = []
     for number, (name, p, t) in enumerate(zip(regions.members(scheme, cohort.labels), predicted, true, strict=True)):
-        values = metrics.every(p, t) | {"share": float(p.mean())}
+        values = metrics.overlap(p, t) | {"share": float(p.mean())}
         if channels is not None:
-            values["channel_dice"] = metrics.every(channels[number], t)["dice"]
+            values["channel_dice"] = metrics.overlap(channels[number], t)["dice"]
         if part != TRAIN:
             values |= metrics.distances(p, t, case.spacing)
         rows += [

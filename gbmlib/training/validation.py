@@ -34,7 +34,7 @@ def validate(
         loss_values.append(float(LOSSES[experiment.loss](logits, sample.target[None])))
         decided = losses.decisions(experiment.loss, probabilities, 0.5)[0]
         for region, predicted, truth in zip(regions, decided, sample.target, strict=True):
-            scores[region].append(metrics.every(predicted, truth, metrics.PAPER_EPS))
+            scores[region].append(metrics.overlap(predicted, truth, metrics.PAPER_EPS))
     flat = [score for region in regions for score in scores[region]]
     row = {"val_loss": float(np.mean(loss_values))}
     row |= {f"val_{name}": float(np.mean([score[name] for score in flat])) for name in metrics.NAMES}

@@ -37,7 +37,7 @@ def test_the_prediction_does_not_matter(seed, tumour, marked):
     rng = np.random.default_rng(seed)
     truth, prediction = rng.random((2, 3, 5, 6, 7)) < np.array([tumour, marked]).reshape(2, 1, 1, 1, 1)
     assume((truth & prediction).any() and (truth != prediction).any())
-    of = metrics.every(prediction, truth)
+    of = metrics.overlap(prediction, truth)
     assert prevalence.prevalence(of["precision"], of["recall"], of["accuracy"]) == pytest.approx(truth.mean())
 
 
@@ -158,7 +158,7 @@ def test_shares_of_regions_are_those_that_were_counted():
         for region, size in (("WT", 0.3), ("ET", 0.1)):
             truth, prediction = rng.random((2, 4000)) < size
             shares[-1][f"{region}_share"] = truth.mean()
-            values = metrics.every(prediction, truth)
+            values = metrics.overlap(prediction, truth)
             rows += [
                 {"case": case, "split": "held out", "region": region, "metric": m, "value": v}
                 for m, v in values.items()

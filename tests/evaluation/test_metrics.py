@@ -36,13 +36,13 @@ def test_the_papers_smoothing_by_hand():
     ],
 )
 def test_empty_masks_as_documented(prediction, truth, expected):
-    found = metrics.every(np.array(prediction, bool), np.array(truth, bool))
+    found = metrics.overlap(np.array(prediction, bool), np.array(truth, bool))
     assert tuple(found.values()) == expected
 
 
 def test_empty_masks_with_the_papers_smoothing():
     empty = np.zeros(4, bool)
-    assert metrics.every(empty, empty, eps=1) == {"dice": 1, "precision": 0, "recall": 0, "accuracy": 1}
+    assert metrics.overlap(empty, empty, eps=1) == {"dice": 1, "precision": 0, "recall": 0, "accuracy": 1}
 
 
 @given(st.data())
@@ -69,7 +69,7 @@ def test_counts_are_sums(prediction, truth):
 
 
 def test_torch_and_numpy_agree():
-    assert metrics.every(torch.from_numpy(PREDICTION), torch.from_numpy(TRUTH)) == metrics.every(PREDICTION, TRUTH)
+    assert metrics.overlap(torch.from_numpy(PREDICTION), torch.from_numpy(TRUTH)) == metrics.overlap(PREDICTION, TRUTH)
 
 
 def test_refuses_what_would_be_counted_wrongly():
@@ -83,7 +83,7 @@ def test_refuses_what_would_be_counted_wrongly():
 
 def test_the_names_of_the_records_stay():
     assert metrics.NAMES == ("dice", "precision", "recall", "accuracy")
-    assert list(metrics.every(PREDICTION, TRUTH)) == list(metrics.NAMES)
+    assert list(metrics.overlap(PREDICTION, TRUTH)) == list(metrics.NAMES)
 
 
 def test_distances_of_a_pair_by_hand():
@@ -102,6 +102,6 @@ def test_distances_of_a_pair_by_hand():
 def test_a_missed_region_is_the_worst_of_everything():
     empty, mask = np.zeros((2, 3, 4, 12), bool)
     mask[0, 0, 0] = True
-    assert set(metrics.every(empty, mask).values()) == {0, 143 / 144}
+    assert set(metrics.overlap(empty, mask).values()) == {0, 143 / 144}
     found = metrics.distances(empty, mask, (1, 1, 1))
     assert found == {"hausdorff95": 13, "surface_dice": 0, "mean_surface_distance": 13}  # of 3 x 4 x 12
