@@ -1,8 +1,8 @@
 """Networks by name: ``build("vnet", in_channels=2, out_channels=3, forwarding="add")``.
 
-Every network takes (batch, in_channels, z, y, x) and returns logits (batch, out_channels, z, y, x); ``divisor`` says by
-what each spatial size must be divisible. In training a network may return more: a named tuple whose first part is the
-logits (``models.segvae.Outputs``).
+Every network takes (batch, in_channels, z, y, x) and returns logits (batch, out_channels, z, y, x). Each spatial size
+must be divisible by its ``divisor``. In training a network may return a named tuple whose first element is the logits
+(``models.segvae.Outputs``).
 """
 
 from __future__ import annotations
@@ -25,14 +25,20 @@ def build(
 ) -> nn.Module:
     """Build a network; its weights are drawn from torch's global generator.
 
-    ``patch_size`` (z, y, x) is that of training; networks that take patches of any size do without it.
+    Args:
+        patch_size: of training (z, y, x); only networks whose layers depend on it are given it.
 
     Raises:
         ValueError: an unknown network or option, or an option with an impossible value; every one is named.
     """
-    check(name, options)
-    sized = patch_size is not None and "patch_size" in inspect.signature(MODELS[name]).parameters
-    return MODELS[name](in_channels, out_channels, **({"patch_size": tuple(patch_size)} if sized else {}), **options)
+    if name not in MODELS:
+        raise ValueError(f"model {name!r}: unknown; use one of {sorted(MODELS)}")
+    unknown = sorted(set(options) - set(options_of(name)))
+    if unknown:
+        raise ValueError(f"model {name!r} has no option {unknown}; it has {sorted(options_of(name))}")
+    if patch_size is not None and "patch_size" in inspect.signature(MODELS[name]).parameters:
+        options["patch_size"] = tuple(patch_size)
+    return MODELS[name](in_channels, out_channels, **options)
 
 
 def options_of(name: str) -> dict[str, Any]:
@@ -40,15 +46,6 @@ def options_of(name: str) -> dict[str, Any]:
     parameters = inspect.signature(MODELS[name]).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     return {option: default for option, default in defaults.items() if option != "patch_size"}
-
-
-def check(name: str, options: dict[str, Any]) -> None:
-    """Refuse an unknown network or unknown options before anything is built; see :func:`build`."""
-    if name not in MODELS:
-        raise ValueError(f"model {name!r}: unknown; use one of {sorted(MODELS)}")
-    unknown = sorted(set(options) - set(options_of(name)))
-    if unknown:
-        raise ValueError(f"model {name!r} has no option {unknown}; it has {sorted(options_of(name))}")
 
 
 def parameters(network: nn.Module) -> int:

@@ -232,11 +232,10 @@ class Upsample(nn.Module):
 
     def __init__(self, kind: str):
         super().__init__()
-        self.interpolate = {"linear": upsample_linear, "nearest": functional.interpolate}[kind]
-        self.options = {} if kind == "linear" else {"scale_factor": 2}
+        self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.interpolate(x, **self.options)
+        return upsample_linear(x) if self.kind == "linear" else functional.interpolate(x, scale_factor=2)
 
 
 def upsample_linear(x: Tensor) -> Tensor:
