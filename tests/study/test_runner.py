@@ -120,7 +120,7 @@ def test_two_processes_that_ask_at_once_do_the_run_once(tmp_path):
 
 
 PROGRAM = """
-    from gbmlib.study import run, study
+    from gbmlib.study import run, scales
     from gbmlib.study.records import Store
     run(scales.vnet("test", epochs=12, learning_rate=1e-3), Store({folder!r}), progress=False, checkpoint_seconds=0)
 """
