@@ -143,7 +143,7 @@ def test_the_list_says_what_fits(pack, runs, tmp_path, capsys):
 
 
 def job(name, *needs):
-    return SimpleNamespace(id=name, needs=needs)
+    return SimpleNamespace(id=name, dependencies=needs)
 
 
 def test_the_most_worth_that_can_begin_and_end_comes_first():
