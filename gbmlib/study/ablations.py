@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gbmlib.study import scales
-from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
 
 
@@ -221,6 +220,11 @@ def choices(profile: str) -> tuple[Comparison, ...]:
     )
 
 
+def choice(name: str, profile: str) -> Comparison:
+    """:data:`VAE`, :data:`SE`, or one of :func:`choices`, by its name."""
+    return next(one for one in (VAE, SE, *choices(profile)) if one.name == name)
+
+
 def runs(
     comparison: Comparison,
     profile: str,
@@ -271,12 +275,6 @@ def screened(
 def kept(values: Iterable[int] | None) -> tuple[int, ...] | None:
     """A tuple can be gone through once for each variant."""
     return None if values is None else tuple(values)
-
-
-def published(groups: Mapping[str, Iterable[Experiment]], store: Store) -> dict[str, list[Record]]:
-    """Those records of each group that the store holds; a group without any is left out."""
-    found = {label: [record for record in map(store.get, of) if record] for label, of in groups.items()}
-    return {label: records for label, records in found.items() if records}
 
 
 def _crops(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,16 @@ PROFILES = ("test", "demo", "short", "study", "paper")
 #: The scale whose verdicts count, and that commands run unless told otherwise.
 DEFAULT = "study"
 
+#: The scales whose records are published, the largest first, and the one whose came first.
+PUBLISHED = ("paper", "study", "short")
+FIRST = PUBLISHED[-1]
+
+#: The scales at which the V-Net with a normalisation stands beside the one as published.
+NORMALISED_VNET = ("study",)
+
+#: The fold and the seed of the runs that are trained twice as long, and at several rates.
+PILOT = {"fold": 4, "seed": 0}
+
 #: Which folds a chapter runs at each scale when nobody says.
 FOLDS = {"test": (0,), "demo": (0,), **dict.fromkeys(("short", "study", "paper"), (0, 1, 2, 3, 4))}
 

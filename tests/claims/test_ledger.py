@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from gbmlib.claims.sources import SOURCES
 
 from gbmlib.claims import ledger
 from gbmlib.claims.ledger import ClaimsError
-from gbmlib.claims.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "book/claims.yml"

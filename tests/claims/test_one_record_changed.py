@@ -16,12 +16,12 @@ from types import SimpleNamespace
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from gbmlib.claims.sources import runs_of
 from scipy import stats
 
 from gbmlib.analysis import factorial, intervals
 from gbmlib.analysis.contrasts import contrasts
 from gbmlib.claims import ledger, verdicts
-from gbmlib.claims.sources import runs_of
 from gbmlib.pages import ablation_figures, claims_pages
 from gbmlib.study import ablations, head_to_head, nnunet, scales
 from gbmlib.study.records import Store

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from gbmlib.claims.sources import penalty, runs_of
 
 from gbmlib.analysis.intervals import Difference
 from gbmlib.analysis.networks import OverNetworks
 from gbmlib.claims import ledger, verdicts
-from gbmlib.claims.sources import penalty, runs_of
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, word_of
 from gbmlib.study import ablations, scales
 from gbmlib.study.records import Store

@@ -19,7 +19,7 @@ from gbmlib.cohorts import GLIOMA, CaseError, open_cohort, phantom
 from gbmlib.lab import explore, explore_case, explore_predict, explore_training
 from gbmlib.lab.explore_case import Unsuited
 from gbmlib.lab.explore_predict import Stopped
-from gbmlib.study import Ensemble, Experiment, nnunet, predicting, probabilities, run, scales
+from gbmlib.study import Ensemble, Experiment, nnunet, out_of_fold, predicting, run, scales
 from gbmlib.study.records import HELD_OUT, TRAIN, Store
 from gbmlib.training import tensors
 
@@ -200,7 +200,7 @@ def test_what_was_kept_of_one_run_and_of_several(finished, cohort):
     one = explore_case.kept([finished.zero, finished.second], cohort, case)  # the second was trained on the case
     assert np.array_equal(one, cohort[case].read(finished.zero.prediction(case)))
     two = explore_case.kept([finished.zero, finished.other], cohort, case)
-    mean = probabilities.average([probabilities.load(r.probabilities(case)) for r in (finished.zero, finished.other)])
+    mean = out_of_fold.average([out_of_fold.load(r.probabilities(case)) for r in (finished.zero, finished.other)])
     assert np.array_equal(two, predicting.decide(mean[0], finished.zero.experiment, cohort, mean[1]))
     with pytest.raises(Unsuited, match=f"{finished.pair.id} kept no probabilities"):
         explore_case.kept([finished.zero, finished.pair], cohort, case)

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from gbmlib.claims.sources import runs_of
 
 from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.ledger import Claim
-from gbmlib.claims.sources import runs_of
 from gbmlib.claims.verdicts import Comparison, Verdict
 from gbmlib.pages import claims_undecided
 from gbmlib.study.records import Store

@@ -10,7 +10,7 @@ import torch
 from gbmlib.cohorts import open_cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import components
-from gbmlib.study import Ensemble, fit_network, nnunet, out_of_fold, predicting, probabilities, run, runner
+from gbmlib.study import Ensemble, fit_network, nnunet, out_of_fold, predicting, run, runner
 from gbmlib.study.records import Store
 from gbmlib.training import batches
 from gbmlib.training.samples import Sample, one_hot
@@ -69,8 +69,8 @@ def test_a_published_record_is_enough_to_read_and_not_to_build_upon(finished, tm
     fresh = Store(tmp_path / "fresh", published)
     assert runner.to_do([made["3D"]], fresh) == []
     assert runner.to_do([made["post"]], fresh) == [made["3D"], made["post"]]
-    assert fresh.own(made["3D"]) is None
-    assert store.own(made["3D"]) is not None
+    assert fresh.local(made["3D"]) is None
+    assert store.local(made["3D"]) is not None
 
 
 def test_each_case_is_given_what_was_predicted_of_it_unseen(finished, cohort):
@@ -81,7 +81,7 @@ def test_each_case_is_given_what_was_predicted_of_it_unseen(finished, cohort):
         record = store.get(need)
         for case_id in split(cohort, need.folds, need.fold)[1]:
             assert record.probabilities(case_id) is not None
-            volume, grid = probabilities.load(record.probabilities(case_id))
+            volume, grid = out_of_fold.load(record.probabilities(case_id))
             np.testing.assert_array_equal(maps[case_id], predicting.decide(volume, need, cohort, grid))
         for case_id in split(cohort, need.folds, need.fold)[0]:
             assert record.probabilities(case_id) is None
@@ -102,7 +102,7 @@ def test_the_second_network_sees_the_first_ones_result_on_its_own_grid(finished,
     previous = out_of_fold.label_maps(made["cascade"].dependencies, cohort, store)
     held_out = split(cohort, 2, 0)[1][0]
     again = predicting.segment(network, made["cascade"], cohort, cohort[held_out], previous=previous[held_out])
-    volume, grid = probabilities.load(records["cascade"].probabilities(held_out))
+    volume, grid = out_of_fold.load(records["cascade"].probabilities(held_out))
     assert (again == predicting.decide(volume, made["cascade"], cohort, grid)).mean() > 0.999  # half precision on disk
     with pytest.raises(ValueError, match="second network of a cascade: give what"):
         predicting.segment(network, made["cascade"], cohort, case)
@@ -156,7 +156,7 @@ def test_members_without_a_cascade_draw_as_they_always_did():
 def test_the_average_is_that_of_the_members_probabilities(finished, cohort):
     _, made, records = finished
     for case_id in split(cohort, 2, 0)[1]:
-        of = [probabilities.load(records[name].probabilities(case_id)) for name in ("3D", "cascade")]
+        of = [out_of_fold.load(records[name].probabilities(case_id)) for name in ("3D", "cascade")]
         assert of[0][1] == of[1][1]
         expected = predicting.decide((of[0][0] + of[1][0]) / 2, made["3D"], cohort, of[0][1])
         rows = predicting.measure(expected, cohort[case_id], "brats", cohort, "held out")
@@ -190,7 +190,7 @@ def test_single_components_are_learned_on_the_training_cases(finished, cohort):
     rule = components.learn(cohort[case_id].label() for case_id in held_in)
     assert records["post"].provenance["single_components"] == list(rule)
     for case_id in held_out:
-        volume, grid = probabilities.load(records["3D"].probabilities(case_id))
+        volume, grid = out_of_fold.load(records["3D"].probabilities(case_id))
         before = predicting.decide(volume, records["3D"].experiment, cohort, grid)
         after = components.apply(before, rule)
         rows = predicting.measure(after, cohort[case_id], "labels", cohort, "held out")

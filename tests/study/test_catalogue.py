@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from few_records import put
+from gbmlib.claims.sources import SOURCES, runs_of
 
 from gbmlib.analysis.treatments import PILOT, searched
-from gbmlib.claims.sources import SOURCES, runs_of
 from gbmlib.study import catalogue, head_to_head, nnunet, scales
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
