@@ -186,6 +186,10 @@ for _family in FAMILIES.values():
 
 
 @cache
+def _made(name: str, scale: str, **own: Any) -> Runs:
+    return FAMILIES[name].make(scale, **own) if FAMILIES[name].gliomas or not own else {}
+
+
 def runs_of(name: str, scale: str, **own: Any) -> Runs:
     """The runs of each variant of a family at a scale, by label; of a set, labelled ``kernel: kernel 5``.
 
@@ -196,8 +200,7 @@ def runs_of(name: str, scale: str, **own: Any) -> Runs:
         ValueError: there is no such family.
     """
     if name in FAMILIES:
-        family = FAMILIES[name]
-        return family.make(scale, **own) if family.gliomas or not own else {}
+        return _made(name, scale, **own)
     if name not in SETS:
         raise ValueError(f"no family {name!r}; there are {', '.join(SETS)}")
     return {

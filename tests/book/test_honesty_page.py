@@ -79,8 +79,8 @@ def test_claims_stand_where_they_belong(page):
     plain = re.sub(r"<[^>]+>", "", text)
     unsound = plain[plain.index("Claims whose runs are not sound") : plain.index("Claims that lack runs")]
     assert "Undertrained" in unsound
-    assert "python -m gbmlib.study brats:PATH" in unsound
-    assert "python -m gbmlib.claims.verdicts --cohort brats:PATH" in plain
+    assert "python -m gbmlib run brats:PATH" in unsound
+    assert "python -m gbmlib run brats:PATH --claims" in plain
 
 
 def test_every_group_has_a_row(page):

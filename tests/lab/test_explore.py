@@ -160,7 +160,7 @@ def test_a_published_run_shows_numbers_and_says_how_to_get_more(finished, cohort
     assert (offer.kept, offer.now) == (False, False)
     text = " ".join(offer.notes)
     assert "its prediction is not on this machine" in text
-    assert f"-m gbmlib.lab.explore_training {record.id} --cohort {COHORT}" in text
+    assert f"-m gbmlib run {COHORT} --ids {record.id}" in text
     assert len(explore_case.recorded([record], cohort, case)) == 3
     with pytest.raises(Unsuited, match=f"none of the chosen runs has a prediction of {case}"):
         explore_case.kept([record], cohort, case)
@@ -445,23 +445,6 @@ def test_a_training_that_fails_says_why_and_one_that_is_stopped_is_no_failure(tm
     assert training.failure() == ("", "")
     with pytest.raises(CaseError, match="has not opened"):
         explore_training.start(explore_training.small_run().changed(cohort="not-here-3"), Store(tmp_path))
-
-
-def test_a_published_run_is_trained_again_by_its_name(finished, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(explore_training, "run", lambda wanted, store, **_: asked.append((wanted, store.path)))
-    published = finished.bare.published[0]
-    explore_training.main([finished.zero.id, "--published", str(published), "--store", str(tmp_path / "new")])
-    assert asked == [([finished.zero.experiment], tmp_path / "new")]
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["vnet-unknown"], ["--configuration", "{}"], ["a", "--cohort", "brats:none"]]
-)
-def test_a_command_line_that_cannot_be_followed_is_refused(arguments, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        explore_training.main([*arguments, "--store", str(tmp_path)])
-    assert "error: " in capsys.readouterr().err
 
 
 def test_the_small_run_is_a_configuration_that_its_process_reads_back():
