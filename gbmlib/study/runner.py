@@ -19,7 +19,7 @@ from gbmlib.cohorts import CaseError, Cohort, open_cohort, place_of
 from gbmlib.study import provenance
 from gbmlib.study.fit_ensemble import fit_ensemble
 from gbmlib.study.fit_network import fit_network
-from gbmlib.study.predicting import device_of
+from gbmlib.study.predicting import device_of, full_float32
 from gbmlib.study.records import Record, Store, voxels_of
 from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
@@ -174,8 +174,6 @@ def _run(
 ) -> Record:
     keep_freed_memory()
     provenance.forget_peak_memory(device)
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
     made = provenance.describe(device) | {
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": cohort.fingerprint,
@@ -183,9 +181,10 @@ def _run(
         "cases": len(cohort),
         "elsewhere": {other.name: other.fingerprint for other in others},
     }
-    if isinstance(experiment, Ensemble):
-        return fit_ensemble(experiment, store, cohort, others, device, progress, made)
-    return fit_network(experiment, store, cohort, others, device, progress, checkpoint_seconds, made)
+    with full_float32(device):
+        if isinstance(experiment, Ensemble):
+            return fit_ensemble(experiment, store, cohort, others, device, progress, made)
+        return fit_network(experiment, store, cohort, others, device, progress, checkpoint_seconds, made)
 
 
 def cohorts_of(experiment: Run) -> tuple[str, ...]:

@@ -28,6 +28,12 @@ DEFAULT = "study"
 PUBLISHED = ("paper", "study", "short")
 FIRST = PUBLISHED[-1]
 
+#: The scales whose networks are as they were first published; the others came later, and begin and average better.
+AS_FIRST_PUBLISHED = ("test", "short")
+
+#: The scales at which choices that are not about gliomas alone are asked of the hippocampus.
+ON_HIPPOCAMPUS = ("study",)
+
 #: The scales at which the V-Net with a normalisation stands beside the one as published.
 NORMALISED_VNET = ("study",)
 
@@ -186,7 +192,7 @@ def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **change
 
 def _output_gain(profile: str) -> dict[str, float]:
     """The option of networks with sigmoids, but for the scales that are as they were first published."""
-    return {} if profile in ("test", "short") else {"output_gain": OUTPUT_GAIN}
+    return {} if profile in AS_FIRST_PUBLISHED else {"output_gain": OUTPUT_GAIN}
 
 
 def _fitting(fields: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,6 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     test.add_argument("--store", default="runs")
     test.add_argument("--seconds", type=float, default=30)
     test.add_argument("--processes", type=int, help="also the steps a second of so many side by side, and of fewer")
-    test.add_argument("--compiled", action="store_true", help="torch.compile too, which takes minutes")
     test.add_argument("--device", help="by default the graphics card if there is one")
     test.add_argument("--card", default="card.json", help="where to write what was measured")
     take = commands.add_parser("take", help="take the records in that came home")
@@ -180,7 +179,7 @@ def _write(attempts: Sequence[running.Attempt], path: Path) -> None:
 
 def _smoke(asked: argparse.Namespace) -> None:
     runs = making.unpack(asked.pack, Store(asked.store))
-    table, card = smoke.measure(runs, asked.device, asked.seconds, asked.compiled)
+    table, card = smoke.measure(runs, asked.device, asked.seconds)
     print(table.to_string(index=False))
     card.save(asked.card)
     if asked.processes:
