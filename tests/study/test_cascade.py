@@ -1,6 +1,6 @@
 """The cascade and ensembles, run through: what they need comes first, and nobody sees what he should not."""
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +10,10 @@ import torch
 from gbmlib.cohorts import open_cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import components
-from gbmlib.study import Ensemble, fit_network, nnunet, out_of_fold, predicting, run, runner
+from gbmlib.study import Ensemble, fit_network, nnunet, out_of_fold, predicting, run, runner, scales
 from gbmlib.study.records import Store
 from gbmlib.training import batches
+from gbmlib.training.loop import TrainingError
 from gbmlib.training.samples import Sample, one_hot
 
 COHORT = "phantom:cases=4,spacing=6,seed=0"
@@ -249,3 +250,21 @@ def test_what_needs_a_failed_run_is_not_tried_and_named(tmp_path):
 def test_a_first_network_without_predictions_is_said(cohort, tmp_path):
     with pytest.raises(FileNotFoundError, match="has not been run in"):
         fit_network._previous(unet("cascade")[0], cohort, Store(tmp_path))
+
+
+def test_one_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
+    good, bad, worse = (scales.paper_a("test", epochs=1, seeds=[seed])[0] for seed in (0, 1, 2))
+    true = runner._run
+
+    def breaks(experiment, *given):
+        if experiment.seed:
+            raise TrainingError(f"seed {experiment.seed} breaks")
+        return true(experiment, *given)
+
+    monkeypatch.setattr(runner, "_run", breaks)
+    store = Store(tmp_path)
+    with pytest.raises(ExceptionGroup, match="2 of 3 runs failed"):
+        run([bad, worse, good], store, ThreadPoolExecutor(1), progress=False)
+    assert store.get(good) is not None
+    with pytest.raises(TrainingError, match="seed 1 breaks"):
+        run([bad, good], store, ThreadPoolExecutor(1), progress=False)
