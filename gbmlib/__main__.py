@@ -136,10 +136,10 @@ def segment(arguments: Sequence[str]) -> None:
         raise ValueError(f"no case {', '.join(sorted(strange))} in {asked.cohort}; it has {len(cohort)} others")
     network, statistics = predicting.load_network(record, cohort), predicting.statistics_of(record)
     for name in names:
-        case, path = cohort[name], Path(asked.to) / f"{name}.nii.gz"
+        path = Path(asked.to) / f"{name}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        prepared = predicting.prepare(experiment, case, statistics)
-        predicting.segment(network, experiment, cohort, case, path, prepared)
+        prepared = predicting.prepare(experiment, cohort[name], statistics)
+        predicting.segment(network, experiment, cohort, cohort[name], path, prepared)
         print(path, flush=True)
 
 
@@ -178,12 +178,11 @@ def download(arguments: Sequence[str]) -> None:
     if asked.task is None or asked.to is None:
         parser.error("name a task and a folder, as in: msd Task04_Hippocampus --to data; --list says what there is")
     place = Path(asked.to) / asked.task
-    if asked.task in archives.TASKS and archives.is_there(asked.task, asked.to):
-        print(f"{place} is there already; nothing to do")
-        return
-    if asked.task in archives.TASKS:
-        size = archives.amount(archives.TASKS[asked.task].size)
-        print(f"{asked.task}: about {size}; licence {archives.LICENCE}", flush=True)
+    if archive := archives.TASKS.get(asked.task):
+        if archives.is_there(asked.task, asked.to):
+            print(f"{place} is there already; nothing to do")
+            return
+        print(f"{asked.task}: about {archives.amount(archive.size)}; licence {archives.LICENCE}", flush=True)
     archives.decathlon(asked.task, asked.to, asked.address)
     print(f"{place} is there. Check it with: python -m gbmlib check msd:{place}")
 
@@ -198,11 +197,9 @@ def records(arguments: Sequence[str]) -> None:
     parser.add_argument("--store", default=RUNS)
     asked = parser.parse_args(arguments)
     store = Store(asked.store)
-    if asked.publish:
-        for record in [store.named(name) for name in asked.publish]:
-            print(store.publish(record, asked.to).path)
-        return
-    for record in store.all():
+    for record in [store.named(name) for name in asked.publish or ()]:
+        print(store.publish(record, asked.to).path)
+    for record in () if asked.publish else store.all():
         one = record.experiment
         print(f"{record.id}  {one.cohort}  {one.regions}  fold {one.fold}/{one.folds}  seed {one.seed}")
 
@@ -268,6 +265,13 @@ def _claims(ids: Sequence[str]) -> list:
     return [known[name] for name in ids or known]
 
 
+def _in_a_line(error: Exception) -> str:
+    """What an error says; of a configuration each field that is wrong."""
+    if not hasattr(error, "errors"):  # of pydantic
+        return str(error)
+    return "; ".join(": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in error.errors())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status: 1 for a fault of the data, 2 for one of the arguments."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -285,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ExceptionGroup as group:
         print(*(f"error: {error}" for error in group.exceptions), group.message, sep="\n", file=sys.stderr)
     except (ValueError, OSError, RuntimeError) as error:  # of data, records, downloads, trainings
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_in_a_line(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

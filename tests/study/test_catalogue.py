@@ -1,11 +1,13 @@
 """The catalogue of runs: what each family holds, in which order, and how long it takes."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from few_records import put
+from few_records import families, put
+from few_records import run as few
 
 from gbmlib.analysis.treatments import searched
 from gbmlib.study import catalogue, head_to_head, nnunet, scales
@@ -39,6 +41,29 @@ def test_every_run_is_made_by_one_command(profile):
     made = {run.id for family in catalogue.families(profile, catalogue.COHORTS).values() for run in family}
     for name in catalogue.SETS:
         assert {run.id for run in flat(name, profile)} <= made | {scales.phantom_to_real().id}, name
+
+
+def test_every_family_is_shown_in_a_chapter_that_exists():
+    chapters = {path.stem for path in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb")}
+    assert {family.chapter for family in catalogue.FAMILIES.values()} <= chapters
+
+
+def test_groups_are_loaded_at_the_largest_scale_that_is_whole(tmp_path, monkeypatch):
+    runs = {
+        scale: {"a": [few(0, 0, epochs=n)], "b": [few(0, 1, epochs=n)]} for n, scale in enumerate(("study", "short"), 2)
+    }
+    families(monkeypatch, own=lambda scale: runs.get(scale, {}))
+    store = Store(tmp_path)
+    assert catalogue.load("own", store) == {}
+    for run in (runs["short"]["a"][0], runs["short"]["b"][0], runs["study"]["a"][0]):
+        put(store, run, {"x": 0.5})
+    assert {label: [one.experiment for one in of] for label, of in catalogue.load("own", store).items()} == runs[
+        "short"
+    ]
+    put(store, runs["study"]["b"][0], {"x": 0.5})
+    assert catalogue.shown_scale("own", store) == "study"
+    with pytest.raises(ValueError, match="no family 'owm'; there are headtohead, rates"):
+        catalogue.load("owm", store)
 
 
 def test_what_claims_alone_rest_on():
