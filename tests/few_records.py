@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gbmlib.study import scales
+from gbmlib.study import catalogue, scales
 from gbmlib.study.records import Store
 
 COHORT = "phantom:cases=4,spacing=6,seed=0"
@@ -11,6 +11,16 @@ PAGES = {"page": "[{}](page.md)"}
 
 def run(fold=0, seed=0, **changes):
     return scales.vnet("test", (fold,), cohort=COHORT, seed=seed, **changes)[0]
+
+
+def families(monkeypatch, **makes):
+    """Put families into the catalogue for a test, by name; each is on the page "page". Their names."""
+    for name, make in makes.items():
+        family = catalogue.Family(name, name, "page", make)
+        monkeypatch.setitem(catalogue.FAMILIES, name, family)
+        monkeypatch.setitem(catalogue.SETS, name, [family])
+    catalogue._made.cache_clear()
+    return list(makes)
 
 
 def put(store: Store, experiment, dice, minutes=3, device="X, 4 cores"):

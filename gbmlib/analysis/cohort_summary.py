@@ -1,13 +1,11 @@
 """A line for each case of a cohort: geometry, volumes of the regions, and how hard the case is for a threshold.
 
-Run as a program it writes the table of a data set that cannot be shared, so that a reader without it sees its figures:
-``python -m gbmlib.analysis.cohort_summary brats:PATH book/records``.
+Of data that cannot be shared the table is published (:func:`publish`), so that a reader without it sees its figures.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +80,3 @@ def write(table: pd.DataFrame, path: Path) -> Path:
     table.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
     unfinished.replace(path)
     return path
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m gbmlib.analysis.cohort_summary SPEC FOLDER")
-    print(publish(*sys.argv[1:]))

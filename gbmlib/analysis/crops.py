@@ -1,13 +1,11 @@
 """How much tumour random crops hold: a line for each case of a cohort.
 
 No crop is drawn. A voxel's chance of lying in a crop is the product of three chances, one an axis, so the mean over all
-positions is a weighted sum. Run as a program it writes the table of a data set that cannot be shared:
-``python -m gbmlib.analysis.crops brats:PATH book/records``.
+positions is a weighted sum.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,9 +76,3 @@ def publish(spec: str, folder: str | Path, progress: bool = True) -> Path:
     """Write the table of a cohort into a folder of published records, whole or not at all."""
     cohort = open_cohort(spec)
     return write(fractions(cohort, progress=progress), path_of(cohort.name, folder))
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m gbmlib.analysis.crops SPEC FOLDER")
-    print(publish(*sys.argv[1:]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 #: Validation metrics of Adeniji and Liu (2019, table 1), columns in the order in which the table prints them. The names
@@ -29,3 +31,9 @@ LOG_VALUES = ("precision", "recall", "accuracy", "dice")
 
 #: Precision of the V-Net baseline (Adeniji and Liu 2019, section 5.3), on another hospital's patients.
 BASELINE_PRECISION = 0.35
+
+
+def table_2(task: str, folder: str | Path = "book/facts") -> pd.DataFrame:
+    """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a label (1, 2, …)."""
+    table = pd.read_csv(Path(folder) / "isensee2018_table_2.csv", comment="#")
+    return table[table.task == task].pivot(index="network", columns="label", values="dice") / 100

@@ -25,12 +25,8 @@ from gbmlib.analysis import compare, statistics
 from gbmlib.analysis.compare import Groups
 from gbmlib.analysis.intervals import Interval, mean_interval
 from gbmlib.cohorts import regions
+from gbmlib.study.cross_validation import LOW_RESOLUTION, PLUS
 from gbmlib.study.records import HELD_OUT, Record
-
-LOW_RESOLUTION = "low resolution"
-
-#: Between the labels of the networks of a pair.
-PLUS = " + "
 
 #: Means of Dice that differ by less are the same number, added up in another order.
 TIE = 1e-9

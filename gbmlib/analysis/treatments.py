@@ -18,13 +18,10 @@ import numpy as np
 from gbmlib.analysis import intervals
 from gbmlib.preprocess.fingerprint import Fingerprint, path_of
 from gbmlib.preprocess.pipeline import new_shape
-from gbmlib.study.records import TRAIN, Record, Store
-from gbmlib.training import batches
+from gbmlib.study.records import Record, Store, steps_of, voxels_of
+from gbmlib.study.scales import PILOT
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
-
-#: The fold and the seed of the runs that are trained twice as long, and at several rates.
-PILOT = {"fold": 4, "seed": 0}
 
 #: So many rates, tried at one schedule, are a search.
 RATES = 3
@@ -155,17 +152,6 @@ def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str,
         listed = " against ".join(", ".join(f"{rate:g}" for rate in sorted(side)) for side in rates)
         unfair.append(f"unequal: the networks' learning rates, {listed}, were not searched alike")
     return tuple(unfair), tuple(by_design)
-
-
-def steps_of(record: Record) -> int:
-    """How many times a run changed its weights, from what it did: its epochs and the cases that it trained on."""
-    training = record.cases.case[record.cases.split == TRAIN].nunique()
-    return len(record.history) * batches.per_epoch(record.experiment, training)
-
-
-def voxels_of(record: Record) -> int:
-    """How many voxels of training patches a run saw."""
-    return steps_of(record) * record.experiment.batch_size * prod(record.experiment.patch_size)
 
 
 def searched(record: Record) -> bool:

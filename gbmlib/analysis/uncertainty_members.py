@@ -5,14 +5,12 @@ wrong reason. The folds of a cross-validation share no such case, so their netwo
 other phantoms (:func:`elsewhere`). On the held-out cases of a fold there are the networks of that fold, of several
 kinds or seeds (:func:`within_folds`). Mirrorings need one network alone (:func:`mirrorings`).
 
-Run as a program it measures the study's cross-validation, whose weights and predictions lie in a store of one's own,
-and writes two small tables for readers without them:
-``python -m gbmlib.analysis.uncertainty_members brats:PATH --store runs --to book/records``.
+:func:`publish` measures the study's cross-validation, whose weights and predictions lie in a store of one's own, and
+writes two small tables for readers without them.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
@@ -30,8 +28,8 @@ from gbmlib.cohorts import Case, Cohort, open_cohort, phantom_spec, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation.components import bounding_box
 from gbmlib.preprocess.pipeline import restore
-from gbmlib.study import cross_validation, scales
-from gbmlib.study.out_of_fold import Predictor, own
+from gbmlib.study import cross_validation
+from gbmlib.study.out_of_fold import Predictor, local_record
 from gbmlib.study.predicting import device_of, inputs, load_network, prepare, statistics_of
 from gbmlib.study.records import Store
 from gbmlib.training import validation
@@ -185,7 +183,7 @@ class _Mirrorings:
         if experiment.previous is not None:
             raise ValueError(f"{experiment.id} is the second network of a cascade; take mirrorings of another network")
         self.experiment, self.store, self.cohort = experiment, store, cohort
-        self.record = own(experiment, store)
+        self.record = local_record(experiment, store)
         self.network = load_network(self.record, cohort, device)
 
     def __call__(self, case: Case) -> list[Member]:
@@ -261,28 +259,20 @@ def study_sources(networks: Mapping[str, Sequence[Experiment]], cohort: Cohort) 
     ]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; see the module's text."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gbmlib.analysis.uncertainty_members", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("cohort", help="brats:PATH, or phantom:…")
-    parser.add_argument("--profile", default="study", choices=scales.PROFILES)
-    parser.add_argument("--store", default="runs")
-    parser.add_argument("--to", default="book/records")
-    asked = parser.parse_args(arguments)
-    cohort, store = open_cohort(asked.cohort), Store(asked.store)
-    sources = study_sources(cross_validation.networks(asked.profile, cohort=cohort.name), cohort)
+def publish(spec: str, store: str | Path, folder: str | Path, profile: str = "study") -> tuple[Path, Path]:
+    """Write the tables of a cohort into a folder of published records, from the runs of a store.
+
+    Raises:
+        FileNotFoundError: runs that the store lacks, and the command that makes them.
+    """
+    cohort, own = open_cohort(spec), Store(store)
+    sources = study_sources(cross_validation.networks(profile, cohort=cohort.name), cohort)
     runs = {experiment.id: experiment for source in sources for of, _ in source.groups for experiment in of}
-    if missing := [name for name, experiment in runs.items() if store.own(experiment) is None]:
-        parser.error(
-            f"{len(missing)} of {len(runs)} runs are not in {store.path}: {', '.join(missing)}; make them with "
-            f"python -m gbmlib.study {asked.cohort} --only crossvalidation --store {store.path}"
+    if missing := [name for name, experiment in runs.items() if own.local(experiment) is None]:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(runs)} runs are not in {store}: {', '.join(missing)}; make them with "
+            f"python -m gbmlib run {spec} --only crossvalidation --store {store} --published none"
         )
-    torch.set_grad_enabled(False)
-    for table, path in zip(tables(sources, store), paths_of(cohort.name, asked.to), strict=True):
-        print(write(table, path))
-
-
-if __name__ == "__main__":
-    main()
+    with torch.no_grad():
+        found = tables(sources, own)
+    return tuple(write(table, path) for table, path in zip(found, paths_of(cohort.name, folder), strict=True))

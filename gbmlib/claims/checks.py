@@ -18,14 +18,13 @@ import torch
 
 from gbmlib import models, planner
 from gbmlib.analysis import prevalence, published
-from gbmlib.analysis.selection import LOW_RESOLUTION, PLUS
 from gbmlib.evaluation import sliding_window
 from gbmlib.models.segvae import CROP
 from gbmlib.models.summary import magnitudes
-from gbmlib.pages import unet_pages
 from gbmlib.planner import table_1 as paper_table
 from gbmlib.planner.words import listed, sizes
 from gbmlib.study import nnunet
+from gbmlib.study.cross_validation import LOW_RESOLUTION, PLUS
 
 FOLDER = Path("book/facts")
 BUDGET = 128**3
@@ -137,7 +136,7 @@ def cascade_leads(folder: Path) -> Finding:
     """Of the single models of each task the cascade (3D where there is none) is best, but in Prostate and Liver."""
     exceptions = []
     for task in paper_table.tasks(folder):
-        means = unet_pages.printed(task, folder).mean(axis=1).drop(LOW_RESOLUTION, errors="ignore")
+        means = published.table_2(task, folder).mean(axis=1).drop(LOW_RESOLUTION, errors="ignore")
         single = means[[PLUS not in label for label in means.index]]
         expected = "cascade" if "cascade" in single else "3D"
         if single.idxmax() != expected:
@@ -152,7 +151,7 @@ def test_recovers(folder: Path) -> Finding:
     test = pd.read_csv(folder / "isensee2018_table_2_test.csv", comment="#")
     dips = {}
     for task, of in test.groupby("task", sort=False):
-        best = unet_pages.printed(task, folder)
+        best = published.table_2(task, folder)
         chosen = best.loc[best.drop(LOW_RESOLUTION, errors="ignore").mean(axis=1).idxmax()]
         dips[task] = of.dice.to_numpy() / 100 - chosen.to_numpy()
     all_lower = [task for task, change in dips.items() if (change < 0).all()]

@@ -17,10 +17,9 @@ from gbmlib.analysis.intervals import MARGIN, Difference
 from gbmlib.analysis.networks import OverNetworks
 from gbmlib.analysis.statistics import Paired, UnpairedError, within
 from gbmlib.claims.ledger import ByFactorial, ByRuns, Claim
-from gbmlib.claims.sources import Runs, runs_of
 from gbmlib.cohorts import regions
-from gbmlib.pages.ablation_pages import SCALES
 from gbmlib.study import scales
+from gbmlib.study.catalogue import Run, Runs, cohorts_of, runs_of
 from gbmlib.study.records import TRAIN, Record, Store
 
 
@@ -102,6 +101,26 @@ def question(claim: Claim, of: Comparison) -> Hashable:
     return by.model_dump_json(exclude={"pairs"}), of.this, of.that
 
 
+def wanted(claim: Claim, scale: str) -> list[Run]:
+    """The runs that decide a claim at a scale; none for a check, or where the scale does not ask the question."""
+    by = claim.decided_by
+    if not isinstance(by, ByRuns | ByFactorial):
+        return []
+    groups = runs_of(by.source, scale)
+    labels = groups if isinstance(by, ByFactorial) else dict.fromkeys(label for pair in by.pairs for label in pair)
+    return list({run.id: run for label in labels for run in groups.get(label, ())}.values())
+
+
+def runs_of_claims(claims: Sequence[Claim], scale: str, cohorts: Sequence[str]) -> dict[str, list[Run]]:
+    """The runs of claims that read no other cohorts, by claim, each in the first that has it."""
+    runs, known = {}, set()
+    for claim in claims:
+        every = {run.id: run for run in wanted(claim, scale) if set(cohorts_of(run)) <= set(cohorts)}
+        runs[claim.id] = [run for name, run in every.items() if name not in known]
+        known |= set(every)
+    return {name: of_claim for name, of_claim in runs.items() if of_claim}
+
+
 def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
     """The scale, the largest at which all records are there, or else any, and the comparisons at it."""
     by = claim.decided_by
@@ -110,16 +129,17 @@ def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
     pairs = by.pairs if isinstance(by, ByRuns) else (("pipelines", "networks"),)
     of = _pair if isinstance(by, ByRuns) else _spread
     tried = {}
-    for scale in (by.scale,) if by.scale else SCALES:
+    for scale in (by.scale,) if by.scale else scales.PUBLISHED:
         runs = runs_of(by.source, scale)
         if isinstance(by, ByRuns) and not {label for pair in pairs for label in pair} <= set(runs):
             continue  # not every scale asks every question
         tried[scale] = [of(by, *pair, runs, evidence) for pair in pairs]
         if all(one.complete for one in tried[scale]):
             return scale, tried[scale]
+    size = scales.PUBLISHED.index
     # Without all records of any scale: of those that are still made, the one that lacks least.
-    made = {scale: tried[scale] for scale in SCALES[: SCALES.index(scales.DEFAULT) + 1] if scale in tried} or tried
-    return max(made.items(), key=lambda item: (sum(one.there for one in item[1]), SCALES.index(item[0])))
+    made = {scale: tried[scale] for scale in scales.PUBLISHED[: size(scales.DEFAULT) + 1] if scale in tried} or tried
+    return max(made.items(), key=lambda item: (sum(one.there for one in item[1]), size(item[0])))
 
 
 def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:

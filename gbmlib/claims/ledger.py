@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 
 from gbmlib.analysis import compare
 from gbmlib.claims.checks import CHECKS
-from gbmlib.claims.sources import SOURCES, runs_of
-from gbmlib.pages.ablation_pages import SCALES
+from gbmlib.study.catalogue import FAMILIES, runs_of
 from gbmlib.study.records import HELD_OUT
+from gbmlib.study.scales import PUBLISHED
 
 FILE = Path("book/claims.yml")
 
@@ -37,11 +37,11 @@ class ByRuns(_Strict):
     """Groups of a source compared in pairs, (this, that): the claim is that this is better, worse, … than that.
 
     Attributes:
-        source: a name of ``claims.sources.SOURCES``, whose labels the pairs hold.
+        source: a name of ``study.catalogue.FAMILIES``, whose labels the pairs hold.
         measure, split: of what; ``gap`` is how much better cases do where they were trained on, and less is better.
         that_measure, that_split: of the second of each pair, where it is not the same.
         region: None for the mean over all (of gliomas WT, TC, ET).
-        scale: one of ``pages.ablation_pages.SCALES``; None for the largest that has all records.
+        scale: one of ``study.scales.PUBLISHED``; None for the largest that has all records.
     """
 
     source: str
@@ -51,16 +51,16 @@ class ByRuns(_Strict):
     that_measure: Measure | None = None
     that_split: Literal["held out", "train"] | None = None
     region: str | None = None
-    scale: Literal[SCALES] | None = None
+    scale: Literal[PUBLISHED] | None = None
 
 
 class ByFactorial(_Strict):
     """How far the means of one factor of the head to head lie apart, against those of the other."""
 
     factorial: Literal["pipelines over networks"]
-    scale: Literal[SCALES] | None = None
+    scale: Literal[PUBLISHED] | None = None
 
-    source: Literal["head to head"] = "head to head"
+    source: Literal["headtohead"] = "headtohead"
 
 
 class ByCheck(_Strict):
@@ -170,9 +170,9 @@ def _problems(claim: Claim, chapters: Sequence[str]) -> list[str]:
         found.append("family is missing: which comparisons are corrected together?")
     if by.split == compare.GAP and (by.that_split or by.that_measure):
         found.append("a gap is compared with a gap alone")
-    if by.source not in SOURCES:
-        return [*found, f"source {by.source!r} is none of {', '.join(SOURCES)}"]
-    scales = (by.scale,) if by.scale else SCALES
+    if by.source not in FAMILIES:
+        return [*found, f"source {by.source!r} is none of {', '.join(FAMILIES)}"]
+    scales = (by.scale,) if by.scale else PUBLISHED
     labels = dict.fromkeys(label for scale in scales for label in runs_of(by.source, scale))
     for label in dict.fromkeys(name for pair in by.pairs for name in pair):
         if label not in labels:

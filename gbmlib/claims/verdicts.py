@@ -6,32 +6,23 @@ the family of comparisons that the claim belongs to, must not exceed 0.05. A cla
 worse, rests on the two intervals: they must lie within the margin, or not reach below it. It is refuted where both lie
 beyond the margin. Whatever is neither is undecided. A claim with several comparisons holds if all of them do, and fails
 with any that goes against it. Runs that are not sound (``analysis.soundness``) decide nothing yet.
-
-``python -m gbmlib.claims.verdicts [ID…]`` prints them; ``--cohort brats:PATH`` first makes the runs they lack.
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gbmlib import cohorts, study
 from gbmlib.analysis import statistics
 from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.checks import CHECKS
-from gbmlib.claims.evidence import Comparison, Evidence, compared, question
-from gbmlib.claims.ledger import ByCheck, ByFactorial, ByRuns, Claim, Open, read
-from gbmlib.claims.sources import SOURCES, runs_of
-from gbmlib.pages.ablation_pages import SCALES
-from gbmlib.study import scales
+from gbmlib.claims.evidence import Comparison, Evidence, compared, question, wanted
+from gbmlib.claims.ledger import ByCheck, Claim, Open
+from gbmlib.study import catalogue, scales
 from gbmlib.study.records import Store
-from gbmlib.study.runner import to_do
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_YET = "supported", "not supported", "undecided", "not decided yet"
 WORDS = (SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_YET)
@@ -71,12 +62,12 @@ class Verdict:
     @property
     def command(self) -> str:
         """What makes the missing runs, or longer ones where those that are there are not sound; empty without any."""
-        source = getattr(self.claim.decided_by, "source", None)
-        if self.word != NOT_YET or source is None:
-            return ""
         larger = self.unsound and self.scale == scales.DEFAULT  # longer runs than the default's are the papers' own
-        scale = f" --profile {SCALES[0]}" if larger or self.scale == SCALES[0] else ""
-        return f"python -m gbmlib.claims.verdicts {self.claim.id} --cohort {SOURCES[source].data}{scale}"
+        scale = scales.PUBLISHED[0] if larger or self.scale == scales.PUBLISHED[0] else scales.DEFAULT
+        if self.word != NOT_YET or not (runs := wanted(self.claim, scale)):
+            return ""
+        profile = "" if scale == scales.DEFAULT else f" --profile {scale}"
+        return f"python -m gbmlib run {catalogue.data(runs)} --claims {self.claim.id}{profile}"
 
     @property
     def clearness(self) -> float:
@@ -182,56 +173,3 @@ def _clearness(of: Comparison) -> float:
     both = [of.difference, of.networks.difference] if of.networks else []
     clear = [max(one.low, -one.high, min(one.low + of.margin, of.margin - one.high)) for one in both]
     return min((value for value in clear if not np.isnan(value)), default=0.0)
-
-
-# ---------------------------------------------------------------------------------------------------------- the command
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m gbmlib.claims.verdicts [ID…] [--cohort brats:PATH]``: the verdicts, or first the runs they lack."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gbmlib.claims.verdicts", description="The verdicts on the papers' claims"
-    )
-    parser.add_argument("ids", nargs="*", help="of claims; by default all")
-    parser.add_argument("--cohort", help="brats:PATH or msd:PATH: make the runs that the claims lack, then decide")
-    parser.add_argument("--profile", default=scales.DEFAULT, choices=SCALES, help="the scale of those runs")
-    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
-    parser.add_argument("--store", default="runs")
-    parser.add_argument("--published", default="book/records")
-    parser.add_argument("--list", action="store_true", help="say which runs there are to make, and make none")
-    asked = parser.parse_args(arguments)
-    claims, store = read(), Store(asked.store, published=asked.published)
-    known = {claim.id: claim for claim in claims}
-    if unknown := [name for name in asked.ids if name not in known]:
-        parser.error(f"no claim {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = [known[name] for name in asked.ids or known]
-    if asked.cohort:
-        _make(chosen, asked, store)
-    verdicts = decide(claims, store)
-    for verdict in (verdicts[claim.id] for claim in chosen):
-        effects = "; ".join(str(of.difference) for of in verdict.comparisons if of.difference)
-        print(f"{verdict.claim.id}: {verdict.label}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))
-
-
-def _make(claims: Sequence[Claim], asked: argparse.Namespace, store: Store) -> None:
-    """Run what claims lack of one scale on one cohort."""
-    name, runs = cohorts.open_cohort(asked.cohort).name, {}
-    for claim in claims:
-        by = claim.decided_by
-        if not isinstance(by, ByRuns | ByFactorial):
-            continue
-        groups = runs_of(by.source, asked.profile)
-        labels = groups if isinstance(by, ByFactorial) else dict.fromkeys(label for pair in by.pairs for label in pair)
-        runs |= {run.id: run for label in labels for run in groups.get(label, ()) if run.cohort == name}
-    missing = to_do(runs.values(), store)
-    print(f"{len(runs)} runs on {name}, {len(missing)} of them to do")
-    if asked.list:
-        print("".join(f"{of.id}  fold {of.fold}  seed {of.seed}\n" for of in missing), end="")
-        return
-    # Spawned, not forked: a copy of a process whose torch has computed hangs.
-    with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:
-        study.run(missing, store, executor)
-
-
-if __name__ == "__main__":
-    main()

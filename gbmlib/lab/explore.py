@@ -90,9 +90,9 @@ def members(of: Experiment | Ensemble) -> tuple[Experiment, ...]:
 def usable(record: Record, store: Store) -> bool:
     """Whether the run can predict here: the weights of all its networks are on this machine."""
     if isinstance(record.experiment, Experiment):
-        needs: tuple[Record | None, ...] = (record, *(store.own(need) for need in record.experiment.dependencies))
+        needs: tuple[Record | None, ...] = (record, *(store.local(need) for need in record.experiment.dependencies))
     else:
-        needs = tuple(store.own(member) for member in record.experiment.members)
+        needs = tuple(store.local(member) for member in record.experiment.members)
     return all(need is not None and need.weights is not None for need in needs)
 
 

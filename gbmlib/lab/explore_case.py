@@ -12,7 +12,7 @@ from gbmlib.cohorts import Cohort
 from gbmlib.evaluation import components
 from gbmlib.lab.explore import members, unsuited, usable
 from gbmlib.preprocess.pipeline import Grid
-from gbmlib.study import probabilities
+from gbmlib.study import out_of_fold
 from gbmlib.study.predicting import decide, measure
 from gbmlib.study.records import HELD_OUT, TRAIN, Record, Store
 
@@ -72,7 +72,7 @@ def offer(records: Sequence[Record], cohort: Cohort, case_id: str, store: Store)
     if lacking:
         first = lacking[0]
         minutes = first.provenance.get("seconds", 0) / 60
-        how = f".venv/bin/python -m gbmlib.lab.explore_training {first.id} --cohort {cohort.spec}"
+        how = f".venv/bin/python -m gbmlib run {cohort.spec} --ids {first.id}"
         count = "" if len(records) == 1 else f" {len(lacking)} of these runs:"
         notes.append(
             f"No prediction from weights:{count} records are published as numbers, without the weights. To have them, "
@@ -150,7 +150,7 @@ def kept(records: Sequence[Record], cohort: Cohort, case_id: str) -> np.ndarray:
         raise Unsuited(apart)
     if lacking := [record.id for record, path in zip(holding, paths, strict=True) if path is None]:
         raise Unsuited(f"{', '.join(lacking)} kept no probabilities of {case_id}; choose one run, or predict it now")
-    return decided(probabilities.average([probabilities.load(path) for path in paths]), holding, cohort)
+    return decided(out_of_fold.average([out_of_fold.load(path) for path in paths]), holding, cohort)
 
 
 def decided(found: tuple[np.ndarray, Grid], records: Sequence[Record], cohort: Cohort) -> np.ndarray:

@@ -21,7 +21,7 @@ from gbmlib.evaluation.surfaces import volume_ml
 from gbmlib.lab.explore import members
 from gbmlib.lab.explore_case import decided, together
 from gbmlib.preprocess.pipeline import Grid
-from gbmlib.study import predicting, probabilities
+from gbmlib.study import out_of_fold, predicting
 from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -69,7 +69,7 @@ def predict(
 
         found.append(_probabilities(network, store, cohort, case_id, mirrored, part))
     tick(1.0)
-    return decided(probabilities.average(found), records, cohort)
+    return decided(out_of_fold.average(found), records, cohort)
 
 
 def _networks(record: Record, store: Store) -> list[Record]:
@@ -79,7 +79,7 @@ def _networks(record: Record, store: Store) -> list[Record]:
 
 
 def _own(experiment: Experiment, store: Store) -> Record:
-    record = store.own(experiment)
+    record = store.local(experiment)
     if record is None:
         raise FileNotFoundError(f"{experiment.id} is needed for this and is not in {store.path}; run it first")
     return record
@@ -112,7 +112,7 @@ def _first_of_cascade(of: Experiment, store: Store, cohort: Cohort, case: Case, 
     if cohort.name == of.cohort and case.has_label:
         networks = [one for one in networks if case.id in split(cohort, of.folds, one.experiment.fold)[1]]
         if (path := networks[0].probabilities(case.id)) is not None:  # what the second network was trained on
-            return decided(probabilities.load(path), networks, cohort)
+            return decided(out_of_fold.load(path), networks, cohort)
     found = []
     for number, one in enumerate(networks):
 
@@ -120,7 +120,7 @@ def _first_of_cascade(of: Experiment, store: Store, cohort: Cohort, case: Case, 
             tick((number + share) / len(networks))
 
         found.append(_probabilities(one, store, cohort, case.id, None, part))
-    return decided(probabilities.average(found), networks, cohort)
+    return decided(out_of_fold.average(found), networks, cohort)
 
 
 def passes(of: Experiment, shape: Sequence[int], mirrored: bool | None = None) -> int:

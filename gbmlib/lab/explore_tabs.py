@@ -188,7 +188,7 @@ class TrainingPanel:
         with self.status.telling():
             if self.training is not None and not self.training.over:
                 raise Busy(f"{self.training.id} is being trained; wait for it, or press Stop.")
-            if (record := self.store.own(experiment)) is not None:
+            if (record := self.store.local(experiment)) is not None:
                 self.finished()
                 self.status.say(f"{record.id} is there already; the other tabs have it.")
                 return
@@ -228,7 +228,7 @@ class TrainingPanel:
             if what:
                 self.status.failed(what, details)
                 return
-            record = explore_training.by_id(training.id, self.store)
+            record = self.store.named(training.id)
             self._draw(training.id, record)
             self.finished()
             epochs = len(record.history)

@@ -1,12 +1,7 @@
-"""Runs that are going on: started in a process of their own, and looked at while they work.
-
-``python -m gbmlib.lab.explore_training RUN --cohort brats:PATH`` trains the run of a published record here, so that its
-weights and predictions are here too.
-"""
+"""Runs that are going on: started in a process of their own, and looked at while they work."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,14 +16,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from safetensors import safe_open
 
-from gbmlib.cohorts import CaseError, open_cohort, place_of
-from gbmlib.study.records import Record, Store
-from gbmlib.study.runner import run, to_do
+from gbmlib.cohorts import open_cohort, place_of
+from gbmlib.study.records import Store
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.loop import CHECKPOINT
-
-#: The least time between the checkpoints of a run that is started here to be looked at.
-CHECKPOINT_SECONDS = 1
 
 _UNFINISHED = ".unfinished"
 
@@ -183,56 +174,14 @@ def start(experiment: Experiment, store: Store) -> Training:
     open_cohort(experiment.cohort)
     places = [place_of(name) for name in (experiment.cohort, *experiment.elsewhere)]
     handle, log = tempfile.mkstemp(prefix=f"{experiment.id}-", suffix=".log")
-    module = [sys.executable, "-m", __name__, "--configuration", experiment.model_dump_json(exclude_defaults=True)]
+    configuration = experiment.model_dump_json(exclude_defaults=True)
     environment = os.environ | {"GBM_COHORTS": ";".join(place for place in places if not place.startswith("phantom:"))}
     with os.fdopen(handle, "w") as output:
         process = subprocess.Popen(
-            [*module, "--store", str(store.path)],
+            [sys.executable, "-m", "gbmlib", "run", "--configuration", configuration, "--store", str(store.path)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=environment,
         )
     return Training(experiment.id, process, Path(log))
-
-
-def by_id(name: str, store: Store) -> Record:
-    """The record of a name.
-
-    Raises:
-        KeyError: there is none.
-    """
-    for record in store.all():
-        if record.id == name:
-            return record
-    raise KeyError(f"there is no record {name} in {', '.join(map(str, (store.path, *store.published)))}")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; see the module's text."""
-    parser = argparse.ArgumentParser(prog="python -m gbmlib.lab.explore_training", description=__doc__.split("\n\n")[1])
-    parser.add_argument("run", nargs="?", help="the id of a record")
-    parser.add_argument("--configuration", help="a configuration as JSON, in place of a record's")
-    parser.add_argument("--cohort", help="where the data lies: brats:PATH or msd:PATH")
-    parser.add_argument("--store", default="runs")
-    parser.add_argument("--published", default="book/records")
-    asked = parser.parse_args(arguments)
-    if (asked.run is None) == (asked.configuration is None):
-        parser.error("name one run, or give one --configuration")
-    try:
-        if asked.cohort:
-            open_cohort(asked.cohort)
-        if asked.run:
-            wanted = by_id(asked.run, Store(asked.store, asked.published)).experiment
-        else:
-            wanted = Experiment(**json.loads(asked.configuration))
-        open_cohort(wanted.cohort)
-    except (CaseError, KeyError, ValueError) as error:
-        parser.error(error.args[0] if isinstance(error, KeyError) else str(error))
-    store = Store(asked.store)
-    print(f"{len(to_do([wanted], store))} runs to do in {asked.store}")
-    run([wanted], store, checkpoint_seconds=CHECKPOINT_SECONDS)
-
-
-if __name__ == "__main__":
-    main()

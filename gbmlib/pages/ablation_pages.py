@@ -5,7 +5,7 @@ A notebook displays it: ``display(*compared(groups))``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,15 +15,8 @@ from gbmlib.analysis import compare, contrasts, overfitting, soundness
 from gbmlib.analysis.compare import Groups
 from gbmlib.files import counted, minutes
 from gbmlib.pages import ablation_figures, wording
-from gbmlib.study import ablations, scales
-from gbmlib.study.ablations import Comparison
+from gbmlib.study import catalogue, scales
 from gbmlib.study.records import Record, Store
-from gbmlib.training.configuration import Experiment
-
-#: The scales whose records are published, the largest first.
-SCALES = ("paper", "study", "short")
-
-Wanted = Mapping[str, Sequence[Experiment]]
 
 
 class Prose(str):
@@ -31,26 +24,6 @@ class Prose(str):
 
     def _repr_markdown_(self) -> str:
         return str(self)
-
-
-def published(wanted: Callable[[str], Wanted], store: Store) -> dict[str, dict[str, list[Record]]]:
-    """The records of ``wanted(profile)`` at the scale that is shown (:func:`shown_scale`), by profile.
-
-    One number of the book rests on one scale: a family that is half made does not stand beside a whole one. Empty where
-    no scale has a record.
-    """
-    scale = shown_scale(wanted, store)
-    groups = ablations.published(wanted(scale), store)
-    return {scale: groups} if groups else {}
-
-
-def shown_scale(wanted: Callable[[str], Wanted], store: Store) -> str:
-    """The largest scale at which all wanted runs have a record; without one, that which has most of them."""
-    shares = {}
-    for scale in SCALES:
-        there = [store.get(run) is not None for runs in wanted(scale).values() for run in runs]
-        shares[scale] = sum(there) / max(len(there), 1)
-    return max(SCALES, key=lambda scale: shares[scale])  # of equal shares the first, which is the larger scale
 
 
 def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -> list[Any]:
@@ -115,43 +88,42 @@ def memorised(groups: Groups, decides: bool = True) -> list[Any]:
     return [table.join(wording.shown(found, name)).fillna(""), Prose(wording.verdict(found, words))]
 
 
-def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str) -> list[Any]:
-    """:func:`compared` at every scale that has records, the largest first, or how to make them."""
-    found = published(wanted, store)
-    shown = [part for profile, groups in found.items() for part in compared(groups, wanted(profile))]
-    return shown or [absent(chapter)]
+def all_published(name: str, store: Store, shown: Callable[..., list[Any]] = compared) -> list[Any]:
+    """A family of the catalogue at the scale that is shown, or how to make its runs.
+
+    Args:
+        shown: what shows groups of records, given the labels of all that are wanted.
+    """
+    found = catalogue.published(name, store)
+    parts = [part for scale, groups in found.items() for part in shown(groups, list(catalogue.runs_of(name, scale)))]
+    return parts or [absent(name)]
 
 
-def choice(name: str, store: Store) -> list[Any]:
-    """One of ``study.ablations.choices``: what the paper says of it, and what the records say."""
-
-    def of(profile: str) -> Comparison:
-        return next(one for one in ablations.choices(profile) if one.name == name)
-
-    asked = of(SCALES[-1])
+def choice(name: str, store: Store, shown: Callable[..., list[Any]] = compared) -> list[Any]:
+    """A family of single choices, ``choices/kernel``: what the paper says of it, and what the records say."""
+    asked = catalogue.FAMILIES[name].comparison
     said = Prose(f"**{asked.question}** The paper: {asked.claim} ({asked.place})")
-    return [said, *all_published(lambda profile: ablations.runs(of(profile), profile), store, "choices")]
+    return [said, *all_published(name, store, shown)]
 
 
-def all_choices(store: Store, profile: str | None = None) -> pd.DataFrame:
-    """``analysis.contrasts.contrasts`` of every choice that has records, one below the other; the columns alone
-    where none has. Each choice is a family of its own, as in its own section.
+def all_choices(
+    name: str, store: Store, profile: str | None = None, select: Callable[[Groups], Groups] = dict
+) -> pd.DataFrame:
+    """``analysis.contrasts.contrasts`` of every choice of a set that has records, one below the other; the columns
+    alone where none has. Each choice is a family of its own, as in its own section.
 
     Args:
         profile: a scale; None for that which is shown of all choices together.
+        select: what makes of the records of a choice those that are compared.
     """
-    profile = profile or shown_scale(lambda scale: variants(ablations.choices(scale), ablations.runs, scale), store)
+    profile = profile or catalogue.shown_scale(name, store)
     tables = [contrasts.contrasts({})]
-    for comparison in ablations.choices(profile):
-        groups = ablations.published(ablations.runs(comparison, profile), store)
-        if comparison.base in groups:
-            tables.append(contrasts.contrasts(groups))
+    for family in catalogue.SETS[name]:
+        wanted = catalogue.runs_of(family.name, profile)
+        groups = catalogue.records_of(wanted, store)
+        if next(iter(wanted)) in groups:
+            tables.append(contrasts.contrasts(select(groups)))
     return pd.concat([table for table in tables if len(table)] or tables)
-
-
-def variants(comparisons: Iterable[Comparison], runs: Callable[[Comparison, str], Wanted], profile: str) -> Wanted:
-    """The runs of every variant of some comparisons at a scale, labelled with the names of both."""
-    return {f"{one.name}: {label}": wanted for one in comparisons for label, wanted in runs(one, profile).items()}
 
 
 def overview(table: pd.DataFrame) -> list[Any]:
@@ -181,10 +153,9 @@ def about(records: Sequence[Record]) -> Prose:
     )
 
 
-def absent(chapter: str) -> Prose:
-    """That no record is there, and how to make it."""
-    command = f"python -m gbmlib.study brats:PATH --only {chapter}"
-    return Prose(f"*No record of these runs is in the store yet. `{command}` makes them.*")
+def absent(name: str) -> Prose:
+    """That no record of a family of the catalogue is there, and how to make it."""
+    return Prose(f"*No record of these runs is in the store yet. `{catalogue.command(name)}` makes them.*")
 
 
 def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:

@@ -9,14 +9,12 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-from gbmlib.claims.evidence import Comparison
-from gbmlib.claims.ledger import ByFactorial, ByRuns, Open
-from gbmlib.claims.sources import GLIOMAS, HIPPOCAMPUS, SOURCES, runs_of
+from gbmlib.claims.evidence import Comparison, wanted
+from gbmlib.claims.ledger import Open
 from gbmlib.claims.verdicts import NOT_YET, UNDECIDED, Verdict
-from gbmlib.pages.ablation_pages import SCALES
+from gbmlib.study import scales
+from gbmlib.study.catalogue import data
 from gbmlib.study.records import Store
-from gbmlib.training.configuration import Experiment
-from gbmlib.training.ensemble import Ensemble
 
 
 def insufficient(verdicts: Mapping[str, Verdict]) -> str:
@@ -41,7 +39,7 @@ def insufficient(verdicts: Mapping[str, Verdict]) -> str:
         f"{text} Most of the width is the luck of training: how one and the same case turns out with another network. "
         "So more seeds narrow it, more folds where only some were run, and more cases, which every chapter takes "
         "(`-p cohort brats:PATH`). The papers' scale on a graphics card would make these runs:"
-        f"\n\n```bash\n{_command(*(of.claim.id for of in found))}\n```\n\n{items}"
+        f"\n\n```bash\n{_command(found)}\n```\n\n{items}"
     )
 
 
@@ -68,16 +66,16 @@ def without_records(verdicts: Mapping[str, Verdict], store: Store) -> str:
     found = [verdict for verdict in found if not isinstance(verdict.claim.decided_by, Open)]
     if not found:
         return "No claim lacks a run."
+    by_data: dict[str, list[Verdict]] = {}
+    for verdict in found:
+        by_data.setdefault(data(wanted(verdict.claim, verdict.scale)), []).append(verdict)
     lines = []
-    for data in (GLIOMAS, HIPPOCAMPUS):
-        of_data = [of for of in found if SOURCES[of.claim.decided_by.source].data == data]
-        missing = {run.id for of in of_data for run in _wanted(of) if store.get(run) is None}
-        if of_data:
-            lines.append(
-                f"`python -m gbmlib.claims.verdicts --cohort {data}` makes the {len(missing)} that these need:\n"
-            )
-            lines += [f"- {_linked(of)}: {of.why}" for of in of_data]
-            lines.append("")
+    for specs, of_data in sorted(by_data.items()):
+        runs = {run.id: run for verdict in of_data for run in wanted(verdict.claim, verdict.scale)}
+        missing = sum(store.get(run) is None for run in runs.values())
+        lines.append(f"`python -m gbmlib run {specs} --claims` makes the {missing} that these need:\n")
+        lines += [f"- {_linked(verdict)}: {verdict.why}" for verdict in of_data]
+        lines.append("")
     return f"{len(found)} of {len(verdicts)} claims.\n\n" + "\n".join(lines)
 
 
@@ -87,21 +85,13 @@ def without_runs(verdicts: Mapping[str, Verdict]) -> str:
     return "\n".join(f"- {_linked(of)}: {of.why}" for of in found) or "There is none."
 
 
-def _command(*claims: str) -> str:
+def _command(verdicts: Iterable[Verdict]) -> str:
     """What makes the runs of some claims at the papers' scale, in lines that fit a page."""
-    words = ["python -m gbmlib.claims.verdicts", *claims, f"--cohort {GLIOMAS}", f"--profile {SCALES[0]}"]
+    scale, claims = scales.PUBLISHED[0], [verdict.claim for verdict in verdicts]
+    specs = data(run for claim in claims for run in wanted(claim, scale))
+    words = ["python -m gbmlib run", specs, "--claims", *(claim.id for claim in claims), f"--profile {scale}"]
     lines = textwrap.wrap(" ".join(words), 76, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
     return " \\\n".join(lines)
-
-
-def _wanted(verdict: Verdict) -> list[Experiment | Ensemble]:
-    """The runs that a claim is decided by."""
-    by = verdict.claim.decided_by
-    groups = runs_of(by.source, verdict.scale)
-    if isinstance(by, ByFactorial):
-        return [run for runs in groups.values() for run in runs]
-    assert isinstance(by, ByRuns)
-    return [run for pair in by.pairs for label in pair for run in groups[label]]
 
 
 def _comparisons(verdicts: Iterable[Verdict]) -> list[Comparison]:

@@ -21,27 +21,13 @@ from gbmlib.pages import ablation_figures, ablation_pages, factorial_figures, wo
 from gbmlib.pages.ablation_pages import Prose
 from gbmlib.pages.head_to_head_configurations import Wanted
 from gbmlib.planner.words import listed
-from gbmlib.study import head_to_head
+from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.head_to_head import named
-from gbmlib.study.records import Record, Store
-
-#: What the command that makes the records calls them.
-CHAPTER = "headtohead"
 
 EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
 
 #: What the spread of the networks minus that of the pipelines decides.
 MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither by more than the margin"}
-
-
-def published(store: Store) -> dict[str, dict[tuple[str, str], list[Record]]]:
-    """The records of each cell that the store holds, by profile, the largest scale first."""
-    return ablation_pages.published(head_to_head.cells, store)
-
-
-def absent() -> Prose:
-    """That no record is there, and the command that makes it."""
-    return ablation_pages.absent(CHAPTER)
 
 
 # ------------------------------------------------------------------------------------------------------------- results
@@ -72,7 +58,7 @@ def missing(groups: Cells, wanted: Wanted) -> list[Prose]:
     kept = ", ".join(str(fold) for fold, _ in factorial.shared_folds(groups)) or "none"
     return [
         Prose(
-            f"*Some runs have no record yet; `python -m gbmlib.study brats:PATH --only {CHAPTER}` makes them. "
+            f"*Some runs have no record yet; `{catalogue.command('headtohead')}` makes them. "
             f"Cells are compared on the folds that all of those with a record share: {kept}. Missing:*\n\n"
             + "\n".join(lines)
         )

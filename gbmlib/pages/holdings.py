@@ -6,89 +6,14 @@ Text is Markdown as the book's pages are written in; ``book/_ext/honesty.py`` pu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from gbmlib.analysis import costs
-from gbmlib.analysis.treatments import steps_of
-from gbmlib.claims.sources import GLIOMAS, HIPPOCAMPUS, SOURCES, Runs
 from gbmlib.files import counted, markdown_table, millimetres
-from gbmlib.pages.ablation_pages import SCALES, variants
-from gbmlib.study import ablations, code_differences, nnunet, nnunet_ablations, scales
-from gbmlib.study.records import HELD_OUT, Record, Store
+from gbmlib.study import scales
+from gbmlib.study.catalogue import SETS, Runs, command, runs_of
+from gbmlib.study.records import HELD_OUT, Record, Store, steps_of
 from gbmlib.training.configuration import Experiment
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that a chapter shows.
-
-    Attributes:
-        title: as the tables name it.
-        page: the chapter.
-        make: from a scale to the runs of each variant, by label.
-        only: what ``python -m gbmlib.study DATA --only`` calls them; empty where it makes none of them.
-        data: what kind of data they need.
-    """
-
-    title: str
-    page: str
-    make: Callable[[str], Runs]
-    only: str
-    data: str = GLIOMAS
-
-    def command(self, scale: str) -> str:
-        """What makes the runs of a scale."""
-        profile = "" if scale == scales.DEFAULT else f" --profile {scale}"
-        return f"python -m gbmlib.study {self.data} --only {self.only}{profile}" if self.only else ""
-
-
-def _transfer(profile: str) -> Runs:
-    return {"V-Net": [scales.phantom_to_real()]} if profile == "short" else {}
-
-
-GROUPS = (
-    Group("phantoms to patients", "01_the_data", _transfer, ""),
-    Group("V-Net", "02_baseline_vnet", lambda profile: {"V-Net": SOURCES["baseline"].make(profile)["V-Net"]}, "vnet"),
-    Group("autoencoder branch", "03_vae_ablation", SOURCES["vae"].make, "vae"),
-    Group("squeeze-and-excitation", "04_se_ablation", SOURCES["se"].make, "se"),
-    Group(
-        "single choices",
-        "05_training_choices",
-        lambda profile: variants(ablations.choices(profile), ablations.runs, profile),
-        "choices",
-    ),
-    Group("text to code", "05b_from_paper_to_code", code_differences.ladder, "code"),
-    Group(
-        "U-Nets, gliomas",
-        "07_unet_2d_vs_3d",
-        lambda profile: {f"{number}D": nnunet.glioma(profile, number) for number in (2, 3)},
-        "unet",
-    ),
-    Group(
-        "U-Nets, hippocampus",
-        "07_unet_2d_vs_3d",
-        lambda profile: {f"{number}D": nnunet.hippocampus(profile, number) for number in (2, 3)},
-        "hippocampus",
-        HIPPOCAMPUS,
-    ),
-    Group(
-        "untested choices",
-        "07b_untested_choices",
-        lambda profile: variants(nnunet_ablations.COMPARISONS, nnunet_ablations.runs, profile),
-        "untested",
-    ),
-    Group(
-        "slice thickness",
-        "07b_untested_choices",
-        lambda profile: {f"{name} at {mm:g} mm": of for (name, mm), of in nnunet_ablations.anisotropy(profile).items()},
-        "anisotropy",
-    ),
-    Group("five folds, gliomas", "08_2d_3d_cascade", SOURCES["gliomas"].make, "crossvalidation"),
-    Group("five folds, hippocampus", "08_2d_3d_cascade", SOURCES["hippocampus"].make, "hippocampus-folds", HIPPOCAMPUS),
-    Group("head to head", "09_head_to_head", SOURCES["head to head"].make, "headtohead"),
-)
-
 
 # ------------------------------------------------------------------------------------------------------- in a sentence
 
@@ -131,23 +56,25 @@ def _grid(of: Experiment) -> str:
 # ---------------------------------------------------------------------------------------------------------- in a table
 
 
-def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = GROUPS) -> str:
-    """What each group of published records holds and cost, as a table, and the commands that make what it lacks.
+def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tuple(SETS)) -> str:
+    """What each family or set of the catalogue holds and cost, as a table, and the commands that make what it lacks.
 
     Args:
         pages: a link in Markdown to each chapter, by its name, the text left open as ``{}``.
     """
     lines, lacking = [], []
-    for group in groups:
-        link = pages[group.page].format(group.title)
-        found = {scale: _records(group.make(scale), store) for scale in SCALES}
+    for name in names:
+        family = SETS[name][0]
+        if not family.title:
+            continue
+        link = pages[family.chapter].format(family.title)
+        found = {scale: _records(runs_of(name, scale), store) for scale in scales.PUBLISHED}
         lines += [(link, *_held(scale, there, wanted)) for scale, (there, wanted) in found.items() if there]
         there, wanted = found[scales.DEFAULT]
-        if not any(records for records, _ in found.values()):
+        if wanted and not any(records for records, _ in found.values()):
             lines.append((link, scales.DEFAULT, f"0 of {wanted}", *[""] * 5))
-        if len(there) < wanted and group.only:
-            missing = counted(wanted - len(there), "run")
-            lacking.append(f"- {group.title}, {missing}: `{group.command(scales.DEFAULT)}`")
+        if len(there) < wanted:
+            lacking.append(f"- {family.title}, {counted(wanted - len(there), 'run')}: `{command(name)}`")
     head = ("runs of", "scale", "published", "cases held out", "folds", "seeds", "steps of a run", "minutes")
     text = markdown_table(head, lines) + "\n\nRuns that several chapters show are counted in each of them."
     if lacking:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib.analysis import selection, statistics
+from gbmlib.analysis import published, selection, statistics
 from gbmlib.analysis.compare import Groups
 from gbmlib.analysis.selection import Leaderboard
 from gbmlib.cohorts import GLIOMA
@@ -20,6 +20,7 @@ from gbmlib.pages import leaderboard_figures, unet_figures, unet_pages, wording
 from gbmlib.pages.ablation_pages import Prose, caption
 from gbmlib.pages.leaderboard_pages import left_out
 from gbmlib.planner.table_1 import tasks
+from gbmlib.study.cross_validation import LOW_RESOLUTION
 from gbmlib.study.records import TRAIN, Record
 
 PAPER, SECOND = "Isensee et al. 2018", "nnU-Net v2"
@@ -51,7 +52,7 @@ def beside_paper(
     Raises:
         ValueError: the paper has another number of classes for this task.
     """
-    theirs = unet_pages.printed(task, folder)
+    theirs = published.table_2(task, folder)
     board = selection.leaderboard(groups, folds=folds) if any(groups.values()) else {}
     classes = _in_their_order(task, list(next(iter(board.values())).dices if board else marks(task, folder)[0]))
     if len(classes) != len(theirs.columns):
@@ -82,7 +83,7 @@ def _apart(gaps: pd.Series) -> str:
 
 def _their_choice(theirs: pd.DataFrame) -> str:
     """What the rule of section 2.6 makes of printed means."""
-    allowed = [label for label in theirs.index if selection.LOW_RESOLUTION not in label]
+    allowed = [label for label in theirs.index if LOW_RESOLUTION not in label]
     means = theirs.loc[allowed].mean(axis=1).sort_values(ascending=False, kind="stable")
     against = "".join(f", against {mean:.5f} of {label}" for label, mean in means.iloc[1:].items())
     return f"Of the paper's own rows its rule takes **{means.index[0]}**: {means.iloc[0]:.5f}{against}."

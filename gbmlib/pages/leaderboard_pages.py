@@ -16,8 +16,10 @@ from gbmlib.analysis.compare import Groups
 from gbmlib.analysis.intervals import mean_interval
 from gbmlib.analysis.selection import Choice, Leaderboard, SelectionError
 from gbmlib.files import counted, minutes
-from gbmlib.pages import ablation_pages, leaderboard_figures, unet_pages, wording
-from gbmlib.pages.ablation_pages import Prose, Wanted
+from gbmlib.pages import ablation_pages, leaderboard_figures, wording
+from gbmlib.pages.ablation_pages import Prose
+from gbmlib.study import catalogue
+from gbmlib.study.catalogue import Runs
 from gbmlib.study.records import Record, Store
 
 
@@ -60,20 +62,19 @@ def compared(
 
 
 def all_published(
-    wanted: Callable[[str], Wanted],
+    wanted: Callable[[str], Runs],
     store: Store,
-    chapter: str,
-    data: str = "brats:PATH",
+    name: str,
     candidates: Iterable[str] | None = None,
 ) -> list[Any]:
     """:func:`compared` at every scale that has records, the largest first, or how to make them.
 
-    What a scale asks for and has no record yet keeps its row.
+    What a scale asks for and has no record yet keeps its row. ``name`` is that of the family in the catalogue.
     """
     shown = []
-    for profile, groups in ablation_pages.published(wanted, store).items():
+    for profile, groups in catalogue.published(wanted, store).items():
         shown += compared({label: groups.get(label, []) for label in wanted(profile)}, candidates)
-    return shown or [unet_pages.absent(chapter, data)]
+    return shown or [ablation_pages.absent(name)]
 
 
 def learned(records: Sequence[Record]) -> Prose:

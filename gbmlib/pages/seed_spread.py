@@ -12,11 +12,9 @@ from statistics import median
 
 from gbmlib.analysis import compare, costs
 from gbmlib.analysis.intervals import MARGIN, MARGINS, margin
-from gbmlib.claims.sources import Runs
 from gbmlib.cohorts import regions
 from gbmlib.files import markdown_table
-from gbmlib.pages.ablation_pages import published
-from gbmlib.pages.holdings import GROUPS, Group
+from gbmlib.study.catalogue import SETS, Family, Runs, published, runs_of
 from gbmlib.study.records import Record, Store
 
 HEAD = ("variants of", "folds", "networks", "median", "largest", "in which", "above the margin", "one case, median")
@@ -66,14 +64,15 @@ def spread(label: str, records: Sequence[Record]) -> Spread | None:
     return Spread(label, means, apart, len(folds), margin(shared[0].experiment.cohort))
 
 
-def spreads(store: Store, groups: Iterable[Group] = GROUPS) -> dict[Group, list[Spread]]:
-    """The networks that were published with several seeds, by group; each counts once, in the first that has it.
+def spreads(store: Store, names: Iterable[str] = tuple(SETS)) -> dict[Family, list[Spread]]:
+    """The networks that were published with several seeds, by family or the first of a set of the catalogue; each
+    counts once, in the first that has it.
 
-    Of each group the scale that is shown (``pages.ablation_pages.shown_scale``) of those that have several seeds.
+    Of each the scale that is shown (``study.catalogue.shown_scale``) of those that have several seeds.
     """
     found, known = {}, set()
-    for group in groups:
-        for variants in published(partial(_repeated, group), store).values():
+    for name in names:
+        for variants in published(partial(_repeated, name), store).values():
             for label, records in variants.items():
                 trained = costs.trained(records)
                 ids = frozenset(record.id for record in trained)
@@ -81,26 +80,26 @@ def spreads(store: Store, groups: Iterable[Group] = GROUPS) -> dict[Group, list[
                     continue
                 known.add(ids)
                 if of := spread(label, trained):
-                    found.setdefault(group, []).append(of)
+                    found.setdefault(SETS[name][0], []).append(of)
     return found
 
 
-def _repeated(group: Group, scale: str) -> Runs:
+def _repeated(name: str, scale: str) -> Runs:
     """The runs of the variants that a scale trains with several seeds."""
-    return {label: runs for label, runs in group.make(scale).items() if len({run.seed for run in runs}) > 1}
+    return {label: runs for label, runs in runs_of(name, scale).items() if len({run.seed for run in runs}) > 1}
 
 
-def markdown(store: Store, pages: Mapping[str, str], groups: Iterable[Group] = GROUPS) -> str:
-    """How far seeds lie apart in all networks in a sentence, and in a table a row a group.
+def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tuple(SETS)) -> str:
+    """How far seeds lie apart in all networks in a sentence, and in a table a row a family or set.
 
     Args:
         pages: a link in Markdown to each chapter, by its name, the text left open as ``{}``.
     """
-    found = spreads(store, groups)
+    found = spreads(store, names)
     every = [of for of_group in found.values() for of in of_group]
     if not every:
         return "No network has been published with two seeds yet, so that nothing is known of their luck."
-    lines = [(pages[group.page].format(group.title), *_line(of_group)) for group, of_group in found.items()]
+    lines = [(pages[family.chapter].format(family.title), *_line(of_group)) for family, of_group in found.items()]
     return (
         f"{_beyond(every)} of {len(every)} networks that were trained with two seeds or more differ from themselves "
         f"by more than the margin, the difference that this book calls one that matters ({MARGINS['brats']:g} Dice on "

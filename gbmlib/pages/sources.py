@@ -1,9 +1,9 @@
 """Where the numbers of a page come from: a line under each cell of a chapter that shows something out of records.
 
-Nobody has to declare it. A record notes when its scores or its history are read (:func:`note`); when the cell of a
-notebook that is executed for the book ends, the records that were read while it ran are named below what it shows. So
-the line says what *was* used, whatever functions lie between. In JupyterLab there is no such line: there the records
-are at hand themselves (``analysis.compare.made``).
+Nobody has to declare it. A record tells when its scores or its history are read (``study.records.on_read``); when the
+cell of a notebook that is executed for the book ends, the records that were read while it ran are named below what it
+shows. So the line says what *was* used, whatever functions lie between. In JupyterLab there is no such line: there the
+records are at hand themselves (``analysis.compare.made``).
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gbmlib.files import counted, minutes
+from gbmlib.study.records import Record, on_read
 from gbmlib.viewer.display import is_static
-
-if TYPE_CHECKING:
-    from gbmlib.study.records import Record
 
 #: Of the list below the line.
 COLUMNS = ("run", "what", "fold", "seed", "began (UTC)", "code", "minutes", "computed on")
@@ -39,6 +37,9 @@ def note(record: Record) -> None:
         _watched.append(shell)
         shell.events.register("post_run_cell", _cell_ended)
     _read.setdefault(record.id, record)
+
+
+on_read.append(note)
 
 
 def _notebook() -> Any:

@@ -14,7 +14,7 @@ from gbmlib.files import minutes
 from gbmlib.pages import ablation_pages, unet_figures, unet_pages, wording
 from gbmlib.pages.ablation_pages import Prose
 from gbmlib.planner.words import AXES, sizes
-from gbmlib.study import nnunet, nnunet_ablations
+from gbmlib.study import catalogue, nnunet, nnunet_ablations
 from gbmlib.study.records import Record, Store
 
 #: A sweep: the records of each network ("2D", "3D") at each slice thickness in mm.
@@ -26,10 +26,10 @@ NETWORKS, DIFFERENCE = ("2D", "3D"), "2D minus 3D"
 def swept(store: Store) -> list[Any]:
     """The sweep at every scale that has records: where from, figure, table and what it says; or how to make it."""
     shown = []
-    for profile, groups in ablation_pages.published(nnunet_ablations.anisotropy, store).items():
+    for profile, groups in catalogue.published(nnunet_ablations.anisotropy, store).items():
         shown += thicknesses(groups, nnunet_ablations.IN_PLANE[profile])
         shown += ablation_pages.collapsed({f"{name}, {at:g} mm": of for (name, at), of in groups.items()})
-    return shown or [unet_pages.absent("anisotropy")]
+    return shown or [ablation_pages.absent("anisotropy")]
 
 
 def thicknesses(groups: Sweep, in_plane: float | None = None) -> list[Any]:

@@ -35,8 +35,8 @@ def absent(cohort_name: str) -> Prose:
     """That nothing is published, and the commands that make it."""
     return Prose(
         f"*Nothing is published yet for {cohort_name}. With the data at hand these make it:* "
-        "`python -m gbmlib.study brats:PATH --only crossvalidation`, then "
-        "`python -m gbmlib.analysis.uncertainty_members brats:PATH`."
+        "`python -m gbmlib run brats:PATH --only crossvalidation --published none`, then "
+        "`python -m gbmlib facts brats:PATH --uncertainty`."
     )
 
 

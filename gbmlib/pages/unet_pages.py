@@ -6,7 +6,7 @@ regions WT, TC and ET too, and those are what is shown here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,15 @@ import numpy as np
 import pandas as pd
 
 from gbmlib import models
-from gbmlib.analysis import compare, contrasts, intervals, networks, statistics
+from gbmlib.analysis import compare, contrasts, intervals, networks, published, statistics
 from gbmlib.analysis.compare import Groups
 from gbmlib.analysis.intervals import mean_interval
 from gbmlib.cohorts import GLIOMA, regions
 from gbmlib.files import counted
 from gbmlib.pages import ablation_pages, wording
-from gbmlib.pages.ablation_pages import Prose, Wanted
+from gbmlib.pages.ablation_pages import Prose
 from gbmlib.planner.table_1 import tasks
 from gbmlib.planner.words import sizes
-from gbmlib.study import ablations, nnunet_ablations
 from gbmlib.study.records import HELD_OUT, Record, Store
 from gbmlib.training.configuration import Experiment
 
@@ -45,16 +44,9 @@ def compared(groups: Groups, wanted: Sequence[str] = (), decides: bool = True) -
     return ablation_pages.compared(nested(groups), wanted, decides)
 
 
-def all_published(wanted: Callable[[str], Wanted], store: Store, chapter: str, data: str = "brats:PATH") -> list[Any]:
-    """:func:`compared` at every scale that has records, the largest first, or how to make them."""
-    found = ablation_pages.published(wanted, store)
-    shown = [part for profile, groups in found.items() for part in compared(groups, list(wanted(profile)))]
-    return shown or [absent(chapter, data)]
-
-
-def absent(chapter: str, data: str = "brats:PATH") -> Prose:
-    """That no record is there, and the command that makes it."""
-    return Prose(ablation_pages.absent(chapter).replace("brats:PATH", data))
+def all_published(name: str, store: Store) -> list[Any]:
+    """:func:`compared` of a family of the catalogue at the scale that is shown, or how to make its runs."""
+    return ablation_pages.all_published(name, store, compared)
 
 
 def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame | Prose:
@@ -91,12 +83,6 @@ def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
 # ----------------------------------------------------------------------------------------------- beside printed numbers
 
 
-def printed(task: str, folder: str | Path = "book/facts") -> pd.DataFrame:
-    """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a label (1, 2, …)."""
-    table = pd.read_csv(Path(folder) / "isensee2018_table_2.csv", comment="#")
-    return table[table.task == task].pivot(index="network", columns="label", values="dice") / 100
-
-
 def reference(folder: str | Path = "book/facts") -> pd.DataFrame:
     """Dice of nnU-Net v2's 3D network for each hippocampus (rows) and label (columns), as published, held out."""
     return pd.read_csv(Path(folder) / "nnunet_v2_hippocampus_dice.csv", comment="#", index_col="case").drop(
@@ -112,7 +98,7 @@ def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFra
         dices = dices_of(records)[labels]
         folds = counted(len({record.experiment.fold for record in records}), "fold")
         rows[f"{name}, ours, {folds}"] = levels(dices)
-    for network, values in printed("Hippocampus", folder).iterrows():
+    for network, values in published.table_2("Hippocampus", folder).iterrows():
         row = {name: f"{value:.4f}" for name, value in zip(labels, values, strict=True)}
         rows[f"{network}, Isensee et al. 2018, five folds"] = row | {
             "mean": f"{values.mean():.4f}",
@@ -149,10 +135,10 @@ def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> statistics.
         UnpairedError: the cases are not the same.
     """
     dices = compare.scores(ours, regions=list(theirs))
-    published = theirs.mean(axis=1).to_frame("published")
+    base = theirs.mean(axis=1).to_frame("published")
     margin = intervals.margin(ours[0].experiment.cohort)
-    found = statistics.paired(published, dices, margin)
-    over = networks.over_networks(networks.by_fold(published, dices, compare.folds_of(ours)))
+    found = statistics.paired(base, dices, margin)
+    over = networks.over_networks(networks.by_fold(base, dices, compare.folds_of(ours)))
     return compare.with_soundness(replace(found, networks=over), ours, ours)
 
 
@@ -164,7 +150,7 @@ def levels(dices: pd.DataFrame) -> dict[str, Any]:
 
 def gliomas(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
     """Held-out Dice of a glioma's exclusive labels beside what table 2 of the paper prints for its own, larger data."""
-    theirs, rows = printed("BrainTumour", folder), {}
+    theirs, rows = published.table_2("BrainTumour", folder), {}
     order = [GLIOMA[value] for value in DECATHLON_ORDER]
     for name, records in groups.items():
         dices = dices_of(records)[order]
@@ -188,23 +174,12 @@ def dices_of(records: Sequence[Record]) -> pd.DataFrame:
 
 def choice(name: str, store: Store) -> list[Any]:
     """One of ``study.nnunet_ablations.COMPARISONS``: what the paper says of it, and what the records say."""
-    of = next(one for one in nnunet_ablations.COMPARISONS if one.name == name)
-    said = Prose(f"**{of.question}** The paper: {of.claim} ({of.place})")
-    return [said, *all_published(lambda profile: nnunet_ablations.runs(of, profile), store, "untested")]
+    return ablation_pages.choice(f"untested/{name}", store, compared)
 
 
 def all_choices(store: Store) -> pd.DataFrame:
-    """``analysis.contrasts.contrasts`` of every comparison that has records, one below the other, at the scale that
-    is shown of all together; each is a family of its own, as in its own section."""
-    profile = ablation_pages.shown_scale(
-        lambda scale: ablation_pages.variants(nnunet_ablations.COMPARISONS, nnunet_ablations.runs, scale), store
-    )
-    tables = [contrasts.contrasts({})]
-    for comparison in nnunet_ablations.COMPARISONS:
-        groups = ablations.published(nnunet_ablations.runs(comparison, profile), store)
-        if comparison.base in groups:
-            tables.append(contrasts.contrasts(nested(groups)))
-    return pd.concat([table for table in tables if len(table)] or tables)
+    """``pages.ablation_pages.all_choices`` of what the paper did not validate, on the nested regions."""
+    return ablation_pages.all_choices("untested", store, select=nested)
 
 
 def steps(label_maps: Mapping[str, np.ndarray], spacing: Sequence[float]) -> pd.DataFrame:

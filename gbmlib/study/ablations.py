@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gbmlib.study import scales
-from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
 
 
@@ -51,25 +50,27 @@ SE = Comparison(
     {"with SE": {}, "without SE": {"se": "none"}},
 )
 
-#: The single choices and the ladder are screened. In the short runs: half the schedule and two folds. At the study's
-#: scale choices that are not about gliomas are decided on the hippocampus, whose 260 cases give narrower intervals: its
-#: own grid of 1 mm, a patch that holds the whole of it, exclusive labels, 2,000 steps, five folds.
-SCREENING: dict[str, dict[str, Any]] = {
-    "short": {"epochs": 12, "warmup": 3},
-    "study": {
-        "cohort": "msd-task04-hippocampus-260",
-        "modalities": ("mri",),
-        "regions": "labels",
-        "flips": 0.5,
-        "spacing": 1,
-        "patch_size": (48, 64, 48),
-        "epochs": 20,
-        "batches": 100,
-    },
+#: In the short runs the single choices and the ladder are screened: half the schedule and two folds.
+SCREENING: dict[str, dict[str, Any]] = {"short": {"epochs": 12, "warmup": 3}}
+
+#: At the study's scale choices that are not about gliomas are decided on the hippocampus, whose 260 cases give narrower
+#: intervals: its own grid of 1 mm, a patch that holds the whole of it, exclusive labels, 2,000 steps, five folds.
+HIPPOCAMPUS: dict[str, Any] = {
+    "cohort": "msd-task04-hippocampus-260",
+    "modalities": ("mri",),
+    "regions": "labels",
+    "flips": 0.5,
+    "spacing": 1,
+    "patch_size": (48, 64, 48),
+    "epochs": 20,
+    "batches": 100,
 }
 
 #: Choices that are about gliomas or their grid alone, and are decided there at every scale.
 GLIOMAS_ALONE = ("normalisation", "crops", "mirroring", "tile")
+
+#: The scales at which variants that lost channels are begun so that they do not.
+TAMED = ("study", "paper")
 SCREENED_SEEDS = {"study": (0,)}
 SCREENED_FOLDS = {"test": (0,), "demo": (0,), "short": (0, 1), "study": (0, 1, 2, 3, 4), "paper": (0, 1)}
 
@@ -96,12 +97,11 @@ def rate_and_warmup(profile: str) -> Comparison:
 
 def choices(profile: str) -> tuple[Comparison, ...]:
     """Every choice of sections 3 to 5.1 that a run can test, at one scale of the study."""
-    own = scales.SCALES[profile] | scales.PAPER_A[profile] | (SCREENING.get(profile, {}) if profile != "study" else {})
+    own = scales.SCALES[profile] | scales.PAPER_A[profile] | SCREENING.get(profile, {})
     filters = scales.paper_a(profile, folds=[0], seeds=[0])[0].options.get("filters", 16)
     # Each order of layers with what it learns with, and how an output that begins large would do.
-    later = profile in ("study", "paper")
-    tamed = {"init": "torch", "learning_rate": own["learning_rate"] / 2} if later else {}
-    large_output = {"He, Glorot, large output": {"output_gain": 1.0}} if later else {}
+    tamed = {"init": "torch", "learning_rate": own["learning_rate"] / 2} if profile in TAMED else {}
+    large_output = {"He, Glorot, large output": {"output_gain": 1.0}} if profile in TAMED else {}
     return (
         rate_and_warmup(profile),
         Comparison(
@@ -221,6 +221,11 @@ def choices(profile: str) -> tuple[Comparison, ...]:
     )
 
 
+def choice(name: str, profile: str) -> Comparison:
+    """:data:`VAE`, :data:`SE`, or one of :func:`choices`, by its name."""
+    return next(one for one in (VAE, SE, *choices(profile)) if one.name == name)
+
+
 def runs(
     comparison: Comparison,
     profile: str,
@@ -236,10 +241,12 @@ def runs(
         changes: hold for all variants, and a variant's own go before them; None keeps the scale's own.
     """
     if comparison not in (VAE, SE):
-        of_a_reader = changes.get("cohort") not in (None, SCREENING["study"]["cohort"])
-        alone = profile == "study" and (comparison.name in GLIOMAS_ALONE or of_a_reader)
+        elsewhere = profile in scales.ON_HIPPOCAMPUS and changes.get("cohort") in (None, HIPPOCAMPUS["cohort"])
+        on_hippocampus = elsewhere and comparison.name not in GLIOMAS_ALONE
         seeds = SCREENED_SEEDS.get(profile) if seeds is None else seeds
-        folds, changes = screened(profile, folds, changes, {} if alone else SCREENING)
+        folds, changes = screened(
+            profile, folds, changes, HIPPOCAMPUS if on_hippocampus else SCREENING.get(profile, {})
+        )
     folds, seeds = kept(folds), kept(seeds)
     return {
         label: scales.paper_a(profile, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()
@@ -256,27 +263,21 @@ def rescued(**changes: Any) -> dict[str, list[Experiment]]:
     original = {"order": "norm-act-conv", "init": "torch", "learning_rate": 1e-3}
     blocks = {"blocks": (2, 2, 2, 4)}
     variants = {"the paper's network": {}, "2, 2, 2, 4 blocks": blocks, "norm, ReLU, conv": original}
-    folds, fields = screened("short", None, begun, SCREENING)
-    return {label: scales.paper_a("short", folds, **fields | own) for label, own in variants.items()}
+    folds, fields = screened(scales.FIRST, None, begun, SCREENING[scales.FIRST])
+    return {label: scales.paper_a(scales.FIRST, folds, **fields | own) for label, own in variants.items()}
 
 
 def screened(
-    profile: str, folds: Iterable[int] | None, changes: Mapping[str, Any], screening: Mapping[str, Mapping[str, Any]]
+    profile: str, folds: Iterable[int] | None, changes: Mapping[str, Any], screening: Mapping[str, Any]
 ) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """The folds and changes of a screening at a scale, but for what somebody asks otherwise (None: nobody did)."""
+    """The folds and changes of a screening, but for what somebody asks otherwise (None: nobody did)."""
     asked = {name: value for name, value in changes.items() if value is not None}
-    return SCREENED_FOLDS[profile] if folds is None else tuple(folds), {**screening.get(profile, {}), **asked}
+    return SCREENED_FOLDS[profile] if folds is None else tuple(folds), {**screening, **asked}
 
 
 def kept(values: Iterable[int] | None) -> tuple[int, ...] | None:
     """A tuple can be gone through once for each variant."""
     return None if values is None else tuple(values)
-
-
-def published(groups: Mapping[str, Iterable[Experiment]], store: Store) -> dict[str, list[Record]]:
-    """Those records of each group that the store holds; a group without any is left out."""
-    found = {label: [record for record in map(store.get, of) if record] for label, of in groups.items()}
-    return {label: records for label, records in found.items() if records}
 
 
 def _crops(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

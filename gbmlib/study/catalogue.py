@@ -1,89 +1,99 @@
-"""All runs that the book shows, in the order of their worth: what is decided first comes first.
+"""All runs that the book shows: chapters, claims, the command line, the honesty page and packs read them here.
 
-A *family* is what answers one question; a half of it decides nothing, so each is run whole before the next begins.
+A *family* answers one question. Half of it decides nothing, so families are run whole, the most valuable first.
+Families of single choices form a set, ``choices/kernel`` and ``choices/norm`` the set ``choices``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
-from gbmlib.analysis.treatments import PILOT, voxels_of
 from gbmlib.study import ablations, code_differences, cross_validation, head_to_head, nnunet, nnunet_ablations, scales
-from gbmlib.study.records import Record
-from gbmlib.training import batches
+from gbmlib.study.records import BOOK, RUNS, Record, Store
+from gbmlib.study.runner import Run, cohorts_of
 from gbmlib.training.configuration import Experiment
-from gbmlib.training.ensemble import Ensemble
 
-Run = Experiment | Ensemble
+Runs = Mapping[Any, Sequence[Run]]
 
 #: The cohorts that the published runs were made on. Any other takes the place of the gliomas.
-PUBLISHED = ("brats2018-19", scales.EXTERNAL, nnunet.HIPPOCAMPUS_COHORT)
+COHORTS = ("brats2018-19", scales.EXTERNAL, nnunet.HIPPOCAMPUS_COHORT)
 
 
-def _flat(groups: Mapping[Any, Iterable[Run]]) -> list[Run]:
-    return [run for group in groups.values() for run in group]
+@dataclass(frozen=True)
+class Family:
+    """Runs that answer one question.
+
+    Attributes:
+        name: as the command line and ``book/claims.yml`` call it.
+        title: as tables call it; those of a set share one. Empty for what other families hold already.
+        chapter: the notebook that shows it.
+        make: from a scale to the runs of each variant, by label.
+        gliomas: whether ``make`` also takes the ``cohort`` of a reader in place of the study's gliomas.
+        comparison: what the paper says of a single choice; None for other families.
+    """
+
+    name: str
+    title: str
+    chapter: str
+    make: Callable[..., Runs]
+    gliomas: bool = True
+    comparison: ablations.Comparison | None = None
+
+    @property
+    def set(self) -> str:
+        """The set that it belongs to, or its own name."""
+        return self.name.partition("/")[0]
 
 
-def _rates(profile: str, **own: Any) -> list[Run]:
-    """The search that makes the learning rates of the head to head comparable, on the pilot's fold."""
-    return _flat(head_to_head.rates(profile, **PILOT, **own)) if profile in head_to_head.WITH_NORMALISED else []
+def _more_seeds(profile: str, **own: Any) -> Runs:
+    """The head to head with further seeds; the V-Net as published has the first alone."""
+    seeds = scales.SEEDS[profile][1:] if profile in scales.NORMALISED_VNET else ()
+    cells = head_to_head.by_label(profile, seeds=seeds, **own) if seeds else {}
+    return {label: runs for label, runs in cells.items() if not label.startswith("V-Net under")}
 
 
-def _more_seeds(profile: str, **own: Any) -> list[Run]:
-    """The head to head with further seeds, one after the other; the V-Net as published has the first alone."""
-    seeds = scales.SEEDS[profile][1:] if profile in head_to_head.WITH_NORMALISED else ()
-    groups = [head_to_head.cells(profile, seeds=(seed,), **own) for seed in seeds]
-    return [run for cells in groups for (network, _), runs in cells.items() if network != "V-Net" for run in runs]
-
-
-def _external(profile: str, **own: Any) -> list[Run]:
+def _external(profile: str) -> Runs:
     """Every network of the head to head on another cohort. The first short runs were not kept for that."""
-    if profile != "study" or own:
-        return []
-    kinds: dict[str, list[Experiment]] = {}
-    for run in (*_flat(head_to_head.cells(profile)), *_more_seeds(profile)):
-        kinds.setdefault(run.changed(fold=0, seed=0).id, []).append(run)
-    return [ensemble for runs in kinds.values() for ensemble in scales.external(runs)]
+    if profile not in scales.NORMALISED_VNET:
+        return {}
+    more = _more_seeds(profile)
+    return {
+        label: scales.external([*runs, *more.get(label, ())]) for label, runs in head_to_head.by_label(profile).items()
+    }
 
 
-def _baseline(profile: str, **own: Any) -> list[Run]:
-    seeds = (0,) if profile == "study" else scales.SEEDS[profile]
-    norms = scales.VNET_NORMS if profile == "study" else ("none",)
-    return [
-        run
-        for norm in norms
-        for seed in seeds
-        for run in scales.vnet(profile, scales.FOLDS[profile], norm=norm, seed=seed, **own)
-    ]
+def _baseline_seeds(profile: str) -> tuple[int, ...]:
+    return (0,) if profile in scales.NORMALISED_VNET else scales.SEEDS[profile]
 
 
-def _penalty(profile: str, **own: Any) -> list[Run]:
-    return [*scales.paper_a(profile, **own), *scales.paper_a(profile, l2=0.0, **own)]
+def _vnet(profile: str, **own: Any) -> Runs:
+    """The V-Net as published and, where the scale has it, normalised."""
+    norms = {"V-Net": "none"}
+    if profile in scales.NORMALISED_VNET:
+        norms[head_to_head.NORMALISED] = "instance"
+    make = partial(scales.vnet, profile, scales.FOLDS[profile], **own)
+    return {
+        label: [run for seed in _baseline_seeds(profile) for run in make(norm=norm, seed=seed)]
+        for label, norm in norms.items()
+    }
 
 
-def _folds(profile: str, **own: Any) -> list[Run]:
-    return cross_validation.everything(cross_validation.networks(profile, **own), profile)
+def _baseline(profile: str, **own: Any) -> Runs:
+    return {**_vnet(profile, **own), "Paper A": scales.paper_a(profile, seeds=_baseline_seeds(profile), **own)}
 
 
-def _hippocampus_folds(profile: str, **own: Any) -> list[Run]:
-    return [] if own else cross_validation.everything(cross_validation.of_hippocampus(profile), profile)
+def _penalty(profile: str, **own: Any) -> Runs:
+    return {
+        "with penalty": scales.paper_a(profile, **own),
+        "without penalty": scales.paper_a(profile, l2=0.0, **own),
+    }
 
 
-def _hippocampus(profile: str, **own: Any) -> list[Run]:
-    return [] if own else [run for kind in (2, 3) for run in nnunet.hippocampus(profile, kind)]
-
-
-def _choices(profile: str, **own: Any) -> list[Run]:
-    return [run for one in ablations.choices(profile) for run in _flat(ablations.runs(one, profile, **own))]
-
-
-def _untested(profile: str, **own: Any) -> list[Run]:
-    return [run for one in nnunet_ablations.COMPARISONS for run in _flat(nnunet_ablations.runs(one, profile, **own))]
-
-
-def simple_augmentation(profile: str, **own: Any) -> dict[str, list[Experiment]]:
+def _simple_augmentation(profile: str, **own: Any) -> Runs:
     """The first paper's network with its own augmentation, with none, and with all of the second paper's."""
     return {
         "mirroring": scales.paper_a(profile, **own),
@@ -92,29 +102,112 @@ def simple_augmentation(profile: str, **own: Any) -> dict[str, list[Experiment]]
     }
 
 
-#: By name, the most valuable first: from a scale (and the name of a cohort of one's own) to the runs.
-FAMILIES: dict[str, Callable[..., list[Run]]] = {
-    "headtohead": lambda profile, **own: _flat(head_to_head.cells(profile, **own)),
-    "rates": _rates,
-    "headtohead-seeds": _more_seeds,
-    "external": _external,
-    "vnet": _baseline,
-    "vae": lambda profile, **own: _flat(ablations.runs(ablations.VAE, profile, **own)),
-    "se": lambda profile, **own: _flat(ablations.runs(ablations.SE, profile, **own)),
-    "penalty": _penalty,
-    "hippocampus-folds": _hippocampus_folds,
-    "choices": _choices,
-    "untested": _untested,
-    "dice-terms": lambda profile, **own: [] if own else _flat(nnunet_ablations.dice_terms(profile)),
-    "simple-augmentation": lambda profile, **own: _flat(simple_augmentation(profile, **own)),
-    "crossvalidation": _folds,
-    "masked-normalisation": lambda profile, **own: _flat(nnunet_ablations.masked_normalisation(profile, **own)),
-    "anisotropy": lambda profile, **own: _flat(nnunet_ablations.anisotropy(profile, **own)),
-    "unet": lambda profile, **own: [run for kind in (2, 3) for run in nnunet.glioma(profile, kind, **own)],
-    "rescue": lambda profile, **own: _flat(ablations.rescued(**own)) if profile == "short" else [],
-    "code": lambda profile, **own: _flat(code_differences.ladder(profile, **own)),
-    "hippocampus": _hippocampus,
+def _gliomas(profile: str, **own: Any) -> Runs:
+    return cross_validation.everything(cross_validation.networks(profile, **own), profile)
+
+
+def _hippocampus(profile: str) -> Runs:
+    return cross_validation.everything(cross_validation.of_hippocampus(profile), profile)
+
+
+def _slices(profile: str, **own: Any) -> Runs:
+    """The sweep over slice thickness; the thickest slices and cubes have labels that all scales share."""
+    names = {nnunet_ablations.THICKNESS[profile][-1]: "thickest slices", nnunet_ablations.IN_PLANE[profile]: "cubes"}
+    swept = nnunet_ablations.anisotropy(profile, **own)
+    return {f"{network}, {names.get(mm, f'{mm:g} mm')}": runs for (network, mm), runs in swept.items()}
+
+
+def _rescued(profile: str, **own: Any) -> Runs:
+    return ablations.rescued(**own) if profile == scales.FIRST else {}
+
+
+def _transfer(profile: str, **own: Any) -> Runs:
+    return {"V-Net": [scales.phantom_to_real()]} if profile == scales.FIRST else {}
+
+
+def _two_and_three(make: Callable[..., list[Experiment]]) -> Callable[..., Runs]:
+    return lambda profile, **own: {f"{number}D": make(profile, number, **own) for number in (2, 3)}
+
+
+def _choice(name: str) -> Callable[..., Runs]:
+    return lambda profile, **own: ablations.runs(ablations.choice(name, profile), profile, **own)
+
+
+def _untested(comparison: ablations.Comparison) -> Callable[..., Runs]:
+    return lambda profile, **own: nnunet_ablations.runs(comparison, profile, **own)
+
+
+#: By name, the most valuable first.
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family("headtohead", "head to head", "09_head_to_head", head_to_head.by_label),
+        Family("rates", "rates of the head to head", "09_head_to_head", head_to_head.rates),
+        Family("headtohead-seeds", "further seeds of the head to head", "09_head_to_head", _more_seeds),
+        Family("external", "other hospitals", "09_head_to_head", _external, gliomas=False),
+        Family("vnet", "V-Net", "02_baseline_vnet", _vnet),
+        Family("vae", "autoencoder branch", "03_vae_ablation", _choice("vae")),
+        Family("baseline", "", "03_vae_ablation", _baseline),
+        Family("se", "squeeze-and-excitation", "04_se_ablation", _choice("se")),
+        Family("penalty", "penalty on the kernels", "05_training_choices", _penalty),
+        Family("hippocampus-folds", "five folds, hippocampus", "08_2d_3d_cascade", _hippocampus, gliomas=False),
+        *(
+            Family(f"choices/{one.name}", "single choices", "05_training_choices", _choice(one.name), comparison=one)
+            for one in ablations.choices(scales.DEFAULT)
+        ),
+        *(
+            Family(f"untested/{one.name}", "untested choices", "07b_untested_choices", _untested(one), comparison=one)
+            for one in nnunet_ablations.COMPARISONS
+        ),
+        Family("dice-terms", "Dice terms", "07b_untested_choices", nnunet_ablations.dice_terms, gliomas=False),
+        Family("simple-augmentation", "simple augmentation", "05_training_choices", _simple_augmentation),
+        Family("crossvalidation", "five folds, gliomas", "08_2d_3d_cascade", _gliomas),
+        Family(
+            "masked-normalisation",
+            "masked normalisation",
+            "07b_untested_choices",
+            nnunet_ablations.masked_normalisation,
+        ),
+        Family("anisotropy", "slice thickness", "07b_untested_choices", _slices),
+        Family("unet", "U-Nets, gliomas", "07_unet_2d_vs_3d", _two_and_three(nnunet.glioma)),
+        Family("rescue", "dead channels, rescued", "05d_a_dead_channel", _rescued),
+        Family("code", "text to code", "05b_from_paper_to_code", code_differences.ladder),
+        Family(
+            "hippocampus", "U-Nets, hippocampus", "07_unet_2d_vs_3d", _two_and_three(nnunet.hippocampus), gliomas=False
+        ),
+        Family("transfer", "phantoms to patients", "01_the_data", _transfer),
+    )
 }
+
+#: The families of each set, by its name; one that is in no set is one by itself.
+SETS: dict[str, list[Family]] = {}
+for _family in FAMILIES.values():
+    SETS.setdefault(_family.set, []).append(_family)
+
+
+@cache
+def _made(name: str, scale: str, **own: Any) -> Runs:
+    return FAMILIES[name].make(scale, **own) if FAMILIES[name].gliomas or not own else {}
+
+
+def runs_of(name: str, scale: str, **own: Any) -> Runs:
+    """The runs of each variant of a family at a scale, by label; of a set, labelled ``kernel: kernel 5``.
+
+    Args:
+        own: ``cohort``, the name of a reader's own in place of the study's gliomas.
+
+    Raises:
+        ValueError: there is no such family.
+    """
+    if name in FAMILIES:
+        return _made(name, scale, **own)
+    if name not in SETS:
+        raise ValueError(f"no family {name!r}; there are {', '.join(SETS)}")
+    return {
+        f"{family.name.partition('/')[2]}: {label}": runs
+        for family in SETS[name]
+        for label, runs in runs_of(family.name, scale, **own).items()
+    }
 
 
 def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = ()) -> dict[str, list[Run]]:
@@ -123,50 +216,70 @@ def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = ()) -> 
     Args:
         profile: a scale (``study.scales.PROFILES``).
         cohorts: names of those at hand. One that nothing was published of takes the place of the gliomas.
-        only: names of :data:`FAMILIES`; of none all.
+        only: names of families or sets; of none all.
     """
-    strange = [name for name in cohorts if name not in PUBLISHED]
+    strange = [name for name in cohorts if name not in COHORTS]
     own = {"cohort": strange[0]} if strange else {}
     wanted, known = {}, set()
-    for name in only or FAMILIES:
-        runs = {run.id: run for run in FAMILIES[name](profile, **own) if set(cohorts_of(run)) <= set(cohorts)}
+    for name in only or SETS:
+        every = {run.id: run for runs in runs_of(name, profile, **own).values() for run in runs}
+        runs = {key: run for key, run in every.items() if set(cohorts_of(run)) <= set(cohorts)}
         wanted[name] = [run for key, run in runs.items() if key not in known]
         known |= set(runs)
     return {name: runs for name, runs in wanted.items() if runs}
 
 
-def cohorts_of(run: Run) -> tuple[str, ...]:
-    """The names of all cohorts that a run reads."""
-    others = run.elsewhere or ()
-    return (run.cohort, *((others,) if isinstance(others, str) else others))
+def command(name: str, scale: str = scales.DEFAULT) -> str:
+    """What makes the runs of a family or set at a scale, with ``brats:PATH`` or ``msd:PATH`` for the data."""
+    profile = "" if scale == scales.DEFAULT else f" --profile {scale}"
+    runs = [run for group in runs_of(name, scale).values() for run in group]
+    return f"python -m gbmlib run {data(runs)} --only {name}{profile}"
 
 
-def expected_seconds(run: Run, records: Iterable[Record], cases: int = 20) -> float:
-    """How long a run will take on the machine that made some records, going by those that are most like it.
+def data(runs: Iterable[Run]) -> str:
+    """The data that some runs need, as the command line takes it: ``brats:PATH msd:PATH``."""
+    layouts = {"msd": "msd:PATH", "brats": "brats:PATH"}
+    names = {name for run in runs for name in cohorts_of(run)}
+    specs = {layouts.get(re.split("[-0-9]", name)[0], name) for name in names}
+    return " ".join(sorted(specs)) or "brats:PATH"
 
-    A training takes time for every voxel that it sees, at the median rate of the records of its kind; what is made of
-    trained networks takes the median of its like. NaN where there is nothing to go by.
 
-    Args:
-        cases: that the run trains on, where an epoch is a pass over them.
+# ------------------------------------------------------------------------------------------------------ their records
+
+#: A name of a family or set, or from a scale to runs by label.
+Wanted = str | Callable[[str], Runs]
+
+
+def load(name: str, store: Store | None = None) -> dict[Any, list[Record]]:
+    """The records of a family or set by label, at the scale that is shown (:func:`shown_scale`)."""
+    return next(iter(published(name, store or Store(RUNS, BOOK)).values()), {})
+
+
+def published(wanted: Wanted, store: Store) -> dict[str, dict[Any, list[Record]]]:
+    """The records at the scale that is shown (:func:`shown_scale`), by that scale and by label.
+
+    One number of the book rests on one scale: a family that is half made does not stand beside a whole one. Empty where
+    no scale has a record.
     """
-    kind = _kind(run)
-    alike = [record for record in records if _kind(record.experiment) == kind]
-    if not alike:
-        return float("nan")
-    if isinstance(run, Ensemble):
-        return median(record.provenance["seconds"] for record in alike)
-    return median(record.provenance["seconds"] / voxels_of(record) for record in alike) * voxels_seen(run, cases)
+    scale = shown_scale(wanted, store)
+    groups = records_of(_at(wanted, scale), store)
+    return {scale: groups} if groups else {}
 
 
-def voxels_seen(run: Experiment, cases: int) -> int:
-    """Voxels of all patches of a training on some cases, to its last epoch."""
-    steps = run.epochs * batches.per_epoch(run, cases)
-    return steps * run.batch_size * run.patch_size[0] * run.patch_size[1] * run.patch_size[2]
+def shown_scale(wanted: Wanted, store: Store) -> str:
+    """The largest scale at which all runs have a record; without one, that which has most of them."""
+    shares = {}
+    for scale in scales.PUBLISHED:
+        there = [store.get(run) is not None for runs in _at(wanted, scale).values() for run in runs]
+        shares[scale] = sum(there) / max(len(there), 1)
+    return max(scales.PUBLISHED, key=lambda scale: shares[scale])  # of equal shares the first, the larger scale
 
 
-def _kind(run: Run) -> tuple[Any, ...]:
-    """What decides how long a voxel takes."""
-    if isinstance(run, Ensemble):
-        return "ensemble", run.cohort, run.elsewhere, run.mirrored
-    return run.model, run.is_2d, run.cohort, run.options.get("filters"), run.options.get("kernel_size")
+def records_of(groups: Runs, store: Store) -> dict[Any, list[Record]]:
+    """Those records of each group that the store holds; a group without any is left out."""
+    there = {label: [record for record in map(store.get, runs) if record] for label, runs in groups.items()}
+    return {label: records for label, records in there.items() if records}
+
+
+def _at(wanted: Wanted, scale: str) -> Runs:
+    return runs_of(wanted, scale) if isinstance(wanted, str) else wanted(scale)

@@ -66,7 +66,7 @@ def ladder(
 ) -> dict[str, list[Experiment]]:
     """The experiments of each rung, by label; screened as in ``study.ablations.runs``."""
     # It is of gliomas' regions and normalisation, so it stays with gliomas where single choices do not.
-    folds, changes = screened(profile, folds, changes, {} if profile == "study" else SCREENING)
+    folds, changes = screened(profile, folds, changes, SCREENING.get(profile, {}))
     seeds = kept(SCREENED_SEEDS.get(profile) if seeds is None else seeds)
     rungs, so_far = {"paper's text": scales.paper_a(profile, folds, seeds, **changes)}, dict(changes)
     for quirk in QUIRKS:

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from gbmlib.analysis.selection import LOW_RESOLUTION, PLUS
 from gbmlib.evaluation.components import CONNECTIVITY
 from gbmlib.study import nnunet
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
+
+LOW_RESOLUTION = "low resolution"
+
+#: Between the labels of the networks of a pair.
+PLUS = " + "
 
 Networks = Mapping[str, Sequence[Experiment]]
 Of = Mapping[str, Sequence[Experiment | Ensemble]]
@@ -108,8 +112,9 @@ def _changed(run: Experiment | Ensemble, **changes: Any) -> Ensemble:
     return Ensemble(members=of.members if of else (run,), **same | changes)
 
 
-def everything(of: Networks, profile: str) -> list[Experiment | Ensemble]:
-    """All runs behind a chapter: the networks, their averages, and both switches of each."""
+def everything(of: Networks, profile: str) -> dict[str, Sequence[Experiment | Ensemble]]:
+    """All runs behind a chapter by label: the networks, their averages, and both switches of each."""
     rows: dict[str, Sequence[Experiment | Ensemble]] = {**of, **averages(of)}
-    groups = (rows, unmirrored(of), single_components(rows, profile))
-    return [run for group in groups for runs in group.values() for run in runs]
+    once = {f"{label}, once": runs for label, runs in unmirrored(of).items()}
+    ruled = {f"{label}, one component": runs for label, runs in single_components(rows, profile).items()}
+    return {**rows, **once, **ruled}

@@ -11,15 +11,14 @@ from tqdm import tqdm
 from gbmlib.cohorts import Cohort
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import components
-from gbmlib.study import probabilities, provenance
-from gbmlib.study.clock import Clock
-from gbmlib.study.out_of_fold import Predictor
+from gbmlib.study import provenance
+from gbmlib.study.out_of_fold import Predictor, average
 from gbmlib.study.predicting import decide_channels, measure, schemes
 from gbmlib.study.records import HELD_OUT, PREDICTIONS, Record, Store
 from gbmlib.training.ensemble import Ensemble
 
 
-def combine(
+def fit_ensemble(
     ensemble: Ensemble,
     store: Store,
     cohort: Cohort,
@@ -36,7 +35,7 @@ def combine(
     Raises:
         FileNotFoundError: a member's predictions or weights are not on this machine.
     """
-    folder, first, clock = store.unfinished(ensemble), ensemble.members[0], Clock()
+    folder, first, clock = store.unfinished(ensemble), ensemble.members[0], provenance.Clock()
     predictors = [Predictor(member, store, cohort, str(device), ensemble.mirrored) for member in ensemble.members]
     held_in, held_out = split(cohort, ensemble.folds, ensemble.fold)
     if others:
@@ -50,7 +49,7 @@ def combine(
         single = tuple(components.learn(labels, connectivity=ensemble.connectivity))
     rows = []
     for of, case, part in tqdm(cases, "measuring", unit="case", disable=not progress, leave=False):
-        volume, grid = probabilities.average([predictor(case, part == HELD_OUT) for predictor in predictors])
+        volume, grid = average([predictor(case, part == HELD_OUT) for predictor in predictors])
         label_map, channels = decide_channels(volume, first, of, grid)
         label_map = components.apply(label_map, single, ensemble.connectivity)
         if part == HELD_OUT:

@@ -15,8 +15,7 @@ from gbmlib.cohorts import Case, CaseError, Cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.preprocess import pipeline
 from gbmlib.preprocess.normalise import BY_STATISTICS
-from gbmlib.study import out_of_fold, probabilities, provenance
-from gbmlib.study.clock import Clock
+from gbmlib.study import out_of_fold, provenance
 from gbmlib.study.predicting import STATISTICS, decide_channels, inputs, measure, on_grid, predict, prepare, schemes
 from gbmlib.study.records import HELD_OUT, PREDICTIONS, PROBABILITIES, TRAIN, WEIGHTS, Record, Store
 from gbmlib.training import loop, tensors
@@ -24,7 +23,7 @@ from gbmlib.training.configuration import Experiment
 from gbmlib.training.samples import Sample
 
 
-def fit(
+def fit_network(
     experiment: Experiment,
     store: Store,
     cohort: Cohort,
@@ -49,7 +48,7 @@ def fit(
     for other in others:
         if list(regions.members(experiment.regions, other.labels)) != names:
             raise CaseError(f"cohort {other.name} has other regions than {cohort.name}, so it cannot be measured alike")
-    clock = Clock()
+    clock = provenance.Clock()
     with loop.cpu_threads(experiment.threads):
         shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
         statistics = _statistics(experiment, cohort, held_in)
@@ -84,7 +83,7 @@ def fit(
             label_map, channels = decide_channels(predicted, experiment, of, known)
             if part == HELD_OUT:
                 case.write(folder / PREDICTIONS / f"{case_id}.nii.gz", label_map)
-                probabilities.save(folder / PROBABILITIES / f"{case_id}.npz", predicted, known)
+                out_of_fold.save(folder / PROBABILITIES / f"{case_id}.npz", predicted, known)
             for scheme in schemes(experiment, of):
                 own_scheme = scheme == experiment.regions
                 rows += measure(label_map, case, scheme, of, part, channels if own_scheme else None)

@@ -39,9 +39,8 @@ from gbmlib.training.schedules import PLATEAUS
 #: The V-Net, Paper A's encoder-decoder with its VAE branch, and the planned 3D U-Net.
 NETWORKS = ("V-Net", "SegVAE", "U-Net")
 
-#: The V-Net with instance norm, a fourth network at the scale that has it.
+#: The V-Net with instance norm, a fourth network at the scales that have it (``study.scales.NORMALISED_VNET``).
 NORMALISED = "V-Net, normalised"
-WITH_NORMALISED = ("study",)
 PIPELINES = ("A", "B")
 
 #: Whose run a pipeline is taken from.
@@ -93,14 +92,14 @@ def cells(
     seeds = (0,) if seeds is None else tuple(seeds)
     changes = {name: value for name, value in changes.items() if value is not None}
     of_b = {name: value for name, value in changes.items() if name not in OF_A}
-    if profile in WITH_NORMALISED:
+    if profile in scales.NORMALISED_VNET:
         of_b = {"patch_size": scales.SCALES[profile]["patch_size"]} | of_b
     at_home = {
         "V-Net": [e for seed in seeds for e in scales.vnet(profile, folds, seed=seed, **changes)],
         "SegVAE": scales.paper_a(profile, folds, seeds, **changes),
         "U-Net": nnunet.glioma(profile, 3, folds, seeds, **of_b),
     }
-    if profile in WITH_NORMALISED:
+    if profile in scales.NORMALISED_VNET:
         normalised = [e for seed in seeds for e in scales.vnet(profile, folds, norm="instance", seed=seed, **changes)]
         at_home[NORMALISED] = normalised
     at_home_in_a = {cell[0] for cell in PUBLISHED_ELSEWHERE if cell[1] == "A"} | {NORMALISED}
@@ -116,13 +115,17 @@ def cells(
     }
 
 
-def rates(profile: str, fold: int, seed: int, **changes: Any) -> dict[str, list[Experiment]]:
-    """Each network at home and at its full schedule, at several learning rates in ascending order, by its name.
+def by_label(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
+    """:func:`cells` by :func:`named` label."""
+    return {named(cell): runs for cell, runs in cells(profile, **changes).items()}
 
-    Args:
-        changes: as :func:`cells` takes them.
-    """
-    every = cells(profile, (fold,), (seed,), **changes)
+
+def rates(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
+    """The search that makes the learning rates of the networks comparable, at the scales that have it: each network at
+    home and at its full schedule, on the pilot's fold, at several rates in ascending order, by its name."""
+    if profile not in scales.NORMALISED_VNET:
+        return {}
+    every = cells(profile, (scales.PILOT["fold"],), (scales.PILOT["seed"],), **changes)
     of = {cell[0]: every[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if cell in every}
     return {
         network: [
@@ -135,7 +138,7 @@ def rates(profile: str, fold: int, seed: int, **changes: Any) -> dict[str, list[
 
 def _rate(network: str, pipeline: str, profile: str, at_home: Experiment) -> float | None:
     """The learning rate of a network that keeps its own under a foreign pipeline; None for all others."""
-    if profile in WITH_NORMALISED:
+    if profile in scales.NORMALISED_VNET:
         return at_home.learning_rate
     tried = TRIED_RATES.get((network, pipeline), {})
     return tried.get(profile, at_home.learning_rate) if network in OWN_RATE else None

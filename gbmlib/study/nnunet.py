@@ -87,7 +87,7 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 
 #: Hippocampus on a processor: 600 steps of the paper's own plan, width, batch and all, in less than half an hour.
-HIPPOCAMPUS = {"epochs": 6, "batches": 100, "validation_batches": 5, "threads": 2, "filters": 30}
+HIPPOCAMPUS = {"short": {"epochs": 6, "batches": 100, "validation_batches": 5, "threads": 2, "filters": 30}}
 HIPPOCAMPUS_COHORT = "msd-task04-hippocampus-260"
 
 
@@ -211,7 +211,7 @@ def hippocampus(
     **changes: Any,
 ) -> list[Experiment]:
     """The planned network for the Decathlon's hippocampus, all 260 cases, five folds; ``kind`` of :data:`KINDS`."""
-    own = (HIPPOCAMPUS if profile == "short" else {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
+    own = HIPPOCAMPUS.get(profile, {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
     spacing = as_triplet(own.pop("spacing", None))
     return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, spacing, cascade=True), own, folds, seeds)
 
@@ -234,7 +234,7 @@ def _planned(
     firsts = {seed: _planned(profile, "low", plan, own, (0,), (seed,))[0] for seed in seeds}
     # Where there is a cascade, the second network sees small parts of cases: the batch counts as one volume in the Dice
     # (section 2.3). The short runs, of a cascade that the rule does not have, took each sample by itself.
-    own = own if profile in ("test", "short") else {"loss": "dice_ce_batch"} | dict(own)
+    own = own if profile in scales.AS_FIRST_PUBLISHED else {"loss": "dice_ce_batch"} | dict(own)
     return [
         experiment.changed(previous=firsts[experiment.seed])
         for experiment in unet(profile, plan, network, own["cohort"], own, folds, seeds)

@@ -114,10 +114,11 @@ def runs(
         changes: hold for all variants (``study.nnunet.glioma``), and a variant's own go before them;
             None keeps the scale's own.
     """
-    folds, changes = screened(profile, folds, PLAIN | changes, SCREENING)
+    folds, changes = screened(profile, folds, PLAIN | changes, SCREENING.get(profile, {}))
     seeds = None if seeds is None else tuple(seeds)
     make = nnunet.glioma
-    if profile == "study" and changes.get("cohort", nnunet.HIPPOCAMPUS_COHORT) == nnunet.HIPPOCAMPUS_COHORT:
+    own = nnunet.HIPPOCAMPUS_COHORT
+    if profile in scales.ON_HIPPOCAMPUS and changes.get("cohort", own) == own:
         make, changes = nnunet.hippocampus, HIPPOCAMPUS | changes
     if comparison.name == "slicewise":
         changes |= {"spacing": THICK_HIPPOCAMPUS if make is nnunet.hippocampus else thickest(profile)}
@@ -137,7 +138,7 @@ def anisotropy(
     Both are planned anew at every spacing, with the patch, poolings, batch and augmentation that follow. All take the
     same number of steps. ``folds``, ``seeds`` and ``changes`` as in :func:`runs`.
     """
-    folds, changes = screened(profile, folds, PLAIN | changes, SCREENING)
+    folds, changes = screened(profile, folds, PLAIN | changes, SCREENING.get(profile, {}))
     seeds = None if seeds is None else tuple(seeds)
     plane = IN_PLANE[profile]
     return {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,20 @@ def schemes(experiment: Experiment | Ensemble, cohort: Cohort) -> tuple[str, ...
     """
     nested = experiment.regions != "brats" and cohort.is_glioma
     return (experiment.regions, "brats") if nested else (experiment.regions,)
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Let float32 mean float32 in the convolutions of a graphics card, which round to TF32 unless told otherwise."""
+    settings = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn) if device.type == "cuda" else ()
+    kept = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, precision in zip(settings, kept, strict=True):
+            setting.fp32_precision = precision
 
 
 def device_of(name: str | None) -> torch.device:

@@ -1,4 +1,4 @@
-"""Where and with what a record is made: commit, versions, machine, memory."""
+"""Where and with what a record is made: commit, versions, machine, memory, time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,18 @@ def peak_memory_mb(device: torch.device) -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
+
+
+class Clock:
+    """Seconds since the last lap."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        lap, self._since = now - self._since, now
+        return round(lap, 1)
 
 
 def _processor() -> str:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import pandas as pd
 from filelock import FileLock
 
 import gbmlib
-from gbmlib.pages import sources
+from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
 
@@ -36,6 +37,12 @@ TRAIN, HELD_OUT = "train", "held out"
 WEIGHTS = "weights.safetensors"
 PREDICTIONS, PROBABILITIES = "predictions", "probabilities"
 FILES = ("config.json", "history.csv", "cases.csv", "provenance.json")
+
+#: Folders of a store and of published records, unless told otherwise.
+RUNS, BOOK = "runs", "book/records"
+
+#: Called with each record whose scores or history are read.
+on_read: list[Callable[[Record], None]] = []
 
 
 class RecordError(ValueError):
@@ -65,20 +72,23 @@ class Record:
     @cached_property
     def experiment(self) -> Experiment | Ensemble:
         """The configuration, validated; fields that came later have their defaults."""
-        said = _read_json(self.path / "config.json")
-        return Ensemble(**said) if "members" in said else Experiment(**said)
+        return configuration(_read_json(self.path / "config.json"))
 
     @property
     def history(self) -> pd.DataFrame:
         """A line an epoch: learning rate, training and validation losses and metrics."""
-        sources.note(self)
+        self._note()
         return self._history
 
     @property
     def cases(self) -> pd.DataFrame:
         """Columns case, split (train, held out), region, metric, value."""
-        sources.note(self)
+        self._note()
         return self._cases
+
+    def _note(self) -> None:
+        for reader in on_read:
+            reader(self)
 
     @cached_property
     def _history(self) -> pd.DataFrame:
@@ -120,7 +130,7 @@ class Record:
         return path if path.exists() else None
 
     def probabilities(self, case_id: str) -> Path | None:
-        """The predicted probabilities of a held-out case (``study.probabilities``), where this machine has them."""
+        """The predicted probabilities of a held-out case (``study.out_of_fold``), where this machine has them."""
         path = self.path / PROBABILITIES / f"{case_id}.npz"
         return path if path.exists() else None
 
@@ -174,10 +184,21 @@ class Store:
                 return record
         return None
 
-    def own(self, experiment: Experiment | Ensemble) -> Record | None:
+    def local(self, experiment: Experiment | Ensemble) -> Record | None:
         """The record of a configuration that was run here, with what it predicted; a published one does not count."""
         record = self.get(experiment)
         return None if record is None or record.published else record
+
+    def named(self, name: str) -> Record:
+        """The record of an id.
+
+        Raises:
+            RecordError: there is none.
+        """
+        for folder in self.folders:
+            if (folder / name / "provenance.json").exists():
+                return Record(folder / name, folder != self.path, store=self)
+        raise RecordError(f"there is no record {name} in {', '.join(map(str, self.folders))}")
 
     def all(self) -> list[Record]:
         """Every record, one's own first; a published one that is also one's own counts once."""
@@ -233,6 +254,11 @@ class Store:
         return Record(final, published=True)
 
 
+def configuration(fields: dict[str, Any]) -> Experiment | Ensemble:
+    """The run of a configuration as JSON has it."""
+    return Ensemble(**fields) if "members" in fields else Experiment(**fields)
+
+
 def _verify(record: Record, experiment: Experiment | Ensemble) -> None:
     missing = [name for name in FILES if not (record.path / name).exists()]
     if missing:
@@ -254,31 +280,12 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m gbmlib.study.records publish ID… [--store runs] [--to book/records]``, or ``list``."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="python -m gbmlib.study.records", description="List runs, or publish their records"
-    )
-    parser.add_argument("action", choices=["list", "publish"])
-    parser.add_argument("ids", nargs="*", help="ids of the runs to publish")
-    parser.add_argument("--store", default="runs")
-    parser.add_argument("--to", default="book/records")
-    asked = parser.parse_args(arguments)
-    store = Store(asked.store)
-    records = {record.id: record for record in store.all()}
-    if asked.action == "list":
-        for record in records.values():
-            of = record.experiment
-            print(f"{record.id}  {of.cohort}  {of.regions}  fold {of.fold}/{of.folds}  seed {of.seed}")
-        return
-    unknown = [name for name in asked.ids if name not in records]
-    if unknown or not asked.ids:
-        parser.error(f"no run {unknown or 'named'} in {asked.store}; it has {sorted(records)}")
-    for name in asked.ids:
-        print(store.publish(records[name], asked.to).path)
+def steps_of(record: Record) -> int:
+    """How many times a run changed its weights, from what it did: its epochs and the cases that it trained on."""
+    training = record.cases.case[record.cases.split == TRAIN].nunique()
+    return len(record.history) * batches.per_epoch(record.experiment, training)
 
 
-if __name__ == "__main__":
-    main()
+def voxels_of(record: Record) -> int:
+    """How many voxels of training patches a run saw."""
+    return steps_of(record) * record.experiment.batch_size * prod(record.experiment.patch_size)

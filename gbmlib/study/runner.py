@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from datetime import UTC, datetime
+from math import isnan, prod
+from statistics import median
+from typing import Any
 
 import torch
 from filelock import Timeout
@@ -14,10 +17,11 @@ from tqdm import tqdm
 
 from gbmlib.cohorts import CaseError, Cohort, open_cohort, place_of
 from gbmlib.study import provenance
-from gbmlib.study.fit_ensemble import combine
-from gbmlib.study.fit_network import fit
-from gbmlib.study.predicting import device_of
-from gbmlib.study.records import Record, Store
+from gbmlib.study.fit_ensemble import fit_ensemble
+from gbmlib.study.fit_network import fit_network
+from gbmlib.study.predicting import device_of, full_float32
+from gbmlib.study.records import Record, Store, voxels_of
+from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
 from gbmlib.training.memory import keep_freed_memory
@@ -58,7 +62,7 @@ def run(
     """
     experiments = list(experiments)
     missing = to_do(experiments, store)
-    tasks = {e.id: (e, store, {name: place_of(name) for name in named(e)}, device) for e in missing}
+    tasks = {e.id: (e, store, {name: place_of(name) for name in cohorts_of(e)}, device) for e in missing}
     if executor is None:
         for number, task in enumerate(tasks.values(), 1):
             if progress:
@@ -81,7 +85,7 @@ def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
     order: dict[str, Run] = {}
 
     def visit(experiment: Run, needed: bool) -> None:
-        there = store.own(experiment) if needed else store.get(experiment)
+        there = store.local(experiment) if needed else store.get(experiment)
         if experiment.id in order or there is not None:
             return
         for need in experiment.dependencies:
@@ -150,9 +154,9 @@ def run_one(
         lock.acquire()
     with _one_at_a_time:
         try:
-            record = store.own(experiment)
+            record = store.local(experiment)
             if record is None:
-                cohort, *others = (_open(name, places[name], experiment) for name in named(experiment))
+                cohort, *others = (_open(name, places[name], experiment) for name in cohorts_of(experiment))
                 record = _run(experiment, store, cohort, others, device_of(device), progress, checkpoint_seconds)
             return record
         finally:
@@ -170,8 +174,6 @@ def _run(
 ) -> Record:
     keep_freed_memory()
     provenance.forget_peak_memory(device)
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
     made = provenance.describe(device) | {
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": cohort.fingerprint,
@@ -179,13 +181,14 @@ def _run(
         "cases": len(cohort),
         "elsewhere": {other.name: other.fingerprint for other in others},
     }
-    if isinstance(experiment, Ensemble):
-        return combine(experiment, store, cohort, others, device, progress, made)
-    return fit(experiment, store, cohort, others, device, progress, checkpoint_seconds, made)
+    with full_float32(device):
+        if isinstance(experiment, Ensemble):
+            return fit_ensemble(experiment, store, cohort, others, device, progress, made)
+        return fit_network(experiment, store, cohort, others, device, progress, checkpoint_seconds, made)
 
 
-def named(experiment: Run) -> tuple[str, ...]:
-    """The cohorts that a run uses, by name, its own first."""
+def cohorts_of(experiment: Run) -> tuple[str, ...]:
+    """The names of all cohorts that a run reads, its own first."""
     others = experiment.elsewhere or ()
     return (experiment.cohort, *((others,) if isinstance(others, str) else others))
 
@@ -205,3 +208,61 @@ def _open(name: str, place: str, experiment: Run) -> Cohort:
 def _suits_ct(experiment: Run) -> bool:
     """An ensemble predicts as its members were trained."""
     return isinstance(experiment, Ensemble) or experiment.normalisation in ("ct", "ct_masked")
+
+
+# ------------------------------------------------------------------------------------------------- how long they take
+
+
+def described(run: Run) -> str:
+    """A run in a line."""
+    what = f"of {len(run.members)}" if isinstance(run, Ensemble) else f"{run.epochs} epochs  {run.options}"
+    return f"{run.id}  {run.cohort}  fold {run.fold}  seed {run.seed}  {what}"
+
+
+def listing(wanted: Mapping[str, Sequence[Run]], store: Store) -> list[str]:
+    """Each family with what it lacks, and hours of one process where records tell how long such runs take."""
+    records, listed, lines = store.all(), set(), []
+    for name, runs in wanted.items():
+        missing = [run for run in to_do(runs, store) if run.id not in listed]
+        listed |= {run.id for run in missing}
+        expected = [expected_seconds(run, records) for run in missing]
+        known = [seconds for seconds in expected if not isnan(seconds)]
+        more = f" and {len(expected) - len(known)} runs that nothing tells of" if len(known) < len(expected) else ""
+        hours = f", about {sum(known) / 3600:.1f} hours{more}" if expected else ""
+        there = sum(store.get(run) is not None for run in runs)
+        again = sum(store.get(run) is not None for run in missing)
+        weights = f", {again} of other families to be made again for their weights" if again else ""
+        lines.append(f"{name}: {there} of {len(runs)} are there{hours}{weights}")
+        for run, seconds in zip(missing, expected, strict=True):
+            lines.append(f"  {'' if isnan(seconds) else f'{seconds / 60:.0f} min  '}{described(run)}")
+    return lines
+
+
+def expected_seconds(run: Run, records: Iterable[Record], cases: int = 20) -> float:
+    """How long a run will take on the machine that made some records, going by those that are most like it.
+
+    A training takes time for every voxel that it sees, at the median rate of the records of its kind; what is made of
+    trained networks takes the median of its like. NaN where there is nothing to go by.
+
+    Args:
+        cases: that the run trains on, where an epoch is a pass over them.
+    """
+    kind = _kind(run)
+    alike = [record for record in records if _kind(record.experiment) == kind]
+    if not alike:
+        return float("nan")
+    if isinstance(run, Ensemble):
+        return median(record.provenance["seconds"] for record in alike)
+    return median(record.provenance["seconds"] / voxels_of(record) for record in alike) * voxels_seen(run, cases)
+
+
+def voxels_seen(run: Experiment, cases: int) -> int:
+    """Voxels of all patches of a training on some cases, to its last epoch."""
+    return run.epochs * batches.per_epoch(run, cases) * run.batch_size * prod(run.patch_size)
+
+
+def _kind(run: Run) -> tuple[Any, ...]:
+    """What decides how long a voxel takes."""
+    if isinstance(run, Ensemble):
+        return "ensemble", run.cohort, run.elsewhere, run.mirrored
+    return run.model, run.is_2d, run.cohort, run.options.get("filters"), run.options.get("kernel_size")

@@ -22,6 +22,22 @@ PROFILES = ("test", "demo", "short", "study", "paper")
 #: The scale whose verdicts count, and that commands run unless told otherwise.
 DEFAULT = "study"
 
+#: The scales whose records are published, the largest first, and the one whose came first.
+PUBLISHED = ("paper", "study", "short")
+FIRST = PUBLISHED[-1]
+
+#: The scales whose networks are as they were first published; the others came later, and begin and average better.
+AS_FIRST_PUBLISHED = ("test", "short")
+
+#: The scales at which choices that are not about gliomas alone are asked of the hippocampus.
+ON_HIPPOCAMPUS = ("study",)
+
+#: The scales at which the V-Net with a normalisation stands beside the one as published.
+NORMALISED_VNET = ("study",)
+
+#: The fold and the seed of the runs that are trained twice as long, and at several rates.
+PILOT = {"fold": 4, "seed": 0}
+
 #: Which folds a chapter runs at each scale when nobody says.
 FOLDS = {"test": (0,), "demo": (0,), **dict.fromkeys(("short", "study", "paper"), (0, 1, 2, 3, 4))}
 
@@ -166,7 +182,7 @@ def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **change
 
 def _output_gain(profile: str) -> dict[str, float]:
     """The option of networks with sigmoids, but for the scales that are as they were first published."""
-    return {} if profile in ("test", "short") else {"output_gain": OUTPUT_GAIN}
+    return {} if profile in AS_FIRST_PUBLISHED else {"output_gain": OUTPUT_GAIN}
 
 
 def _fitting(fields: dict[str, Any]) -> dict[str, Any]:

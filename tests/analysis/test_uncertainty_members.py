@@ -150,8 +150,8 @@ def test_a_run_that_is_not_there_is_named(trained, tmp_path):
     source = over_folds("folds", networks["3D"], elsewhere(COHORT, cases=1))
     with pytest.raises(FileNotFoundError, match=f"{networks['3D'][0].id} has not been run"):
         next(members(source, Store(tmp_path)))
-    with pytest.raises(SystemExit):
-        uncertainty_members.main([COHORT.name, "--profile", "test", "--store", str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match="--only crossvalidation"):
+        uncertainty_members.publish(COHORT.name, tmp_path, tmp_path, "test")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gbmlib.pages import holdings
+from gbmlib.study import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = ("branch-reduces-overfitting", "leaky-relu-helps", "borders-are-worse", "table-1")
@@ -79,13 +79,13 @@ def test_claims_stand_where_they_belong(page):
     plain = re.sub(r"<[^>]+>", "", text)
     unsound = plain[plain.index("Claims whose runs are not sound") : plain.index("Claims that lack runs")]
     assert "Undertrained" in unsound
-    assert "python -m gbmlib.study brats:PATH" in unsound
-    assert "python -m gbmlib.claims.verdicts --cohort brats:PATH" in plain
+    assert "python -m gbmlib run brats:PATH" in unsound
+    assert "python -m gbmlib run brats:PATH --claims" in plain
 
 
-def test_every_group_has_a_row(page):
-    for group in holdings.GROUPS:
-        assert group.title in page[0]
+def test_every_family_has_a_row(page):
+    for family in catalogue.FAMILIES.values():
+        assert family.title in page[0]
 
 
 def test_what_twice_the_schedule_changed_is_shown_for_each_run_that_has_it(page):

@@ -1,7 +1,6 @@
 """The two chapters for readers with their own data and machines: what stands there works, and prints what is shown."""
 
 import ast
-import importlib
 import json
 import re
 import shutil
@@ -12,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gbmlib.cohorts import download, open_cohort
-from gbmlib.cohorts.check.__main__ import main as check
+from gbmlib.__main__ import main
+from gbmlib.cohorts import open_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "cohorts"))
@@ -54,14 +53,11 @@ def export(cohort, folder, labelled=True):
 # ------------------------------------------------------------------------------------------------------- commands
 
 
-@pytest.mark.parametrize("command", commands(".venv/bin/python -m gbmlib."))
+@pytest.mark.parametrize("command", commands(".venv/bin/python -m gbmlib "))
 def test_a_command_has_the_options_that_it_is_given(command, capsys):
-    module, *arguments = command.split()
-    program = importlib.import_module(
-        f"gbmlib.{module}" if module in ("download", "records") else f"gbmlib.{module}.__main__"
-    )
+    name, *arguments = command.split()
     with pytest.raises(SystemExit):
-        program.main([*arguments[: module == "experiments.pack"], "--help"])  # which has commands of its own
+        main([name, *arguments[: name == "pack"], "--help"])  # which has commands of its own
     known = capsys.readouterr().out
     assert {word for word in arguments if word.startswith("--")} <= set(re.findall(r"--\w+", known))
 
@@ -76,13 +72,13 @@ def test_a_notebook_has_the_parameters_that_it_is_given(command):
 
 
 def test_the_pages_have_commands_to_test():
-    assert len(commands(".venv/bin/python -m gbmlib.")) >= 6
+    assert len(commands(".venv/bin/python -m gbmlib ")) >= 6
     assert len(commands("make rerun")) >= 2
 
 
 def test_the_list_of_tasks_is_the_one_that_is_shown(capsys):
-    download.main(["msd", "--list"])
-    assert capsys.readouterr().out == shown("own_data", "python -m gbmlib.cohorts.download msd --list")
+    main(["download", "msd", "--list"])
+    assert capsys.readouterr().out == shown("own_data", "python -m gbmlib download msd --list")
 
 
 def test_the_check_says_what_is_shown_of_these_faults(tmp_path, monkeypatch, capsys):
@@ -100,8 +96,8 @@ def test_the_check_says_what_is_shown_of_these_faults(tmp_path, monkeypatch, cap
     save(root / "p06" / "p06_seg.nii.gz", label_of((1, 2, 4, 7), 6), LPS)
     (root / "p07" / "p07_seg.nii.gz").unlink()
     monkeypatch.chdir(tmp_path)
-    assert check(["brats:data/hospital"]) == 1
-    assert capsys.readouterr().out == shown("own_data", "python -m gbmlib.cohorts.check brats:data/hospital")
+    assert main(["check", "brats:data/hospital"]) == 1
+    assert capsys.readouterr().out == shown("own_data", "python -m gbmlib check brats:data/hospital")
 
 
 def test_the_description_of_a_data_set_opens(tmp_path):

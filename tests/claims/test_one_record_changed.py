@@ -21,9 +21,8 @@ from scipy import stats
 from gbmlib.analysis import factorial, intervals
 from gbmlib.analysis.contrasts import contrasts
 from gbmlib.claims import ledger, verdicts
-from gbmlib.claims.sources import runs_of
 from gbmlib.pages import ablation_figures, claims_pages
-from gbmlib.study import ablations, head_to_head, nnunet, scales
+from gbmlib.study import catalogue, head_to_head, nnunet, scales
 from gbmlib.study.records import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,7 +152,7 @@ def families_of(experiment, chosen):
 
     def rests(claim):
         by = claim.decided_by
-        groups = runs_of(by.source, "short")
+        groups = catalogue.runs_of(by.source, "short")
         labels = [label for pair in by.pairs for label in pair] if isinstance(by, ledger.ByRuns) else groups
         return experiment.id in {of.id for label in labels for of in groups.get(label, ())}
 
@@ -162,15 +161,14 @@ def families_of(experiment, chosen):
 
 
 def kernel():
-    of = next(of for of in ablations.choices("short") if of.name == "kernel")
-    return ablations.runs(of, "short")["kernel 5"][0]
+    return catalogue.runs_of("choices/kernel", "short")["kernel 5"][0]
 
 
 def test_a_run_of_one_choice_changes_that_choice_alone(before, chosen, tmp_path):
     shown, found = before
     with changed(tmp_path, kernel()) as store:
         after, then = everything(store, chosen)
-    sections = {f"05 {cell['id']}" for cell in chapter("05") if '"kernel"' in "".join(cell["source"])}
+    sections = {f"05 {cell['id']}" for cell in chapter("05") if '"choices/kernel"' in "".join(cell["source"])}
     assert len(sections) == 1
     assert differing(shown, after) == sections | {"05 cell-06", "kernel-three-beats-five"}
     # Words follow numbers, and the same word in the chapter and among the claims.
@@ -216,12 +214,12 @@ def test_chapters_and_claims_say_the_same_of_the_same_runs(before, chosen):
     tables = {}
     for claim in chosen:
         by = claim.decided_by
-        if by.source not in ("vae", "se") and not by.source.startswith("choice: "):
+        if by.source not in ("vae", "se") and not by.source.startswith("choices/"):
             continue
         if (by.measure, by.split, by.region) != ("dice", "held out", None) or by.that_split:
             continue
         if by.source not in tables:
-            groups = ablations.published(runs_of(by.source, "short"), store)
+            groups = catalogue.records_of(catalogue.runs_of(by.source, "short"), store)
             tables[by.source] = contrasts(groups)
         table = tables[by.source]
         for of in before[1][claim.id].comparisons:

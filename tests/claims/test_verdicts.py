@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gbmlib import cohorts
+from gbmlib.__main__ import main
 from gbmlib.analysis.intervals import Difference
 from gbmlib.analysis.networks import OverNetworks
 from gbmlib.claims import ledger, verdicts
-from gbmlib.claims.sources import penalty, runs_of
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, word_of
-from gbmlib.study import ablations, scales
+from gbmlib.study import scales
+from gbmlib.study.catalogue import runs_of
 from gbmlib.study.records import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +108,7 @@ def test_runs_that_are_not_sound_decide_nothing_yet(every):
     found = verdicts._verdict(claim, "short", (comparison(), poor, also), None)
     assert (found.word, found.unsound) == (NOT_YET, True)
     assert found.why == "undertrained: Dice rose by 0.03; unequal: 900 steps against 360; collapsed: ET"
-    assert found.command == "python -m gbmlib.claims.verdicts each-augmentation-helps --cohort brats:PATH"
+    assert found.command == "python -m gbmlib run msd:PATH --claims each-augmentation-helps"
     assert verdicts._verdict(claim, "study", (poor,), None).command.endswith("--profile paper")
 
 
@@ -186,8 +188,7 @@ def differing(before, after):
 
 
 def test_one_record_changes_the_verdicts_that_rest_on_it_and_no_other(chosen, before, tmp_path):
-    kernel = next(of for of in ablations.choices("short") if of.name == "kernel")
-    run = ablations.runs(kernel, "short")["kernel 5"][0]
+    run = runs_of("choices/kernel", "short")["kernel 5"][0]
     after = changed(tmp_path, chosen, run, 0.4)
     assert differing(before, after) == {KERNEL}
     assert before[KERNEL].comparisons[0].difference != after[KERNEL].comparisons[0].difference
@@ -216,33 +217,34 @@ def test_without_records_each_claim_says_what_makes_them(every, tmp_path):
     some = [claim for claim in every if claim.id in (KERNEL, "mirroring-helps-hippocampus", "borders-are-worse")]
     found = verdicts.decide(some, Store(tmp_path), ROOT / "book/facts")
     assert {of.word for of in found.values()} == {NOT_YET}
-    assert found[KERNEL].command == f"python -m gbmlib.claims.verdicts {KERNEL} --cohort brats:PATH"
-    assert "--cohort msd:PATH" in found["mirroring-helps-hippocampus"].command
+    assert found[KERNEL].command == f"python -m gbmlib run msd:PATH --claims {KERNEL}"
+    assert "run msd:PATH" in found["mirroring-helps-hippocampus"].command
     assert found["borders-are-worse"].command == ""
     assert "equal weights" in found["borders-are-worse"].why
 
 
-def test_the_command_prints_and_lists(monkeypatch, capsys, every):
+def test_the_command_prints(monkeypatch, capsys, every):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(verdicts, "read", lambda: [claim for claim in every if claim.id in (KERNEL, "table-1")])
-    verdicts.main([KERNEL, "table-1", "--store", "none"])
+    monkeypatch.setattr(ledger, "read", lambda: [claim for claim in every if claim.id in (KERNEL, "table-1")])
+    assert main(["verdicts", KERNEL, "table-1", "--store", "none"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(f"{KERNEL}: not decided yet, +0.0")
     assert "undertrained: the last sixth of the epochs still raised training Dice by 0.03" in said[0]
     assert said[1] == "table-1: supported. 72 of 72 cells"
-    with pytest.raises(SystemExit):
-        verdicts.main(["no-such-claim"])
-    assert "no claim no-such-claim" in capsys.readouterr().err
+    assert main(["verdicts", "no-such-claim"]) == 1
+    assert "error: no claim no-such-claim" in capsys.readouterr().err
 
 
-def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, every, tmp_path):
-    asked, name = [], scales.paper_a("short")[0].cohort
-    for of in penalty("short")["with penalty"]:
-        (tmp_path / of.id).symlink_to(RECORDS / of.id)
-    monkeypatch.setattr(verdicts.cohorts, "open_cohort", lambda spec: SimpleNamespace(name=name))
-    monkeypatch.setattr(verdicts.experiments, "run", lambda runs, *_: asked.extend(runs))
-    claim = next(claim for claim in every if claim.id == "penalty-prevents-overfitting")
-    options = SimpleNamespace(cohort="brats:X", profile="short", workers=1, list=False)
-    verdicts._make([claim], options, Store(ROOT / "none", published=tmp_path))
-    assert {of.id for of in asked} == {of.id for of in penalty("short")["without penalty"]}
-    assert all(of.l2 == 0 for of in asked)
+def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, every, tmp_path, capsys):
+    name, penalty = scales.paper_a("short")[0].cohort, runs_of("penalty", "short")
+    for run in penalty["with penalty"]:
+        (tmp_path / run.id).symlink_to(RECORDS / run.id)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(cohorts, "open_cohort", lambda spec: SimpleNamespace(name=name))
+    asked = ["run", "brats:X", "--claims", "penalty-prevents-overfitting", "--profile", "short", "--list"]
+    assert main([*asked, "--store", "none", "--published", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"20 runs on {name}, 10 of them to do"
+    assert [run.id for run in penalty["without penalty"]] == [
+        word for line in lines[2:] for word in line.split() if word.startswith("segvae-")
+    ]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from gbmlib.__main__ import main
 from gbmlib.cohorts import download, open_cohort
 from gbmlib.cohorts.download import CHUNK, Archive, DownloadError, decathlon
 
@@ -354,26 +355,26 @@ def test_an_unknown_task_names_those_there_are(tmp_path):
 def test_the_command_downloads_and_says_how_to_check(serve, tmp_path, capsys):
     server = serve(packed(GOOD))
     asked = ["msd", TASK, "--to", str(tmp_path), "--address", server.address]
-    assert download.main(asked) == 0
+    assert main(["download", *asked]) == 0
     said = capsys.readouterr().out
     assert "CC-BY-SA 4.0" in said
-    assert f"python -m gbmlib.cohorts.check msd:{tmp_path / TASK}" in said
-    assert download.main(asked) == 0
+    assert f"python -m gbmlib check msd:{tmp_path / TASK}" in said
+    assert main(["download", *asked]) == 0
     assert "is there already; nothing to do" in capsys.readouterr().out
 
 
 def test_the_command_lists_the_tasks(capsys):
-    assert download.main(["msd", "--list"]) == 0
+    assert main(["download", "msd", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(download.TASKS) == 7
     assert lines[0].split()[:3] == ["Task01_BrainTumour", "7.6", "GB"]
 
 
 def test_the_command_fails_in_one_line(tmp_path, capsys):
-    assert download.main(["msd", "Task99", "--to", str(tmp_path)]) == 1
+    assert main(["download", "msd", "Task99", "--to", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("error: there is no task 'Task99'")
     with pytest.raises(SystemExit):
-        download.main(["msd", TASK])
+        main(["download", "msd", TASK])
     assert "--list says what there is" in capsys.readouterr().err
 
 
@@ -382,8 +383,8 @@ def test_an_interrupted_command_says_that_it_continues(tmp_path, capsys, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(download, "decathlon", interrupted)
-    assert download.main(["msd", TASK, "--to", str(tmp_path)]) == 130
-    assert "continues where it stopped" in capsys.readouterr().err
+    assert main(["download", "msd", TASK, "--to", str(tmp_path)]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
 
 
 # -------------------------------------------------------------------------------------------------- what is published

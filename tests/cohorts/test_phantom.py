@@ -345,14 +345,6 @@ def test_an_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_line_writes_a_folder_and_explains_a_bad_spec(tmp_path, capsys):
-    phantom.main(["phantom:cases=1,spacing=8", str(tmp_path / "out")])
-    assert len(open_cohort(f"brats:{tmp_path / 'out'}")) == 1
-    with pytest.raises(SystemExit):
-        phantom.main(["cases=none", str(tmp_path / "other")])
-    assert "cases=none" in capsys.readouterr().err
-
-
 def test_a_written_label_map_is_read_back(tmp_path):
     case = phantom.cohort("cases=1,spacing=6").cases[0]
     case.write(tmp_path / "label.nii.gz", case.label())

@@ -19,7 +19,7 @@ from gbmlib.cohorts import GLIOMA, CaseError, open_cohort, phantom
 from gbmlib.lab import explore, explore_case, explore_predict, explore_training
 from gbmlib.lab.explore_case import Unsuited
 from gbmlib.lab.explore_predict import Stopped
-from gbmlib.study import Ensemble, Experiment, nnunet, predicting, probabilities, run, scales
+from gbmlib.study import Ensemble, Experiment, nnunet, out_of_fold, predicting, run, scales
 from gbmlib.study.records import HELD_OUT, TRAIN, Store
 from gbmlib.training import tensors
 
@@ -160,7 +160,7 @@ def test_a_published_run_shows_numbers_and_says_how_to_get_more(finished, cohort
     assert (offer.kept, offer.now) == (False, False)
     text = " ".join(offer.notes)
     assert "its prediction is not on this machine" in text
-    assert f"-m gbmlib.lab.explore_training {record.id} --cohort {COHORT}" in text
+    assert f"-m gbmlib run {COHORT} --ids {record.id}" in text
     assert len(explore_case.recorded([record], cohort, case)) == 3
     with pytest.raises(Unsuited, match=f"none of the chosen runs has a prediction of {case}"):
         explore_case.kept([record], cohort, case)
@@ -200,7 +200,7 @@ def test_what_was_kept_of_one_run_and_of_several(finished, cohort):
     one = explore_case.kept([finished.zero, finished.second], cohort, case)  # the second was trained on the case
     assert np.array_equal(one, cohort[case].read(finished.zero.prediction(case)))
     two = explore_case.kept([finished.zero, finished.other], cohort, case)
-    mean = probabilities.average([probabilities.load(r.probabilities(case)) for r in (finished.zero, finished.other)])
+    mean = out_of_fold.average([out_of_fold.load(r.probabilities(case)) for r in (finished.zero, finished.other)])
     assert np.array_equal(two, predicting.decide(mean[0], finished.zero.experiment, cohort, mean[1]))
     with pytest.raises(Unsuited, match=f"{finished.pair.id} kept no probabilities"):
         explore_case.kept([finished.zero, finished.pair], cohort, case)
@@ -445,23 +445,6 @@ def test_a_training_that_fails_says_why_and_one_that_is_stopped_is_no_failure(tm
     assert training.failure() == ("", "")
     with pytest.raises(CaseError, match="has not opened"):
         explore_training.start(explore_training.small_run().changed(cohort="not-here-3"), Store(tmp_path))
-
-
-def test_a_published_run_is_trained_again_by_its_name(finished, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(explore_training, "run", lambda wanted, store, **_: asked.append((wanted, store.path)))
-    published = finished.bare.published[0]
-    explore_training.main([finished.zero.id, "--published", str(published), "--store", str(tmp_path / "new")])
-    assert asked == [([finished.zero.experiment], tmp_path / "new")]
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["vnet-unknown"], ["--configuration", "{}"], ["a", "--cohort", "brats:none"]]
-)
-def test_a_command_line_that_cannot_be_followed_is_refused(arguments, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        explore_training.main([*arguments, "--store", str(tmp_path)])
-    assert "error: " in capsys.readouterr().err
 
 
 def test_the_small_run_is_a_configuration_that_its_process_reads_back():

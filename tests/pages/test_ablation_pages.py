@@ -11,7 +11,7 @@ from gbmlib.analysis import compare
 from gbmlib.analysis.contrasts import contrasts
 from gbmlib.analysis.reconstruction import reconstruct
 from gbmlib.pages import ablation_pages as pages
-from gbmlib.study import ablations, run, scales
+from gbmlib.study import ablations, catalogue, run, scales
 from gbmlib.study.records import Store
 
 
@@ -144,12 +144,12 @@ def trained(tmp_path_factory):
 
 def test_records_are_found_where_the_store_has_them(trained, monkeypatch):
     store, records = trained
-    monkeypatch.setattr(pages, "SCALES", ("demo", "test"))
-    found = pages.published(lambda profile: ablations.runs(ablations.VAE, profile), store)
+    monkeypatch.setattr(scales, "PUBLISHED", ("demo", "test"))
+    found = catalogue.published(lambda profile: ablations.runs(ablations.VAE, profile), store)
     assert list(found) == ["test"]
     assert [record.id for record in found["test"]["with VAE"]] == [record.id for record in records["with VAE"]]
     # Every choice that has its base shows; all share it.
-    assert pages.all_choices(store, "test").empty
+    assert pages.all_choices("choices", store, "test").empty
 
 
 def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):

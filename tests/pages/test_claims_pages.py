@@ -59,7 +59,7 @@ def test_a_check_has_its_finding_for_evidence(found):
 
 def test_a_claim_without_all_records_says_what_makes_them(found):
     _, word, evidence = claims_pages.cells(found["leaky-relu-helps"], "x")
-    assert word.endswith("`python -m gbmlib.claims.verdicts leaky-relu-helps --cohort brats:PATH`")
+    assert word.endswith("`python -m gbmlib run msd:PATH --claims leaky-relu-helps`")
     assert evidence.startswith("so far ")
 
 

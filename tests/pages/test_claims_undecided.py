@@ -6,9 +6,9 @@ import pytest
 
 from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.ledger import Claim
-from gbmlib.claims.sources import runs_of
 from gbmlib.claims.verdicts import Comparison, Verdict
 from gbmlib.pages import claims_undecided
+from gbmlib.study.catalogue import runs_of
 from gbmlib.study.records import Store
 
 CLAIM = {"id": "a-claim", "paper": "A", "place": "section 1", "title": "A title", "claim": "Something is better."}
@@ -32,7 +32,7 @@ def verdicts():
 def test_records_that_do_not_suffice(verdicts):
     text = claims_undecided.insufficient(verdicts)
     assert text.startswith("1 of 4 claims. The median interval of their comparisons is 0.070 wide")
-    assert "python -m gbmlib.claims.verdicts a-claim --cohort brats:PATH --profile paper\n" in text
+    assert "python -m gbmlib run brats:PATH --claims a-claim --profile paper\n" in text
     assert "- {ref}`A title <claim-a-claim>`: +0.010 (-0.020 to +0.050); the interval holds zero" in text
     assert claims_undecided.insufficient({}) == "Every claim that has its records is decided."
 
@@ -48,7 +48,7 @@ def test_records_that_are_not_sound(verdicts):
 def test_records_that_are_missing(verdicts, tmp_path):
     text = claims_undecided.without_records(verdicts, Store(tmp_path))
     assert text.startswith("1 of 4 claims.")
-    assert "`python -m gbmlib.claims.verdicts --cohort brats:PATH` makes the 20 that these need:" in text
+    assert "`python -m gbmlib run brats:PATH --claims` makes the 20 that these need:" in text
     assert "- {ref}`A title <claim-a-claim>`: 0 of 20 runs have a record" in text
     assert "msd:PATH" not in text
     assert claims_undecided.without_records({}, Store(tmp_path)) == "No claim lacks a run."
@@ -57,7 +57,7 @@ def test_records_that_are_missing(verdicts, tmp_path):
 def test_a_factorial_needs_the_runs_of_all_its_cells(verdicts, tmp_path):
     by = {"factorial": "pipelines over networks"}
     claim = Claim(**CLAIM, kind="better", chapter="x", family="f", decided_by=by)
-    every = {run.id for runs in runs_of("head to head", "study").values() for run in runs}
+    every = {run.id for runs in runs_of("headtohead", "study").values() for run in runs}
     found = {"a-claim": Verdict(claim, "not decided yet", "no run has a record", (), "study", len(every))}
     assert f"makes the {len(every)} that these need:" in claims_undecided.without_records(found, Store(tmp_path))
 

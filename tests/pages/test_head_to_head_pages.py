@@ -191,11 +191,6 @@ def test_cells_without_a_common_fold_say_so(groups, wanted):
     assert "no fold" in pages.leaving_out(groups)
 
 
-def test_without_records_the_command_is_named(tmp_path):
-    assert pages.published(Store(tmp_path)) == {}
-    assert "python -m gbmlib.study brats:PATH --only headtohead" in pages.absent()
-
-
 def test_curves_are_of_one_pipeline_at_a_time(groups):
     del groups["V-Net", "B"]
     a, first, b, second = pages.curves(groups)

@@ -1,13 +1,11 @@
 """What records hold and cost, by hand from a few of them."""
 
 import pytest
-from few_records import PAGES, put, run
+from few_records import PAGES, families, put, run
 
-from gbmlib.analysis import treatments
 from gbmlib.pages import holdings
-from gbmlib.pages.holdings import Group
 from gbmlib.study import catalogue
-from gbmlib.study.records import Store
+from gbmlib.study.records import Store, steps_of
 from gbmlib.training.configuration import Experiment
 
 
@@ -17,40 +15,30 @@ def store(tmp_path):
 
 
 def test_steps_are_those_that_were_made(store):
-    assert treatments.steps_of(put(store, run(), {"a": 0.5})) == 5 * 2  # epochs, cases with a batch of one
+    assert steps_of(put(store, run(), {"a": 0.5})) == 5 * 2  # epochs, cases with a batch of one
 
 
-def test_what_is_there_and_what_is_missing(store):
+def test_what_is_there_and_what_is_missing(store, monkeypatch):
     put(store, run(0, 0), {"a": 0.5, "b": 0.5}, minutes=4)
     put(store, run(1, 0), {"c": 0.5}, minutes=2)
 
     def three(profile):
         return {"x": [run(0, 0), run(1, 0), run(0, 1)]} if profile == "study" else {}
 
-    groups = [
-        Group("here", "page", three, "vnet"),
-        Group("absent", "page", lambda profile: {"x": [run(0, 8), run(0, 9)]}, "se"),
-        Group("elsewhere", "page", lambda profile: {"x": [run(0, 9)]}, ""),
-    ]
-    text = holdings.markdown(store, PAGES, groups)
+    names = families(monkeypatch, here=three, absent=lambda profile: {"x": [run(0, 8), run(0, 9)]}, none=lambda _: {})
+    text = holdings.markdown(store, PAGES, names)
     assert "| [here](page.md) | study | 2 of 3 | 3 | 2 of 2 | 1 | 10 | 6 |" in text
     assert "| [absent](page.md) | study | 0 of 2 |" in text
-    assert "- here, 1 run: `python -m gbmlib.study brats:PATH --only vnet`" in text
-    assert "- absent, 2 runs: `python -m gbmlib.study brats:PATH --only se`" in text
-    assert "- elsewhere" not in text  # no command makes it
-    assert "What is not there yet" not in holdings.markdown(store, PAGES, [Group("x", "page", lambda _: {}, "vnet")])
+    assert f"- here, 1 run: `python -m gbmlib run {run().cohort} --only here`" in text
+    assert f"- absent, 2 runs: `python -m gbmlib run {run().cohort} --only absent`" in text
+    assert "none" not in text  # the scale has no such runs
+    assert "What is not there yet" not in holdings.markdown(store, PAGES, ["none"])
 
 
-def test_a_run_that_two_variants_share_counts_once(store):
+def test_a_run_that_two_variants_share_counts_once(store, monkeypatch):
     put(store, run(), {"a": 0.5})
-    groups = [Group("twice", "page", lambda profile: {"x": [run()], "y": [run()]}, "vnet")]
-    assert "| [twice](page.md) | study | 1 of 1 |" in holdings.markdown(store, PAGES, groups)
-
-
-def test_a_group_says_what_makes_its_runs():
-    group = Group("x", "page", lambda profile: {}, "vnet", "msd:PATH")
-    assert group.command("study") == "python -m gbmlib.study msd:PATH --only vnet"
-    assert group.command("paper") == "python -m gbmlib.study msd:PATH --only vnet --profile paper"
+    names = families(monkeypatch, twice=lambda profile: {"x": [run()], "y": [run()]})
+    assert "| [twice](page.md) | study | 1 of 1 |" in holdings.markdown(store, PAGES, names)
 
 
 def test_facts(store):
@@ -82,14 +70,5 @@ def test_facts_before_anything_was_published():
 @pytest.mark.parametrize("profile", ["study", "paper"])
 def test_runs_that_are_published_are_all_in_mixed_precision(profile):
     """The page on what was not reproduced says so of these scales."""
-    runs = [run for group in holdings.GROUPS for of in group.make(profile).values() for run in of]
+    runs = [run for name in catalogue.SETS for of in catalogue.runs_of(name, profile).values() for run in of]
     assert {run.precision for run in runs if isinstance(run, Experiment)} == {"bfloat16"}
-
-
-@pytest.mark.parametrize(
-    "group", [of for of in holdings.GROUPS if of.only and of.only != "crossvalidation"], ids=lambda of: of.title
-)
-def test_a_groups_runs_are_those_that_its_command_makes(group):
-    ours = {of.id for runs in group.make("study").values() for of in runs}
-    made = catalogue.families("study", catalogue.PUBLISHED, (group.only,))[group.only]
-    assert ours <= {run.id for run in made}

@@ -1,11 +1,10 @@
 """How far seeds lie apart, by hand from a few records."""
 
 import pytest
-from few_records import PAGES, put, run
+from few_records import PAGES, families, put, run
 
 from gbmlib.analysis.statistics import UnpairedError
 from gbmlib.pages import seed_spread
-from gbmlib.pages.holdings import Group
 from gbmlib.study.records import Store
 
 
@@ -47,14 +46,13 @@ def test_a_fold_that_was_run_twice_is_refused(store):
         seed_spread.spread("x", records)
 
 
-def test_the_table_counts_a_network_once(store):
+def test_the_table_counts_a_network_once(store, monkeypatch):
     for seed, value in enumerate((0.5, 0.505, 0.5, 0.55)):
         put(store, run(0, seed), {"a": value})
     near, far = [run(0, 0), run(0, 1)], [run(0, 2), run(0, 3)]
-    groups = [
-        Group("first", "page", lambda profile: {"near": near, "far": far}, "vnet"),
-        Group("second", "page", lambda profile: {"again": near}, "vae"),
-    ]
+    groups = families(
+        monkeypatch, first=lambda profile: {"near": near, "far": far}, second=lambda profile: {"again": near}
+    )
     text = seed_spread.markdown(store, PAGES, groups)
     assert "(0.03 Dice on gliomas, 0.01 elsewhere)" in text
     assert text.startswith("1 of 2 networks that were trained with two seeds or more differ")
@@ -62,18 +60,22 @@ def test_the_table_counts_a_network_once(store):
     assert "second" not in text
 
 
-def test_a_group_shows_the_largest_scale_that_is_whole_of_those_with_several_seeds(store):
+def apart(store, names):
+    return [one.apart for spreads in seed_spread.spreads(store, names).values() for one in spreads]
+
+
+def test_a_group_shows_the_largest_scale_that_is_whole_of_those_with_several_seeds(store, monkeypatch):
     short, study, paper = ([run(0, 0, epochs=n), run(0, 1, epochs=n)] for n in (3, 5, 7))
     scales = {"short": {"x": short}, "study": {"x": study, "once": [run(0, 2)]}, "paper": {"x": paper[:1]}}
-    group = Group("first", "page", scales.__getitem__, "vnet")
+    names = families(monkeypatch, first=scales.__getitem__)
     for experiment, value in zip((*short, study[0], paper[0]), (0.5, 0.6, 0.5, 0.5), strict=True):
         put(store, experiment, {"a": value})
     # The study's scale is half there, and the paper's has one seed, though all of it is there.
-    assert [of.apart for of in seed_spread.spreads(store, [group])[group]] == pytest.approx([0.1])
+    assert apart(store, names) == pytest.approx([0.1])
     put(store, study[1], {"a": 0.7})
-    assert [of.apart for of in seed_spread.spreads(store, [group])[group]] == pytest.approx([0.2])
+    assert apart(store, names) == pytest.approx([0.2])
 
 
-def test_without_seeds_nothing_is_known(tmp_path):
-    groups = [Group("first", "page", lambda profile: {"near": [run(0, 0), run(0, 1)]}, "vnet")]
+def test_without_seeds_nothing_is_known(tmp_path, monkeypatch):
+    groups = families(monkeypatch, first=lambda profile: {"near": [run(0, 0), run(0, 1)]})
     assert "No network has been published with two seeds" in seed_spread.markdown(Store(tmp_path), PAGES, groups)

@@ -98,7 +98,7 @@ def test_a_typical_case_and_what_is_absent(tables):
     dice = value(tables[0], "WT", "dice").sort_values()
     assert typical(tables[0]) == dice.index[5]
     said = str(uncertainty_pages.absent("brats2018-19"))
-    assert "python -m gbmlib.analysis.uncertainty_members brats:PATH" in said
+    assert "python -m gbmlib facts brats:PATH --uncertainty" in said
     assert "12 cases" in str(uncertainty_pages.about(tables[0]))
 
 

@@ -14,7 +14,7 @@ from gbmlib.analysis.statistics import UnpairedError
 from gbmlib.cohorts import GLIOMA, open_cohort
 from gbmlib.cohorts.folds import split
 from gbmlib.pages import thickness_pages, unet_figures, unet_pages
-from gbmlib.study import nnunet, nnunet_ablations
+from gbmlib.study import catalogue, nnunet, nnunet_ablations
 from gbmlib.study.records import Store
 
 REGIONS = (*GLIOMA.values(), "WT", "TC", "ET")
@@ -235,11 +235,11 @@ def test_without_records_the_pages_say_what_makes_them(tmp_path):
     store = Store(tmp_path)
     asked, command = unet_pages.choice("norm", store)
     assert "Instance norm or batch norm" in asked
-    assert "brats:PATH --only untested" in command
+    assert "msd:PATH --only untested/norm" in command
     assert "--only anisotropy" in thickness_pages.swept(store)[0]
     assert unet_pages.all_choices(store).empty
-    missing = unet_pages.all_published(lambda _: {}, store, "hippocampus", "msd:PATH")[0]
-    assert "python -m gbmlib.study msd:PATH --only hippocampus" in missing
+    missing = unet_pages.all_published("hippocampus", store)[0]
+    assert "python -m gbmlib run msd:PATH --only hippocampus" in missing
 
 
 def test_records_of_the_study_are_found_and_shown(tmp_path, sweep):
@@ -258,7 +258,7 @@ def test_records_of_the_study_are_found_and_shown(tmp_path, sweep):
 
 def test_all_choices_are_shown_at_the_largest_scale_that_has_all_of_them(tmp_path, monkeypatch):
     store, of = Store(tmp_path), next(one for one in nnunet_ablations.COMPARISONS if one.name == "norm")
-    monkeypatch.setattr(nnunet_ablations, "COMPARISONS", (of,))
+    monkeypatch.setitem(catalogue.SETS, "untested", [catalogue.FAMILIES["untested/norm"]])
 
     def put(scale, label, down):
         for run in nnunet_ablations.runs(of, scale)[label]:

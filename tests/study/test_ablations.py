@@ -2,7 +2,7 @@
 
 import pytest
 
-from gbmlib.study import ablations, code_differences, run, scales
+from gbmlib.study import ablations, catalogue, code_differences, run, scales
 from gbmlib.study.records import Store
 from gbmlib.training.losses import PAPER_VOXELS
 
@@ -74,9 +74,9 @@ def test_parameters_of_a_reader_hold_for_all_variants():
 def test_groups_without_a_record_are_left_out(tmp_path):
     store = Store(tmp_path)
     groups = ablations.runs(ablations.VAE, "test", epochs=1)
-    assert ablations.published(groups, store) == {}
+    assert catalogue.records_of(groups, store) == {}
     records = run(groups["without VAE"], store, progress=False)
-    assert ablations.published(groups, store) == {"without VAE": records}
+    assert catalogue.records_of(groups, store) == {"without VAE": records}
 
 
 def test_at_the_studys_scale_the_hippocampus_decides_unless_a_reader_brings_a_cohort():

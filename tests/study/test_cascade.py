@@ -1,6 +1,6 @@
 """The cascade and ensembles, run through: what they need comes first, and nobody sees what he should not."""
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +10,10 @@ import torch
 from gbmlib.cohorts import open_cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import components
-from gbmlib.study import Ensemble, fit_network, nnunet, out_of_fold, predicting, probabilities, run, runner
+from gbmlib.study import Ensemble, fit_network, nnunet, out_of_fold, predicting, run, runner, scales
 from gbmlib.study.records import Store
 from gbmlib.training import batches
+from gbmlib.training.loop import TrainingError
 from gbmlib.training.samples import Sample, one_hot
 
 COHORT = "phantom:cases=4,spacing=6,seed=0"
@@ -69,8 +70,8 @@ def test_a_published_record_is_enough_to_read_and_not_to_build_upon(finished, tm
     fresh = Store(tmp_path / "fresh", published)
     assert runner.to_do([made["3D"]], fresh) == []
     assert runner.to_do([made["post"]], fresh) == [made["3D"], made["post"]]
-    assert fresh.own(made["3D"]) is None
-    assert store.own(made["3D"]) is not None
+    assert fresh.local(made["3D"]) is None
+    assert store.local(made["3D"]) is not None
 
 
 def test_each_case_is_given_what_was_predicted_of_it_unseen(finished, cohort):
@@ -81,7 +82,7 @@ def test_each_case_is_given_what_was_predicted_of_it_unseen(finished, cohort):
         record = store.get(need)
         for case_id in split(cohort, need.folds, need.fold)[1]:
             assert record.probabilities(case_id) is not None
-            volume, grid = probabilities.load(record.probabilities(case_id))
+            volume, grid = out_of_fold.load(record.probabilities(case_id))
             np.testing.assert_array_equal(maps[case_id], predicting.decide(volume, need, cohort, grid))
         for case_id in split(cohort, need.folds, need.fold)[0]:
             assert record.probabilities(case_id) is None
@@ -102,7 +103,7 @@ def test_the_second_network_sees_the_first_ones_result_on_its_own_grid(finished,
     previous = out_of_fold.label_maps(made["cascade"].dependencies, cohort, store)
     held_out = split(cohort, 2, 0)[1][0]
     again = predicting.segment(network, made["cascade"], cohort, cohort[held_out], previous=previous[held_out])
-    volume, grid = probabilities.load(records["cascade"].probabilities(held_out))
+    volume, grid = out_of_fold.load(records["cascade"].probabilities(held_out))
     assert (again == predicting.decide(volume, made["cascade"], cohort, grid)).mean() > 0.999  # half precision on disk
     with pytest.raises(ValueError, match="second network of a cascade: give what"):
         predicting.segment(network, made["cascade"], cohort, case)
@@ -156,7 +157,7 @@ def test_members_without_a_cascade_draw_as_they_always_did():
 def test_the_average_is_that_of_the_members_probabilities(finished, cohort):
     _, made, records = finished
     for case_id in split(cohort, 2, 0)[1]:
-        of = [probabilities.load(records[name].probabilities(case_id)) for name in ("3D", "cascade")]
+        of = [out_of_fold.load(records[name].probabilities(case_id)) for name in ("3D", "cascade")]
         assert of[0][1] == of[1][1]
         expected = predicting.decide((of[0][0] + of[1][0]) / 2, made["3D"], cohort, of[0][1])
         rows = predicting.measure(expected, cohort[case_id], "brats", cohort, "held out")
@@ -190,7 +191,7 @@ def test_single_components_are_learned_on_the_training_cases(finished, cohort):
     rule = components.learn(cohort[case_id].label() for case_id in held_in)
     assert records["post"].provenance["single_components"] == list(rule)
     for case_id in held_out:
-        volume, grid = probabilities.load(records["3D"].probabilities(case_id))
+        volume, grid = out_of_fold.load(records["3D"].probabilities(case_id))
         before = predicting.decide(volume, records["3D"].experiment, cohort, grid)
         after = components.apply(before, rule)
         rows = predicting.measure(after, cohort[case_id], "labels", cohort, "held out")
@@ -249,3 +250,21 @@ def test_what_needs_a_failed_run_is_not_tried_and_named(tmp_path):
 def test_a_first_network_without_predictions_is_said(cohort, tmp_path):
     with pytest.raises(FileNotFoundError, match="has not been run in"):
         fit_network._previous(unet("cascade")[0], cohort, Store(tmp_path))
+
+
+def test_one_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
+    good, bad, worse = (scales.paper_a("test", epochs=1, seeds=[seed])[0] for seed in (0, 1, 2))
+    true = runner._run
+
+    def breaks(experiment, *given):
+        if experiment.seed:
+            raise TrainingError(f"seed {experiment.seed} breaks")
+        return true(experiment, *given)
+
+    monkeypatch.setattr(runner, "_run", breaks)
+    store = Store(tmp_path)
+    with pytest.raises(ExceptionGroup, match="2 of 3 runs failed"):
+        run([bad, worse, good], store, ThreadPoolExecutor(1), progress=False)
+    assert store.get(good) is not None
+    with pytest.raises(TrainingError, match="seed 1 breaks"):
+        run([bad, good], store, ThreadPoolExecutor(1), progress=False)

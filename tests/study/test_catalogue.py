@@ -1,14 +1,15 @@
 """The catalogue of runs: what each family holds, in which order, and how long it takes."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from few_records import put
+from few_records import families, put
+from few_records import run as few
 
-from gbmlib.analysis.treatments import PILOT, searched
-from gbmlib.claims.sources import SOURCES, runs_of
+from gbmlib.analysis.treatments import searched
 from gbmlib.study import catalogue, head_to_head, nnunet, scales
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
@@ -16,8 +17,12 @@ from gbmlib.training.ensemble import Ensemble
 GLIOMAS = ("brats2018-19", scales.EXTERNAL)
 
 
+def flat(name, profile):
+    return [run for runs in catalogue.runs_of(name, profile).values() for run in runs]
+
+
 def test_the_short_runs_of_every_family():
-    counts = {name: len({run.id for run in make("short")}) for name, make in catalogue.FAMILIES.items()}
+    counts = {name: len({run.id for run in flat(name, "short")}) for name in catalogue.SETS}
     assert counts["vnet"] == 10
     assert counts["vae"] == counts["se"] == counts["penalty"] == 20
     assert counts["choices"] > 40
@@ -32,14 +37,37 @@ def test_the_short_runs_of_every_family():
 
 
 @pytest.mark.parametrize("profile", ["short", "study", "paper"])
-def test_every_run_that_a_claim_rests_on_is_in_the_catalogue(profile):
-    made = {run.id for family in catalogue.families(profile, catalogue.PUBLISHED).values() for run in family}
-    for name in SOURCES:
-        assert {run.id for runs in runs_of(name, profile).values() for run in runs} <= made, name
+def test_every_run_is_made_by_one_command(profile):
+    made = {run.id for family in catalogue.families(profile, catalogue.COHORTS).values() for run in family}
+    for name in catalogue.SETS:
+        assert {run.id for run in flat(name, profile)} <= made | {scales.phantom_to_real().id}, name
+
+
+def test_every_family_is_shown_in_a_chapter_that_exists():
+    chapters = {path.stem for path in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb")}
+    assert {family.chapter for family in catalogue.FAMILIES.values()} <= chapters
+
+
+def test_groups_are_loaded_at_the_largest_scale_that_is_whole(tmp_path, monkeypatch):
+    runs = {
+        scale: {"a": [few(0, 0, epochs=n)], "b": [few(0, 1, epochs=n)]} for n, scale in enumerate(("study", "short"), 2)
+    }
+    families(monkeypatch, own=lambda scale: runs.get(scale, {}))
+    store = Store(tmp_path)
+    assert catalogue.load("own", store) == {}
+    for run in (runs["short"]["a"][0], runs["short"]["b"][0], runs["study"]["a"][0]):
+        put(store, run, {"x": 0.5})
+    assert {label: [one.experiment for one in of] for label, of in catalogue.load("own", store).items()} == runs[
+        "short"
+    ]
+    put(store, runs["study"]["b"][0], {"x": 0.5})
+    assert catalogue.shown_scale("own", store) == "study"
+    with pytest.raises(ValueError, match="no family 'owm'; there are headtohead, rates"):
+        catalogue.load("owm", store)
 
 
 def test_what_claims_alone_rest_on():
-    families = catalogue.families("study", catalogue.PUBLISHED)
+    families = catalogue.families("study", catalogue.COHORTS)
     lengths = {name: len(families[name]) for name in ("dice-terms", "simple-augmentation", "masked-normalisation")}
     assert lengths == {"dice-terms": 5, "simple-augmentation": 20, "masked-normalisation": 5}
     of_a_reader = catalogue.families("study", ("hospital-7",), ("simple-augmentation",))["simple-augmentation"]
@@ -61,16 +89,16 @@ def test_a_run_belongs_to_the_first_family_that_has_it_and_needs_its_data_at_han
 
 
 def test_the_first_seed_of_the_head_to_head_is_whole_before_the_second_begins():
-    assert [run.seed for run in catalogue.FAMILIES["headtohead"]("study")] == [0] * 40
-    more = catalogue.FAMILIES["headtohead-seeds"]("study")
+    assert [run.seed for run in flat("headtohead", "study")] == [0] * 40
+    more = flat("headtohead-seeds", "study")
     assert [run.seed for run in more] == [1] * 30
     assert not any(run.model == "vnet" and "norm" not in run.options for run in more)
-    assert catalogue.FAMILIES["headtohead-seeds"]("short") == []
+    assert flat("headtohead-seeds", "short") == []
 
 
 def test_eight_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tmp_path):
     assert len(catalogue.families("study", GLIOMAS)["rates"]) == 8
-    tried = head_to_head.rates("study", **PILOT)
+    tried = head_to_head.rates("study")
     assert {name: [run.learning_rate for run in runs] for name, runs in tried.items()} == {
         "V-Net": [1.1e-5, 3.3e-5, 1e-4],
         "SegVAE": [6.7e-4, 2e-3, 6e-3],
@@ -87,9 +115,9 @@ def test_eight_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tm
 
 
 def test_every_network_meets_the_other_hospitals_alone_and_averaged_over_its_folds():
-    runs = catalogue.FAMILIES["external"]("study")
+    runs = flat("external", "study")
     assert all(isinstance(run, Ensemble) and run.elsewhere == scales.EXTERNAL for run in runs)
-    trained = {run.id for name in ("headtohead", "headtohead-seeds") for run in catalogue.FAMILIES[name]("study")}
+    trained = {run.id for name in ("headtohead", "headtohead-seeds") for run in flat(name, "study")}
     alone = [run.members[0].id for run in runs if len(run.members) == 1]
     averaged = [run for run in runs if len(run.members) > 1]
     assert sorted(alone) == sorted(trained)

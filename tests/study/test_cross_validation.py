@@ -1,8 +1,7 @@
 """Networks, their averages and the two switches, over a cross-validation."""
 
-from gbmlib.analysis.selection import PLUS
 from gbmlib.study import cross_validation, nnunet
-from gbmlib.study.cross_validation import averages, everything, networks, single_components, unmirrored
+from gbmlib.study.cross_validation import PLUS, averages, everything, networks, single_components, unmirrored
 
 STUDY = networks("short")
 

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from gbmlib.__main__ import main
 from gbmlib.cohorts import open_cohort, phantom
 from gbmlib.study import Ensemble, run, scales
-from gbmlib.study.pack import __main__ as command
 from gbmlib.study.pack import expected, making, running, shards
+from gbmlib.study.pack.command import in_order_of_worth
 from gbmlib.study.records import FILES, Store
 from gbmlib.training import loop
 
@@ -67,7 +68,7 @@ def test_killed_at_any_second_it_ends_in_the_records_of_the_ordinary_runner(pack
     store, out, home = tmp_path / "store", tmp_path / "out", tmp_path / "home"
     asked = ["run", pack, "--store", store, "--out", out, "--published", tmp_path / "none", "--beside"]
     asked += ["--processes", "2", "--seconds", "300"]
-    asked = [sys.executable, "-m", "gbmlib.study.pack", *map(str, asked)]
+    asked = [sys.executable, "-m", "gbmlib", "pack", *map(str, asked)]
     process = subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(random.uniform(5, 16))
     os.kill(process.pid, signal.SIGKILL)
@@ -77,7 +78,7 @@ def test_killed_at_any_second_it_ends_in_the_records_of_the_ordinary_runner(pack
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert "0 failed" in done.stdout
     assert len(list(out.iterdir())) <= 8
-    command.main(["take", str(out), "--to", str(home), "--beside"])
+    main(["pack", "take", str(out), "--to", str(home), "--beside"])
     assert set(shards.take(out, home).values()) == {"there already"}
     assert sorted(path.name for path in home.iterdir()) == sorted(ordinary)
     for name, record in ordinary.items():
@@ -127,15 +128,14 @@ def test_a_pack_is_unpacked_once_and_a_damaged_one_is_told(pack, runs, tmp_path)
 
 def test_the_list_says_what_fits(pack, runs, tmp_path, capsys):
     asked = ["list", str(pack), "--store", str(tmp_path), "--published", str(tmp_path / "none")]
-    command.main([*asked, "--seconds", "300", "--processes", "2"])
+    main(["pack", *asked, "--seconds", "300", "--processes", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[-5].strip() for line in lines[:-1]] == [of.id for of in runs] or len(lines) == 5
     assert "4 of 4 runs are missing" in lines[-1]
     assert "in 300 s of 2: 4 runs" in lines[-1]
-    command.main([*asked, "--seconds", "1", "--processes", "2"])
+    main(["pack", *asked, "--seconds", "1", "--processes", "2"])
     assert "in 1 s of 2: 0 runs" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        command.main([*asked, "--processes", "0"])
+    assert main(["pack", *asked, "--processes", "0"]) == 1
     assert capsys.readouterr().err == "error: --processes is 0, not at least 1\n"
 
 
@@ -216,9 +216,7 @@ def test_more_steps_voxels_and_processes_take_longer(runs, released, tmp_path):
 
 
 def test_what_is_made_of_networks_follows_them_at_once():
-    runs = command.in_order_of_worth(
-        "study", ["brats2018-19", "brats2021-11"], ["headtohead", "headtohead-seeds", "external"]
-    )
+    runs = in_order_of_worth("study", ["brats2018-19", "brats2021-11"], ["headtohead", "headtohead-seeds", "external"])
     place = {of.id: number for number, of in enumerate(runs)}
     assert len(place) == len(runs) > 100
     for of in runs:

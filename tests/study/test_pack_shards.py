@@ -5,8 +5,8 @@ import tarfile
 
 import pytest
 
+from gbmlib.__main__ import main
 from gbmlib.study import run, scales
-from gbmlib.study.pack import __main__ as command
 from gbmlib.study.pack import shards
 from gbmlib.study.records import FILES, RecordError, Store
 
@@ -64,8 +64,7 @@ def test_another_record_of_the_same_name_is_not_overwritten(finished, home, tmp_
     to, name = tmp_path / "records", finished[0].id
     shards.take(home, to)
     (to / name / "history.csv").write_text("epoch\n0\n")
-    with pytest.raises(SystemExit):
-        command.main(["take", str(home), "--to", str(to)])
+    assert main(["pack", "take", str(home), "--to", str(to)]) == 1
     told = capsys.readouterr()
     assert f"{name}  refused: {to / name} is there with another history.csv; move it away" in told.out
     assert told.err == "error: 1 of 1 records were refused; see above\n"

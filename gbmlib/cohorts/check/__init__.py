@@ -1,7 +1,7 @@
 """Everything that is wrong with a data set, in one report.
 
 :func:`check` reads every file of a data set, also of one that ``cohorts.open_cohort`` refuses, and does not
-stop at the first fault. On the command line: ``python -m gbmlib.cohorts.check brats:PATH``.
+stop at the first fault. On the command line: ``python -m gbmlib check brats:PATH``.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 ``phantom:cases=24,spacing=3,seed=0`` is a cohort of 24 patients at 3 mm. A patient is fixed by (seed, number): the same
 one appears at every spacing and in a cohort of any size; only the noise of the scanner differs between spacings. At
-1 mm the frame is that of BraTS, and :func:`write_brats` writes a folder in the layout of BraTS 2018, from the command
-line too: ``python -m gbmlib.cohorts.phantom "cases=4,spacing=3" FOLDER``. The module ``anatomy`` bends the template,
-``tumour`` grows a tumour in it, ``scanner`` adds what looks like one but is not, and takes the four images.
+1 mm the frame is that of BraTS, and :func:`write_brats` writes a folder in the layout of BraTS 2018. The module
+``anatomy`` bends the template, ``tumour`` grows a tumour in it, ``scanner`` adds what looks like one but is not, and
+takes the four images.
 
 Phantoms beside 19 real cases of BraTS 2018, all at 3 mm (means over seeds 0 to 3, of 24 cases each; volumes: 10th, 50th
 and 90th percentile; z: score over non-zero voxels, median within a label, mean over cases, for labels 1, 2 and 3):
@@ -29,7 +29,6 @@ A case takes about 0.25 s at 3 mm and 4 s at 1 mm on one core; the first also lo
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -222,20 +221,3 @@ def write_brats(phantoms: str | Cohort, folder: str | Path, progress: bool = Tru
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line: ``SPEC FOLDER``."""
-    what = "Write a phantom cohort as a folder in the layout of BraTS 2018."
-    parser = argparse.ArgumentParser(prog="python -m gbmlib.cohorts.phantom", description=what)
-    parser.add_argument("spec", help='such as "cases=4,spacing=3"')
-    parser.add_argument("folder")
-    options = parser.parse_args(arguments)
-    try:
-        print(f"brats:{write_brats(options.spec, options.folder)}")
-    except CaseError as error:
-        parser.error(str(error))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,9 +4,9 @@ Such a machine is often lent for minutes, bare and without a network. A pack is 
 (prepared, in about a tenth of their size) and the list of what is to run, in order of worth; one command then makes as
 much of it as fits into a time, several runs side by side on the card; the records come home in a few small files::
 
-    python -m gbmlib.study.pack make gliomas.pack --prepared brats:PATH
-    (there) python -m gbmlib.study.pack run gliomas.pack --seconds 540 --out home
-    python -m gbmlib.study.pack take home --to book/records
+    python -m gbmlib pack make gliomas.pack --prepared brats:PATH
+    (there) python -m gbmlib pack run gliomas.pack --seconds 540 --out home
+    python -m gbmlib pack take home --to book/records
 
 ``book/cluster.md`` has all steps, with what a bare machine lacks and what to try first.
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from gbmlib.cohorts import CaseError, Cohort, open_cohort, packed
 from gbmlib.preprocess.normalise import BY_STATISTICS
 from gbmlib.study.predicting import prepare
-from gbmlib.study.records import Store
+from gbmlib.study.records import Store, configuration
 from gbmlib.study.runner import Run
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -121,7 +121,7 @@ def unpack(path: str | Path, store: Store) -> list[Run]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no pack {path}; make it first (python -m gbmlib.study.pack make)")
+        raise FileNotFoundError(f"there is no pack {path}; make it first (python -m gbmlib pack make)")
     digest, mark = hashlib.sha256(path.read_bytes()).hexdigest(), store.path / UNPACKED
     if not mark.exists() or mark.read_text() != digest:
         mark.unlink(missing_ok=True)
@@ -134,9 +134,4 @@ def unpack(path: str | Path, store: Store) -> list[Run]:
         mark.write_text(digest)
     for folder in sorted((store.path / DATA).iterdir()):
         open_cohort(f"packed:{folder}")
-    return [configuration(said) for said in json.loads((store.path / RUNS).read_text())]
-
-
-def configuration(said: dict) -> Run:
-    """The run of a configuration as JSON has it."""
-    return Ensemble(**said) if "members" in said else Experiment(**said)
+    return [configuration(fields) for fields in json.loads((store.path / RUNS).read_text())]

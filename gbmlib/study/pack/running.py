@@ -20,7 +20,7 @@ import torch
 
 from gbmlib.cohorts import place_of
 from gbmlib.study.records import Record, Store
-from gbmlib.study.runner import Run, named, needing, run_one, to_do
+from gbmlib.study.runner import Run, cohorts_of, needing, run_one, to_do
 
 #: How an attempt at a run ended. A run that is not begun for want of time has none of these.
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
@@ -177,7 +177,7 @@ class _Worker:
 
     def begin(self, run: Run, now: float) -> None:
         self.run, self.since = run, now
-        self.pipe.send((run, {name: place_of(name) for name in named(run)}))
+        self.pipe.send((run, {name: place_of(name) for name in cohorts_of(run)}))
 
     def result(self) -> tuple[Record | None, str, float]:
         """The record of the run, or why there is none, and the seconds that it took."""

@@ -1,10 +1,9 @@
 """Half a minute on a card before anything else: is it right, how long is a step, and which way of stepping is faster.
 
 Each network that a pack trains is tried on one patch: how far the card's float32 and mixed precision are from float32
-on the processor; the time of a forward pass and of a training step as the study makes it (``eager``); of the same step
-replayed from a CUDA graph (``graph``), where the host launches one thing in place of hundreds; and, where asked,
-compiled (``torch.compile(mode="reduce-overhead")``). The study trains eagerly: a graph that pays would have to be built
-around ``training.loop.step``.
+on the processor; the time of a forward pass and of a training step as the study makes it (``eager``); and of the same
+step replayed from a CUDA graph (``graph``), where the host launches one thing in place of hundreds. The study trains
+eagerly: a graph that pays would have to be built around ``training.loop.step``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gbmlib.study.pack.expected import Card, forward_operations
-from gbmlib.study.predicting import device_of
+from gbmlib.study.predicting import device_of, full_float32
 from gbmlib.study.runner import Run
 from gbmlib.training import loop
 from gbmlib.training.configuration import Experiment
@@ -35,40 +34,38 @@ REGIONS = 3
 Batch = tuple[Tensor, Tensor]
 
 
-def measure(
-    runs: Iterable[Run], device: str | None = None, seconds: float = 30, compiled: bool = False
-) -> tuple[pd.DataFrame, Card]:
+def measure(runs: Iterable[Run], device: str | None = None, seconds: float = 30) -> tuple[pd.DataFrame, Card]:
     """What a card makes of the networks of some runs, one run of each network and number of axes.
 
     Args:
         seconds: what would begin later is left out.
-        compiled: torch.compile too, which takes up to a minute for each network.
 
     Returns:
-        Columns: network, patch, precision; ``error`` of the logits, relative; ``forward``, ``eager``, ``graph`` and
-        ``compiled`` in ms, or why there is none; and what ``study.pack.expected`` can use of it.
+        Columns: network, patch, precision; ``error`` of the logits, relative; ``forward``, ``eager`` and
+        ``graph`` in ms, or why there is none; and what ``study.pack.expected`` can use of it.
     """
     place, end = device_of(device), time.monotonic() + seconds
-    if place.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # as in a run
     networks = {(run.model, run.is_2d): run for run in runs if isinstance(run, Experiment)}
     rows = []
-    ways: dict[str, Callable] = {"eager": _eager, "graph": _graph, **({"compiled": _compiled} if compiled else {})}
-    for run in networks.values():
-        for precision in ("float32", "bfloat16"):
-            of = run.changed(precision=precision, previous=None)
-            row = {
-                "network": of.model,
-                "patch": "x".join(map(str, (of.batch_size, *of.patch_size))),
-                "precision": precision,
-            }
-            row |= {"error": None, "forward": None} | dict.fromkeys(ways)
-            rows.append(row | {"operations": _operations(of)})
-            if time.monotonic() < end:
-                rows[-1] |= _tried(lambda of=of: {"error": error(of, place), "forward": _forward(of, place)}, "error")
-            for name, way in ways.items():
+    ways: dict[str, Callable] = {"eager": _eager, "graph": _graph}
+    with full_float32(place):  # as in a run
+        for run in networks.values():
+            for precision in ("float32", "bfloat16"):
+                of = run.changed(precision=precision, previous=None)
+                row = {
+                    "network": of.model,
+                    "patch": "x".join(map(str, (of.batch_size, *of.patch_size))),
+                    "precision": precision,
+                }
+                row |= {"error": None, "forward": None} | dict.fromkeys(ways)
+                rows.append(row | {"operations": _operations(of)})
                 if time.monotonic() < end:
-                    rows[-1] |= _tried(lambda of=of, way=way, name=name: {name: way(of, place)}, name)
+                    rows[-1] |= _tried(
+                        lambda of=of: {"error": error(of, place), "forward": _forward(of, place)}, "error"
+                    )
+                for name, way in ways.items():
+                    if time.monotonic() < end:
+                        rows[-1] |= _tried(lambda of=of, way=way, name=name: {name: way(of, place)}, name)
     table = pd.DataFrame(rows)
     return table.drop(columns="operations"), _card(table)
 
@@ -174,13 +171,6 @@ def _forward(experiment: Experiment, device: torch.device) -> float:
 def _eager(experiment: Experiment, device: torch.device) -> float:
     state, given = _state(experiment, device), batch(experiment, device)
     state.network.train()
-    return _milliseconds(lambda: loop.step(state, experiment, *given), device)
-
-
-def _compiled(experiment: Experiment, device: torch.device) -> float:
-    state, given = _state(experiment, device), batch(experiment, device)
-    state.network.train()
-    state = replace(state, network=torch.compile(state.network, mode="reduce-overhead"))
     return _milliseconds(lambda: loop.step(state, experiment, *given), device)
 
 

@@ -1,4 +1,4 @@
-"""``python -m gbmlib.study.pack``: make a pack, run what it holds within a time, take the records in."""
+"""``python -m gbmlib pack``: make a pack, run what it holds within a time, take the records in."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from gbmlib.cohorts import open_cohort
 from gbmlib.study import catalogue, scales
 from gbmlib.study.pack import expected, making, running, shards, smoke
 from gbmlib.study.records import Record, Store
-from gbmlib.study.runner import Run, to_do
+from gbmlib.study.runner import Run, described, to_do
 from gbmlib.training.configuration import Experiment
-from gbmlib.training.ensemble import Ensemble
 
 #: What the library needs besides PyTorch, NumPy, SciPy, pandas and scikit-learn, with what these packages need.
 NEEDED = ("nibabel", "pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions")
@@ -43,27 +42,20 @@ def in_order_of_worth(profile: str, cohorts: Sequence[str], only: Sequence[str] 
     return [runs[name] for name in sorted(runs, key=lambda name: (last[name], place[name]))]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; see ``study.pack``."""
-    parser = _parser()
-    asked = parser.parse_args(arguments)
-    try:
-        {"make": _make, "wheels": _wheels, "list": _list, "smoke": _smoke, "run": _run, "take": _take}[asked.what](
-            asked
-        )
-    except (ValueError, OSError) as error:  # of data, packs, records
-        parser.exit(1, f"error: {error}\n")
+def do(asked: argparse.Namespace) -> None:
+    """Do what the arguments ask (:func:`add_to`); see ``study.pack``."""
+    {"make": _make, "wheels": _wheels, "list": _list, "smoke": _smoke, "run": _run, "take": _take}[asked.what](asked)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m gbmlib.study.pack", description=__doc__.splitlines()[0])
+def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of all that a pack is for."""
     commands = parser.add_subparsers(dest="what", required=True)
     make = commands.add_parser("make", help="pack the missing runs, and of their cohorts what they need")
     make.add_argument("pack")
     make.add_argument("--prepared", nargs="+", default=[], metavar="SPEC", help="cohorts whose cases travel prepared")
     make.add_argument("--whole", nargs="+", default=[], metavar="SPEC", help="cohorts whose images travel")
     make.add_argument("--profile", default=scales.DEFAULT, choices=scales.PROFILES)
-    make.add_argument("--only", nargs="+", default=[], choices=tuple(catalogue.FAMILIES), help="these families")
+    make.add_argument("--only", nargs="+", default=[], choices=tuple(catalogue.SETS), help="these families")
     make.add_argument("--published", default="book/records", help="runs that are there are not packed")
     wheels = commands.add_parser("wheels", help="fetch the packages that a bare machine with PyTorch lacks")
     wheels.add_argument("--to", default="wheels")
@@ -85,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--store", default="runs")
     test.add_argument("--seconds", type=float, default=30)
     test.add_argument("--processes", type=int, help="also the steps a second of so many side by side, and of fewer")
-    test.add_argument("--compiled", action="store_true", help="torch.compile too, which takes minutes")
     test.add_argument("--device", help="by default the graphics card if there is one")
     test.add_argument("--card", default="card.json", help="where to write what was measured")
     take = commands.add_parser("take", help="take the records in that came home")
@@ -136,7 +127,7 @@ def _list(asked: argparse.Namespace) -> None:
     ends = running.planned(missing, times, asked.seconds, asked.processes, begin)
     for run in missing:
         when = f"ends at {ends[run.id]:5.0f} s" if run.id in ends else "does not fit   "
-        print(f"{times[run.id]:5.0f} s  {when}  {_named(run)}")
+        print(f"{times[run.id]:5.0f} s  {when}  {described(run)}")
     total, fitting = sum(times.values()), sum(times[name] for name in ends)
     print(
         f"{len(missing)} of {len(runs)} runs are missing, {total:.0f} s of one process; in {asked.seconds:.0f} s of "
@@ -149,7 +140,7 @@ def _run(asked: argparse.Namespace) -> None:
     runs, store, times, begin = _prepared(asked)
     home = shards.Shards(Path(asked.out))
     for run in runs:  # made before, by a command that was cut off
-        if (record := store.own(run)) is not None:
+        if (record := store.local(run)) is not None:
             home.add(record)
     attempts: list[running.Attempt] = []
 
@@ -158,14 +149,16 @@ def _run(asked: argparse.Namespace) -> None:
         if record is not None:
             home.add(record)
         _write(attempts, home.folder / "runs.csv")
-        print(f"{time.monotonic() - began:5.0f} s  {attempt.outcome} in {attempt.taken:.0f} s  {_named(attempt.run)}")
+        print(
+            f"{time.monotonic() - began:5.0f} s  {attempt.outcome} in {attempt.taken:.0f} s  {described(attempt.run)}"
+        )
         print(attempt.error, end="", flush=True)
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes; a run sets its own number in training
     left = asked.seconds - (time.monotonic() - began) - CLOSING
     running.run_within(runs, store, left, asked.processes, times, begin, asked.device, told)
     for run in runs if asked.beside else ():
-        if (record := store.own(run)) is not None:
+        if (record := store.local(run)) is not None:
             home.add_beside(record)
     if home.left_out:
         print(f"no room in {asked.out} for {', '.join(home.left_out)}; they are in {asked.store}")
@@ -186,7 +179,7 @@ def _write(attempts: Sequence[running.Attempt], path: Path) -> None:
 
 def _smoke(asked: argparse.Namespace) -> None:
     runs = making.unpack(asked.pack, Store(asked.store))
-    table, card = smoke.measure(runs, asked.device, asked.seconds, asked.compiled)
+    table, card = smoke.measure(runs, asked.device, asked.seconds)
     print(table.to_string(index=False))
     card.save(asked.card)
     if asked.processes:
@@ -200,12 +193,3 @@ def _take(asked: argparse.Namespace) -> None:
         print(f"{name}  {what}")
     if refused := [name for name, what in became.items() if what.startswith("refused")]:
         raise ValueError(f"{len(refused)} of {len(became)} records were refused; see above")
-
-
-def _named(run: Run) -> str:
-    what = f"of {len(run.members)}" if isinstance(run, Ensemble) else f"{run.epochs} epochs  {run.options}"
-    return f"{run.id}  {run.cohort}  fold {run.fold}  seed {run.seed}  {what}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,300 @@
+"""The command line, ``python -m gbmlib COMMAND`` or ``gbm COMMAND``: thin functions over the library.
+
+A fault of data or arguments is a line ``error: …`` with the remedy. Each command imports what it needs itself, so that
+``pack`` runs where there is little more than PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+SPEC = "brats:PATH, msd:PATH or phantom:…"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Faults of arguments in a line, without the usage in front of it."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"error: {message}; {self.prog} --help says what there is\n")
+
+
+def _parser(command: Callable) -> _Parser:
+    return _Parser(prog=f"python -m gbmlib {command.__name__}", description=command.__doc__)
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Report all that is wrong with data sets; the exit status is 1 where there are errors."""
+    from gbmlib import cohorts
+
+    parser = _parser(check)
+    parser.add_argument("spec", nargs="+", help=SPEC)
+    parser.add_argument("--quiet", action="store_true", help="print no more than the counts")
+    asked = parser.parse_args(arguments)
+    reports = [cohorts.check(spec) for spec in asked.spec]
+    print("\n\n".join(report.summary if asked.quiet else str(report) for report in reports))
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def plan(arguments: Sequence[str]) -> None:
+    """Plan the networks of nnU-Net for a data set, with the reason of each choice."""
+    from gbmlib import cohorts, planner
+    from gbmlib.study import nnunet
+
+    parser = _parser(plan)
+    parser.add_argument("data", help=f"{SPEC}, or the JSON file of a fingerprint")
+    parser.add_argument("--spacing", type=float, nargs=3, metavar="MM", help="z, y, x, in place of the median")
+    asked = parser.parse_args(arguments)
+    if asked.data.endswith(".json"):
+        fingerprint = planner.Fingerprint.read(asked.data)
+        print(planner.plan(nnunet.at_spacing(fingerprint, asked.spacing)).explain())
+    else:
+        print(nnunet.plan_of(cohorts.open_cohort(asked.data), asked.spacing).explain())
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Make the runs of the book, several side by side; what is published or in the store is not made again."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    from gbmlib import cohorts, study
+    from gbmlib.study import catalogue, scales
+    from gbmlib.study.records import Store
+    from gbmlib.study.runner import listing, to_do
+
+    parser = _parser(run)
+    parser.add_argument("cohorts", nargs="*", metavar="SPEC", help=f"{SPEC}; several are worked on together")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--only", nargs="+", metavar="FAMILY", help=f"of {', '.join(catalogue.SETS)}; by default all")
+    which.add_argument("--claims", nargs="*", metavar="ID", help="what decides these claims; without ids, all claims")
+    which.add_argument("--ids", nargs="+", metavar="RUN", help="the runs of these records, with weights, if not here")
+    which.add_argument("--configuration", metavar="JSON", help="a run of your own: its fields, or a file of them")
+    parser.add_argument("--profile", default=scales.DEFAULT, choices=scales.PROFILES, help="the scale")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time, each with the threads it was given")
+    parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
+    _add_stores(parser)
+    asked = parser.parse_args(arguments)
+    names = [cohorts.open_cohort(spec).name for spec in asked.cohorts]
+    if asked.workers < 1:
+        parser.error(f"--workers is {asked.workers}, not at least 1")
+    if asked.ids or asked.configuration:  # with their weights, which are not published
+        store = Store(asked.store)
+        runs = [_record(name, asked).experiment for name in asked.ids or ()] or [_configuration(asked.configuration)]
+        print(f"{len(to_do(runs, store))} runs to do in {asked.store}", flush=True)
+        if not asked.list:
+            study.run(runs, store, checkpoint_seconds=1 if asked.configuration else 60)
+        return
+    if not names:
+        parser.error("name the data that the runs need, such as brats:PATH")
+    store = Store(asked.store, published=asked.published)
+    if asked.claims is None:
+        wanted = _families(parser, asked, names)
+    else:
+        from gbmlib.claims.evidence import runs_of_claims
+
+        wanted = runs_of_claims(_claims(asked.claims), asked.profile, names)
+    missing = to_do([one for runs in wanted.values() for one in runs], store)
+    print(f"{sum(map(len, wanted.values()))} runs on {', '.join(names)}, {len(missing)} of them to do", flush=True)
+    if asked.list:
+        print(*listing(wanted, store), sep="\n")
+        return
+    # Spawned, not forked: a copy of a process whose torch has computed hangs.
+    with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:
+        study.run(missing, store, executor)
+
+
+def _families(parser: _Parser, asked: argparse.Namespace, names: Sequence[str]) -> dict[str, list]:
+    """The runs of the families that are asked for."""
+    from gbmlib.study.catalogue import SETS, families
+
+    wanted = families(asked.profile, names, asked.only or ())
+    if strange := [name for name in asked.only or () if not families(asked.profile, names, (name,))]:
+        fitting = ", ".join(name for name in SETS if families(asked.profile, names, (name,))) or "none"
+        parser.error(f"--only {' '.join(strange)}: not at scale {asked.profile} for {', '.join(names)}; has {fitting}")
+    return wanted
+
+
+def segment(arguments: Sequence[str]) -> None:
+    """Segment the cases of a data set with a trained run: NIfTI files in the scanner's own space and label values."""
+    from gbmlib import cohorts
+    from gbmlib.study import predicting
+
+    parser = _parser(segment)
+    parser.add_argument("cohort", metavar="SPEC", help=SPEC)
+    parser.add_argument("--run", required=True, metavar="RUN", help="the id of a run whose weights are in the store")
+    parser.add_argument("--to", required=True, metavar="FOLDER")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="by default all")
+    _add_stores(parser)
+    asked = parser.parse_args(arguments)
+    record = _record(asked.run, asked)
+    experiment = record.experiment
+    cohort = cohorts.open_cohort(asked.cohort, experiment.modalities)
+    names = asked.cases or [case.id for case in cohort]
+    if strange := {*names} - {case.id for case in cohort}:
+        raise ValueError(f"no case {', '.join(sorted(strange))} in {asked.cohort}; it has {len(cohort)} others")
+    network, statistics = predicting.load_network(record, cohort), predicting.statistics_of(record)
+    for name in names:
+        path = Path(asked.to) / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prepared = predicting.prepare(experiment, cohort[name], statistics)
+        predicting.segment(network, experiment, cohort, cohort[name], path, prepared)
+        print(path, flush=True)
+
+
+def verdicts(arguments: Sequence[str]) -> None:
+    """Print each claim of the two papers with its verdict, effect and interval, from your runs and the published."""
+    from gbmlib.claims import ledger
+    from gbmlib.claims.verdicts import decide
+    from gbmlib.study.records import Store
+
+    parser = _parser(verdicts)
+    parser.add_argument("ids", nargs="*", help="of claims; by default all")
+    _add_stores(parser)
+    asked = parser.parse_args(arguments)
+    chosen = _claims(asked.ids)
+    found = decide(ledger.read(), Store(asked.store, published=asked.published))
+    for verdict in (found[claim.id] for claim in chosen):
+        effects = "; ".join(str(one.difference) for one in verdict.comparisons if one.difference)
+        print(f"{verdict.claim.id}: {verdict.label}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))
+
+
+def download(arguments: Sequence[str]) -> None:
+    """Fetch a task of the Medical Segmentation Decathlon; a download that was interrupted goes on."""
+    from gbmlib.cohorts import download as archives
+
+    parser = _parser(download)
+    parser.add_argument("source", choices=["msd"], help="the Medical Segmentation Decathlon")
+    parser.add_argument("task", nargs="?", help="such as Task01_BrainTumour")
+    parser.add_argument("--to", metavar="PATH", help="the folder of data sets; the task becomes a folder in it")
+    parser.add_argument("--address", default=archives.ADDRESS, help="of a mirror, without the archive's name")
+    parser.add_argument("--list", action="store_true", help="say which tasks there are, and how large")
+    asked = parser.parse_args(arguments)
+    if asked.list:
+        for name, archive in archives.TASKS.items():
+            print(f"{name:<19} {archives.amount(archive.size):>8}  {archive.holds}")
+        return
+    if asked.task is None or asked.to is None:
+        parser.error("name a task and a folder, as in: msd Task04_Hippocampus --to data; --list says what there is")
+    place = Path(asked.to) / asked.task
+    if archive := archives.TASKS.get(asked.task):
+        if archives.is_there(asked.task, asked.to):
+            print(f"{place} is there already; nothing to do")
+            return
+        print(f"{asked.task}: about {archives.amount(archive.size)}; licence {archives.LICENCE}", flush=True)
+    archives.decathlon(asked.task, asked.to, asked.address)
+    print(f"{place} is there. Check it with: python -m gbmlib check msd:{place}")
+
+
+def records(arguments: Sequence[str]) -> None:
+    """List the runs of a store, or publish some of them: their records, without weights."""
+    from gbmlib.study.records import BOOK, RUNS, Store
+
+    parser = _parser(records)
+    parser.add_argument("--publish", nargs="+", metavar="RUN", help="ids; by default all runs are listed")
+    parser.add_argument("--to", default=BOOK, metavar="FOLDER")
+    parser.add_argument("--store", default=RUNS)
+    asked = parser.parse_args(arguments)
+    store = Store(asked.store)
+    for record in [store.named(name) for name in asked.publish or ()]:
+        print(store.publish(record, asked.to).path)
+    for record in () if asked.publish else store.all():
+        one = record.experiment
+        print(f"{record.id}  {one.cohort}  {one.regions}  fold {one.fold}/{one.folds}  seed {one.seed}")
+
+
+def facts(arguments: Sequence[str]) -> None:
+    """Measure what the book shows of data that cannot be shared, and publish it."""
+    from gbmlib.analysis import cohort_summary, crops, uncertainty_members
+    from gbmlib.preprocess import fingerprint
+    from gbmlib.study.records import BOOK, RUNS
+
+    parser = _parser(facts)
+    parser.add_argument("cohort", metavar="SPEC", help=SPEC)
+    parser.add_argument("--uncertainty", action="store_true", help="of the runs of crossvalidation in the store alone")
+    parser.add_argument("--to", default=BOOK, metavar="FOLDER")
+    parser.add_argument("--store", default=RUNS)
+    asked = parser.parse_args(arguments)
+    if asked.uncertainty:
+        print(*uncertainty_members.publish(asked.cohort, asked.store, asked.to), sep="\n")
+        return
+    for kind in (fingerprint, cohort_summary, crops):
+        print(kind.publish(asked.cohort, asked.to), flush=True)
+
+
+def pack(arguments: Sequence[str]) -> None:
+    """Bring missing runs to a machine that is lent for minutes, bare and offline, and their records home."""
+    from gbmlib.study.pack import command
+
+    command.do(command.add_to(_parser(pack)).parse_args(arguments))
+
+
+COMMANDS = {one.__name__: one for one in (check, plan, run, segment, verdicts, download, records, facts, pack)}
+
+
+def _add_stores(parser: _Parser) -> None:
+    from gbmlib.study.records import BOOK, RUNS
+
+    parser.add_argument("--store", default=RUNS, help="the folder of your own runs")
+    parser.add_argument("--published", default=BOOK, help="the folder of published records")
+
+
+def _record(name: str, asked: argparse.Namespace):
+    from gbmlib.study.records import Store
+
+    return Store(asked.store, published=asked.published).named(name)
+
+
+def _configuration(text: str):
+    """The run of a configuration as JSON, or as a file of it."""
+    import json
+
+    from gbmlib.study.records import configuration
+
+    return configuration(json.loads(text if text.lstrip().startswith("{") else Path(text).read_text()))
+
+
+def _claims(ids: Sequence[str]) -> list:
+    """The claims of some ids; all claims without any."""
+    from gbmlib.claims import ledger
+
+    known = {claim.id: claim for claim in ledger.read()}
+    if unknown := [name for name in ids if name not in known]:
+        raise ValueError(f"no claim {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in ids or known]
+
+
+def _in_a_line(error: Exception) -> str:
+    """What an error says; of a configuration each field that is wrong."""
+    if not hasattr(error, "errors"):  # of pydantic
+        return str(error)
+    return "; ".join(": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in error.errors())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status: 1 for a fault of the data, 2 for one of the arguments."""
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name not in COMMANDS:
+        lines = [f"  {one:<10} {command.__doc__.splitlines()[0]}" for one, command in COMMANDS.items()]
+        if name in ("-h", "--help"):
+            print("usage: python -m gbmlib COMMAND …; COMMAND --help says more\n", *lines, sep="\n")
+            return 0
+        print(f"error: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[name](rest) or 0
+    except ModuleNotFoundError as error:
+        print(f"error: this needs the package {error.name}: pip install 'gbmlib[book]'", file=sys.stderr)
+    except ExceptionGroup as group:
+        print(*(f"error: {error}" for error in group.exceptions), group.message, sep="\n", file=sys.stderr)
+    except (ValueError, OSError, RuntimeError) as error:  # of data, records, downloads, trainings
+        print(f"error: {_in_a_line(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

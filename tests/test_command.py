@@ -1,0 +1,162 @@
+"""The command line: each command on phantoms or small files, and faults in one line."""
+
+import subprocess
+import sys
+
+import nibabel as nib
+import pytest
+
+from gbmlib.__main__ import COMMANDS, main
+from gbmlib.cohorts import phantom
+from gbmlib.planner import Fingerprint
+from gbmlib.study import run, scales
+from gbmlib.study.records import Store
+
+COHORT = "phantom:cases=4,spacing=6,seed=0"
+
+
+def test_it_says_what_there_is_to_do_and_then_does_it(tmp_path, capsys):
+    asked = ["run", COHORT, "--profile", "test", "--only", "vae", "--store", str(tmp_path)]
+    assert main([*asked, "--list"]) == 0
+    assert f"2 runs on {COHORT}, 2 of them to do" in capsys.readouterr().out
+    assert not Store(tmp_path).all()
+    main(asked)
+    main([*asked, "--list"])
+    assert "0 of them to do" in capsys.readouterr().out
+    assert len(Store(tmp_path).all()) == 2
+    main(["records", "--store", str(tmp_path)])
+    first, _ = lines = capsys.readouterr().out.splitlines()
+    assert all(f"{COHORT}  brats  fold 0/2  seed 0" in line for line in lines)
+    name = first.split()[0]
+    assert main(["records", "--store", str(tmp_path), "--publish", name, "--to", str(tmp_path / "book")]) == 0
+    assert [path.name for path in (tmp_path / "book").iterdir()] == [name]
+    # What is published is made again where its weights are asked for.
+    again = ["run", "--ids", name, "--store", str(tmp_path / "new"), "--published", str(tmp_path / "book"), "--list"]
+    main(again)
+    assert capsys.readouterr().out.splitlines()[-1] == f"1 runs to do in {tmp_path / 'new'}"
+
+
+def test_what_follows_from_the_data_and_what_does_not_fit_it(tmp_path, capsys):
+    asked = ["run", COHORT, "--profile", "test", "--list", "--store", str(tmp_path)]
+    main(asked)
+    every = capsys.readouterr().out
+    assert "vnet-" in every
+    assert "unet-" in every
+    with pytest.raises(SystemExit) as fault:
+        main([*asked, "--only", "hippocampus", "vae"])
+    assert fault.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: --only hippocampus: not at scale test for {COHORT}; has headtohead, vnet, vae")
+    assert len(told.splitlines()) == 1
+
+
+def test_the_hippocampus_has_its_own_runs(hippocampus_folder, tmp_path, capsys):
+    asked = ["run", f"msd:{hippocampus_folder}", "--profile", "short", "--list", "--store", str(tmp_path)]
+    main([*asked, "--published", str(tmp_path)])
+    assert "42 runs on msd-task04-hippocampus-260, 42 of them to do" in capsys.readouterr().out
+    main([*asked, "--published", "book/records"])
+    printed = capsys.readouterr().out
+    assert "42 runs on msd-task04-hippocampus-260, 0 of them to do" in printed  # what is published is not made again
+    assert "hippocampus-folds: 40 of 40 are there" in printed
+
+
+def test_a_run_of_ones_own(tmp_path, capsys):
+    own = scales.vnet("test", cohort=COHORT, epochs=1)[0]
+    text = own.model_dump_json(exclude_defaults=True)
+    asked = ["--store", str(tmp_path), "--list"]
+    main(["run", "--configuration", text, *asked])
+    assert f"1 runs to do in {tmp_path}" in capsys.readouterr().out
+    (tmp_path / "own.json").write_text(text)
+    main(["run", "--configuration", str(tmp_path / "own.json"), *asked[:2]])
+    assert [record.id for record in Store(tmp_path).all()] == [own.id]
+
+
+def test_a_scan_becomes_a_segmentation(tmp_path, capsys):
+    (record,) = run(scales.vnet("test", cohort=COHORT, epochs=1), Store(tmp_path / "runs"), progress=False)
+    phantom.write_brats("cases=2,spacing=6,seed=4", tmp_path / "data", progress=False)
+    asked = ["segment", f"brats:{tmp_path / 'data'}", "--to", str(tmp_path / "out"), "--store", str(tmp_path / "runs")]
+    assert main([*asked, "--run", record.id]) == 0
+    paths = capsys.readouterr().out.split()
+    assert len(paths) == 2
+    image = nib.load(next((tmp_path / "data").rglob("*_t1ce.nii.gz")))
+    assert nib.load(paths[0]).shape == image.shape
+    assert main([*asked, "--run", record.id, "--cases", "x"]) == 1
+    assert capsys.readouterr().err.startswith("error: no case x in brats:")
+
+
+def test_a_fingerprint_is_planned(tmp_path, capsys):
+    fingerprint = Fingerprint(shapes=((40, 50, 40),) * 6, spacings=((1.0, 1.0, 1.0),) * 6, kinds=("MR",))
+    path = tmp_path / "data.json"
+    fingerprint.write(path)
+    assert main(["plan", str(path)]) == 0
+    fine = capsys.readouterr().out
+    assert "40 x 50 x 40" in fine
+    assert main(["plan", str(path), "--spacing", "2", "2", "2"]) == 0
+    assert "20 x 25 x 20" in capsys.readouterr().out
+
+
+def test_a_check_ends_with_its_status(tmp_path, capsys):
+    assert main(["check", COHORT, "--quiet"]) == 0
+    (tmp_path / "p1").mkdir()
+    assert main(["check", f"brats:{tmp_path}"]) == 1
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["nothing"], 2, "no command 'nothing'; there are check, plan, run"),
+        (["run"], 2, "name the data that the runs need"),
+        (["run", COHORT, "--workers", "0"], 2, "--workers is 0"),
+        (["run", COHORT, "--profile", "larger"], 2, "invalid choice: 'larger'"),
+        (["run", COHORT, "--only", "nothing"], 1, "no family 'nothing'; there are headtohead"),
+        (["run", "brats:nowhere"], 1, "nowhere"),
+        (["run", "--ids", "vnet-unknown"], 1, "there is no record vnet-unknown"),
+        (["run", "--configuration", "{}"], 1, "model"),
+        (["verdicts", "no-such-claim"], 1, "no claim no-such-claim"),
+        (["plan", "nowhere.json"], 1, "nowhere.json"),
+        (["segment", COHORT, "--run", "vnet-unknown", "--to", "x"], 1, "there is no record vnet-unknown"),
+        (["pack", "list", "nowhere.pack"], 1, "make it first"),
+    ],
+)
+def test_a_fault_is_told_in_a_line_and_no_traceback(arguments, status, said, capsys):
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code
+    told = capsys.readouterr().err
+    assert code == status
+    assert told.startswith("error: ")
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_every_command_is_listed_and_explains_itself(capsys):
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"  {name} " in listed
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert f"usage: python -m gbmlib {name}" in capsys.readouterr().out
+
+
+#: What the extra ``book`` brings, and what a machine with the few packages of a pack lacks.
+DRAWS = ("plotly", "matplotlib", "seaborn", "IPython", "ipywidgets", "anywidget")
+BARE = (*DRAWS, "yaml", "nilearn", "pooch", "PIL", "traitlets")
+
+
+@pytest.mark.parametrize(
+    ("without", "work"),
+    [
+        (DRAWS, "import gbmlib.claims, gbmlib.claims.verdicts"),
+        (DRAWS, "main(['verdicts', 'table-1'])"),
+        (DRAWS, "main(['run', 'phantom:cases=4,spacing=6', '--profile', 'test', '--list'])"),
+        (BARE, "main(['pack', 'list', 'nowhere.pack'])"),
+    ],
+)
+def test_a_command_works_without_what_it_does_not_need(without, work):
+    code = f"import sys; sys.modules.update(dict.fromkeys({without!r})); from gbmlib.__main__ import main; {work}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "needs the package" not in done.stderr
