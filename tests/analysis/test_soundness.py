@@ -10,8 +10,7 @@ from gbmlib.analysis import paired, soundness, treatments
 from gbmlib.analysis.soundness import between, collapsed, dead_regions, rise, undertrained
 from gbmlib.analysis.treatments import differing, overlap, unequal, vacuous
 from gbmlib.study import scales
-from gbmlib.study.catalogue import steps_of, voxels_of
-from gbmlib.study.records import Store
+from gbmlib.study.records import Store, steps_of, voxels_of
 from gbmlib.training.ensemble import Ensemble
 
 ROOT = Path(__file__).resolve().parents[2]
