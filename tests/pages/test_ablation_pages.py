@@ -118,11 +118,11 @@ def test_two_fields_side_by_side():
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path):
     store = Store(tmp_path)
-    asked, command = pages.choice("order", store)
+    asked, command = pages.choice("choices/order", store)
     assert "sections 3.2.6 and 6" in asked
     assert "--only choices" in command
-    assert pages.all_choices(store).empty
-    assert list(pages.all_choices(store).columns) == list(contrasts({}).columns)
+    assert pages.all_choices("choices", store).empty
+    assert list(pages.all_choices("choices", store).columns) == list(contrasts({}).columns)
 
 
 def test_scales_are_what_the_study_runs():
