@@ -11,6 +11,7 @@ code (MIC-DKFZ/nnUNet, 2019). They differ in one point: the text pools, the code
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,6 +22,8 @@ from gbmlib.models.blocks import Conv2d, Conv3d, OutputGain, small_output, valid
 
 #: Slope of the leaky ReLU where its input is negative.
 SLOPE = 0.01
+
+ACTIVATIONS = {"leaky_relu": partial(nn.LeakyReLU, SLOPE, inplace=True), "relu": partial(nn.ReLU, inplace=True)}
 
 
 def pooled_axes(pools: Sequence[int]) -> list[tuple[bool, ...]]:
@@ -45,7 +48,7 @@ class UNet(nn.Module):
         dimensions: 3, or 2.
         down: ``"max_pool"`` (the paper), or ``"stride"``: the first convolution of a level has the stride.
         norm: ``"instance"``, or ``"batch"``.
-        activation: ``"leaky_relu"`` or ``"relu"``; the paper says that the choice was not validated.
+        activation: of :data:`ACTIVATIONS`; the paper says that the choice of leaky ReLUs was not validated.
         output_gain: by what the output's initial weights are multiplied (``models.blocks.small_output``).
 
     Attributes:
@@ -65,7 +68,7 @@ class UNet(nn.Module):
         dimensions: Literal[2, 3] = 3,
         down: Literal["max_pool", "stride"] = "max_pool",
         norm: Literal["instance", "batch"] = "instance",
-        activation: Literal["leaky_relu", "relu"] = "leaky_relu",
+        activation: Literal[tuple(ACTIVATIONS)] = "leaky_relu",
         output_gain: OutputGain = 1.0,
     ):
         super().__init__()
@@ -92,7 +95,7 @@ class UNet(nn.Module):
             self.up.append(transposed(below, width, factor, stride=factor, bias=False))
             self.decoder.append(_level(2 * width, width, ones, **kind))
         self.output = (Conv2d if self.is_2d else Conv3d)(widths[0], out_channels, 1, bias=False)
-        _initialise(self, activation)
+        _initialise(self, SLOPE if activation == "leaky_relu" else 0)
         small_output(self.output, output_gain)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,12 +130,12 @@ def _level(
         layers.append(convolution(width, channels, 3, step, 1, bias=False))
         # A group norm with a group for each channel is an instance norm, and faster.
         layers.append(nn.GroupNorm(channels, channels) if norm == "instance" else batch_norm(channels))
-        layers.append(nn.LeakyReLU(SLOPE, inplace=True) if activation == "leaky_relu" else nn.ReLU(inplace=True))
+        layers.append(ACTIVATIONS[activation]())
     return nn.Sequential(*layers)
 
 
-def _initialise(network: nn.Module, activation: str) -> None:
-    """He's normal initialisation of every convolution for the activation that follows, as in the public code."""
+def _initialise(network: nn.Module, slope: float) -> None:
+    """He's normal initialisation of every convolution for the slope of the activation that follows, as in the code."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-            nn.init.kaiming_normal_(module.weight, SLOPE, nonlinearity=activation)
+            nn.init.kaiming_normal_(module.weight, slope)
