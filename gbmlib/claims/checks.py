@@ -25,6 +25,7 @@ from gbmlib.planner import table_1 as paper_table
 from gbmlib.planner.words import listed, sizes
 from gbmlib.study import nnunet
 from gbmlib.study.cross_validation import LOW_RESOLUTION, PLUS
+from gbmlib.study.records import BOOK
 
 FOLDER = Path("book/facts")
 BUDGET = 128**3
@@ -111,7 +112,7 @@ def cascades(folder: Path) -> Finding:
     return Finding(large == given, f"the rule gives {listed(sorted(large))}; printed are {listed(sorted(given))}")
 
 
-def skull_stripped(folder: Path, records: str = nnunet.RECORDS) -> Finding:
+def skull_stripped(folder: Path, records: str = BOOK) -> Finding:
     """Cropping to what is not zero takes a quarter or more of brain images without a skull."""
     of = nnunet.published_fingerprint("brats2018-19", records)
     if of is None or of.kept is None:

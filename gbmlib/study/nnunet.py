@@ -18,9 +18,8 @@ from gbmlib.planner import Network, Plan, memory
 from gbmlib.preprocess import pipeline
 from gbmlib.preprocess.fingerprint import Fingerprint, fingerprint, path_of
 from gbmlib.study import scales
+from gbmlib.study.records import BOOK
 from gbmlib.training.configuration import Experiment, as_triplet
-
-RECORDS = "book/records"
 
 #: The U-Nets of section 2.1: of slices, of volumes, and the cascade: of volumes at low resolution, and of volumes and
 #: what that one predicted.
@@ -92,14 +91,14 @@ HIPPOCAMPUS_COHORT = "msd-task04-hippocampus-260"
 
 
 @lru_cache(maxsize=32)
-def published_fingerprint(cohort_name: str, folder: str = RECORDS) -> Fingerprint | None:
+def published_fingerprint(cohort_name: str, folder: str = BOOK) -> Fingerprint | None:
     """The fingerprint of a cohort that was measured before and published, so that its data are not needed."""
     path = path_of(cohort_name, folder)
     return Fingerprint.read(path) if path.exists() else None
 
 
 def plan_of(
-    cohort: Cohort | str, spacing: Sequence[float] | None = None, folder: str = RECORDS, cascade: bool = False
+    cohort: Cohort | str, spacing: Sequence[float] | None = None, folder: str = BOOK, cascade: bool = False
 ) -> Plan:
     """The plan of a cohort, by its name where its fingerprint is published or the cohort is open; else it is measured.
 
