@@ -59,7 +59,7 @@ def fractions(cohort: Cohort, size: Sequence[float] = CROP, progress: bool = Tru
             continue
         label = case.label()
         patch = [max(1, round(length / step)) for length, step in zip(size, case.spacing, strict=True)]
-        parts = {"frame": label, "brain": label[pipeline.nonzero_box(case.images())]}
+        parts = {"frame": label, "brain": label[pipeline.nonzero_box(case.images(), case.id)]}
         for scheme in ("labels", "brats") if cohort.is_glioma else ("labels",):
             for cut_from, part in parts.items():
                 share = expected_fraction(regions.to_channels(part, scheme, cohort.labels), patch).mean()

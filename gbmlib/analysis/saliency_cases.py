@@ -66,7 +66,7 @@ def subject(
     if label_map is None:
         mask = _decided(predicting.predict(network, experiment, image), inside, experiment.softmax)
     else:
-        on_grid = pipeline.onto(label_map, prepared, case.spacing, experiment.spacing, experiment.resampling)
+        on_grid = pipeline.onto(label_map, prepared, experiment.resampling)
         mask = torch.from_numpy(np.isin(on_grid, known[region])).to(device)
     if not mask.any():
         whose = "the network finds none of it" if label_map is None else "the label map has none"

@@ -26,7 +26,8 @@ from gbmlib.cohorts import layout
 from gbmlib.cohorts.case import FileCase, ImageFile
 from gbmlib.cohorts.cohort import GLIOMA, Cohort
 from gbmlib.cohorts.layout import Convention, Layout
-from gbmlib.cohorts.problems import CaseError, Problem, few
+from gbmlib.cohorts.problems import CaseError, Problem
+from gbmlib.files import few
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
@@ -92,7 +93,9 @@ def scan(path: str) -> Layout:
     _adopt(strays, files)
     # A hospital's own set may have two of the four throughout; what one case has, all must have.
     modalities = tuple(name for name in MODALITIES if any(name in of_case for of_case in files.values()))
-    problems = [f for case_id in sorted(files) for f in _faults(case_id, files[case_id], family, modalities)]
+    problems = [
+        problem for case_id in sorted(files) for problem in _faults(case_id, files[case_id], family, modalities)
+    ]
     return Layout(
         kind="brats",
         root=root,
@@ -132,15 +135,15 @@ def recognise(family: str, ids: Iterable[str], labels: Iterable[tuple[str, froze
         seen[case_id] = values
         if {3, 4} <= values:
             break
-        clear = [found for found in seen.values() if enhancing in found]
-        if len(clear) >= ENOUGH and not any(other in found for found in seen.values()):
+        clear = [values for values in seen.values() if enhancing in values]
+        if len(clear) >= ENOUGH and not any(other in values for values in seen.values()):
             break
     return _by_names_of_2023(seen) if family == "t1c" else _by_names_of_2017(seen)
 
 
 def _by_names_of_2017(seen: dict[str, frozenset[int]]) -> Convention:
     values = frozenset().union(*seen.values())
-    both = [case_id for case_id, found in seen.items() if {3, 4} <= found]
+    both = [case_id for case_id, held in seen.items() if {3, 4} <= held]
     if any(re.match(r"BraTS-[A-Z]+-", case_id) for case_id in both):
         raise CaseError(
             f"label convention not recognised: the labels of {few(both)} hold 3 and 4 under ids of 2023 and later but "
@@ -186,13 +189,12 @@ def _refuse_masks(seen: dict[str, frozenset[int]], values: frozenset[int], enhan
 def _without_evidence(seen: dict[str, frozenset[int]], enhancing: int) -> str:
     if not seen:
         return " (by the file names: no case has a label)"
-    return (
-        "" if any(enhancing in found for found in seen.values()) else f" (by the file names: no label has {enhancing})"
-    )
+    evident = any(enhancing in values for values in seen.values())
+    return "" if evident else f" (by the file names: no label has {enhancing})"
 
 
 def _holders(seen: dict[str, frozenset[int]], value: int) -> str:
-    return few([case_id for case_id, found in seen.items() if value in found])
+    return few([case_id for case_id, values in seen.items() if value in values])
 
 
 def _case(case_id: str, files: dict[str, list[Path]]) -> FileCase:

@@ -17,7 +17,8 @@ from gbmlib.cohorts import layout
 from gbmlib.cohorts.case import FileCase, ImageFile
 from gbmlib.cohorts.cohort import GLIOMA, Cohort
 from gbmlib.cohorts.layout import Convention, Layout
-from gbmlib.cohorts.problems import CaseError, Problem, few
+from gbmlib.cohorts.problems import CaseError, Problem
+from gbmlib.files import few
 
 #: The names in the ten tasks' dataset.json, reduced to letters, and what the cohorts are called.
 TASKS = {
@@ -136,20 +137,20 @@ def _convention(names: Mapping[str, str], file: Path) -> Convention:
     if not labels or min(labels) < 1 or max(labels) > 255:
         raise CaseError(f"{file}: 'labels' must name values from 1 to 255, but names {sorted(labels)}; correct it")
     meanings = {value: _meaning(name) for value, name in labels.items()}
-    said = ", ".join(f"{value} {name}" for value, name in labels.items())
+    listing = ", ".join(f"{value} {name}" for value, name in labels.items())
     if set(meanings.values()) == set(GLIOMA):
         # The value that stands for the internal one when writing comes first; see FileCase.values.
         text = "; ".join(f"{value} becomes {meaning}" for value, meaning in meanings.items() if value != meaning)
         return Convention(
-            {0: 0, **meanings}, GLIOMA, f"Decathlon, brain tumours: {said}" + (f"; {text}" if text else "")
+            {0: 0, **meanings}, GLIOMA, f"Decathlon, brain tumours: {listing}" + (f"; {text}" if text else "")
         )
-    return Convention({0: 0, **{value: value for value in labels}}, labels, f"Decathlon: {said}; kept as they are")
+    return Convention({0: 0, **{value: value for value in labels}}, labels, f"Decathlon: {listing}; kept as they are")
 
 
 def _meaning(name: str) -> int | None:
     """The internal value of glioma that a label's name means, if it means exactly one."""
-    found = [value for words, value in _MEANINGS.items() if re.search(words, name.lower())]
-    return found[0] if len(found) == 1 else None
+    values = [value for words, value in _MEANINGS.items() if re.search(words, name.lower())]
+    return values[0] if len(values) == 1 else None
 
 
 def _channels(names: Mapping[str, str], file: Path, glioma: bool) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """What a planner has to know of a data set: how large its cases are, how finely they are sampled, how bright.
 
 A fingerprint is measured once (:func:`fingerprint`), kept as JSON, and is all that ``planner.plan`` reads,
-so a reader plans for a data set whose images lie elsewhere.
+so a reader plans for a data set whose images lie elsewhere. Run as a program it writes the one of a data set that
+cannot be shared: ``python -m gbmlib.preprocess.fingerprint brats:PATH book/records``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort
+from gbmlib.files import written
 from gbmlib.preprocess import normalise, pipeline
 
 KINDS = ("MR", "CT")
@@ -127,19 +129,16 @@ class Fingerprint:
             raise ValueError(f"a fingerprint has shapes and spacings, and of {sorted(known)} no other; this has {has}")
         several = values.get("intensities") or ()
         try:
-            values["intensities"] = tuple(of and Intensities(**of) for of in several)
+            values["intensities"] = tuple(values and Intensities(**values) for values in several)
         except TypeError as error:
             raise ValueError(f"intensities: {error}; each is null, or has low, high, mean and deviation") from error
         return cls(**values)
 
     def write(self, path: str | Path) -> Path:
         """Write it as JSON, whole or not at all; returns the path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_text(self.to_json(), encoding="utf-8")
-        unfinished.replace(path)
-        return path
+        with written(path) as unfinished:
+            unfinished.write_text(self.to_json(), encoding="utf-8")
+        return Path(path)
 
     @classmethod
     def read(cls, path: str | Path) -> Fingerprint:
@@ -162,15 +161,15 @@ def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
             without a labelled voxel.
     """
     kinds = cohort.modality_kinds or ("MR",) * len(cohort.modalities)
-    labelled = [case for case in cohort if case.has_label]
+    labelled = cohort.labelled
     if not labelled:
         raise CaseError(f"cohort {cohort.name} has no case with a label, so there is nothing to plan a training for")
     shapes, faults = [], []
     for case in tqdm(labelled, "fingerprint", unit="case", disable=not progress, leave=False):
         try:
-            box = pipeline.nonzero_box(case.images())
-        except (CaseError, ValueError) as error:
-            faults.append(str(error) if isinstance(error, CaseError) else f"case {case.id}: {error}")
+            box = pipeline.nonzero_box(case.images(), case.id)
+        except CaseError as error:
+            faults.append(str(error))
         else:
             shapes.append(tuple(part.stop - part.start for part in box))
     if faults:
@@ -189,8 +188,8 @@ def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
 
 def _intensities(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[Intensities | None, ...]:
     """Those of the channels that are CT, as ``preprocess.normalise.statistics`` has them."""
-    of = normalise.statistics(cases, "ct")
-    rows = np.stack([of.low, of.high, of.mean, of.deviation])[:, :, 0, 0, 0].T.tolist()
+    ct = normalise.statistics(cases, "ct")
+    rows = np.stack([ct.low, ct.high, ct.mean, ct.deviation])[:, :, 0, 0, 0].T.tolist()
     return tuple(Intensities(*row) if kind == "CT" else None for kind, row in zip(kinds, rows, strict=True))
 
 
@@ -247,3 +246,9 @@ def _first(rows: Iterable[Any], is_right: Any) -> int | None:
         if not right:
             return number
     return None
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m gbmlib.preprocess.fingerprint SPEC FOLDER")
+    print(publish(*sys.argv[1:]))

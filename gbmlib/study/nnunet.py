@@ -14,13 +14,12 @@ from typing import Any
 
 from gbmlib import models, planner
 from gbmlib.cohorts import CaseError, Cohort, open_cohort
+from gbmlib.files import RECORDS
 from gbmlib.planner import Network, Plan, memory
 from gbmlib.preprocess import pipeline
 from gbmlib.preprocess.fingerprint import Fingerprint, fingerprint, path_of
 from gbmlib.study import scales
 from gbmlib.training.configuration import Experiment, as_triplet
-
-RECORDS = "book/records"
 
 #: The U-Nets of section 2.1: of slices, of volumes, and the cascade: of volumes at low resolution, and of volumes and
 #: what that one predicted.

@@ -18,7 +18,7 @@ import torch
 
 from gbmlib.cohorts import CaseError, open_cohort, phantom, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
-from gbmlib.preprocess import pipeline
+from gbmlib.preprocess import normalise
 from gbmlib.study import Experiment, fit_network, predicting, run, runner, scales
 from gbmlib.study.records import RecordError, Store
 from gbmlib.training import loop
@@ -258,7 +258,7 @@ def test_statistics_come_from_the_training_cases_and_stay_with_the_run(kind, tmp
     cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
     trained = record.cases[record.cases.split == "train"].case.unique()
     kept = predicting.statistics_of(record)
-    again = pipeline.statistics((cohort[case] for case in sorted(trained)), kind)
+    again = normalise.statistics((cohort[case] for case in sorted(trained)), kind)
     np.testing.assert_allclose(kept.mean, again.mean, rtol=1e-6)
     np.testing.assert_allclose(kept.deviation, again.deviation, rtol=1e-6)
     # What the run wrote can be predicted again with them, and not without.
