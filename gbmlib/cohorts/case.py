@@ -132,7 +132,7 @@ class FileCase(Case):
         return replace(self, files={name: self.files[name] for name in modalities})
 
     def images(self) -> np.ndarray:
-        """All channels, float32 (channel, z, y, x).
+        """As :meth:`Case.images`.
 
         Raises:
             CaseError: a file is missing, damaged or lies on another grid than the first, or holds voxels that are not
@@ -157,7 +157,7 @@ class FileCase(Case):
         return out
 
     def label(self) -> np.ndarray:
-        """The label map, uint8 (z, y, x), in the cohort's internal convention.
+        """As :meth:`Case.label`.
 
         Raises:
             CaseError: there is no label; its file is missing, damaged, on another grid than the images, or holds
@@ -168,21 +168,14 @@ class FileCase(Case):
         return self.read(self.label_file)
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Read a label map of this case, such as :meth:`write` wrote: uint8 (z, y, x), internal convention.
-
-        Raises:
-            CaseError: as :meth:`label`.
-        """
+        """As :meth:`Case.read`; raises :class:`CaseError` as :meth:`label` does."""
         path = Path(path)
         image = load(path, self.id)
         self._agrees(canonical_grid(image.shape, image.affine, path, self.id), path)
         return np.ascontiguousarray(translate(volume(image, path, self.id), self.values, f"case {self.id}: {path}"))
 
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
-        """Write a label map (z, y, x; internal convention) as NIfTI in the case's native space and file convention.
-
-        The file takes header, orientation and affine of the case's first image. Nothing is left behind on failure.
-        """
+        """As :meth:`Case.write`; the file takes header, orientation and affine of the case's first image."""
         if label_map.shape != self.shape:
             raise CaseError(f"case {self.id}: the label map is {label_map.shape}, the case {self.shape} (z, y, x)")
         back = {internal: stored for stored, internal in reversed(self.values.items())}

@@ -1,21 +1,18 @@
 """A task of the Medical Segmentation Decathlon, fetched from its public address: whole and verified, or not at all.
 
-On the command line: ``python -m gbmlib.cohorts.download msd Task04_Hippocampus --to data``; ``--list`` lists all. A
-download that was interrupted continues when it is asked for again. A task that is there is left alone.
+On the command line: ``python -m gbmlib download msd Task04_Hippocampus --to data``. A download that was interrupted
+continues when it is asked for again. A task that is there is left alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import hashlib
 import http.client
 import shutil
-import sys
 import tarfile
 import time
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
@@ -144,7 +141,7 @@ def _download(address: str, file: Path, progress: bool) -> None:
         time.sleep(PAUSE if left else 0)
     raise DownloadError(
         f"{address} gave nothing in {ATTEMPTS} attempts ({why}). Check the connection (behind a proxy: the variable "
-        f"HTTPS_PROXY) and call again: {_amount(_size(file))} are here, and the download continues from there"
+        f"HTTPS_PROXY) and call again: {amount(_size(file))} are here, and the download continues from there"
     )
 
 
@@ -175,7 +172,7 @@ def _expect_room(needed: float, folder: Path, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DownloadError(
-            f"{what}, {_amount(needed)} are needed in {folder}, and {_amount(free)} are free; make room, or choose "
+            f"{what}, {amount(needed)} are needed in {folder}, and {amount(free)} are free; make room, or choose "
             "another folder"
         )
 
@@ -186,7 +183,7 @@ def _verify(file: Path, task: str, advice: str) -> None:
         md5 = hashlib.file_digest(content, "md5").hexdigest()
     if md5 != TASKS[task].md5:
         raise DownloadError(
-            f"{file} ({_amount(_size(file))}) is not the published archive: its MD5 is {md5}, that of {task} "
+            f"{file} ({amount(_size(file))}) is not the published archive: its MD5 is {md5}, that of {task} "
             f"{TASKS[task].md5}; {advice}"
         )
 
@@ -222,45 +219,8 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _amount(size: float) -> str:
+def amount(size: float) -> str:
     """Bytes as people say them (1 MB is 10^6 bytes)."""
     if size < 1e5:
         return f"{size:.0f} bytes"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; see the module's text."""
-    parser = argparse.ArgumentParser(prog="python -m gbmlib.cohorts.download", description=__doc__.splitlines()[0])
-    parser.add_argument("source", choices=["msd"], help="the Medical Segmentation Decathlon")
-    parser.add_argument("task", nargs="?", help="such as Task01_BrainTumour")
-    parser.add_argument("--to", metavar="PATH", help="the folder of data sets; the task becomes a folder in it")
-    parser.add_argument("--address", default=ADDRESS, help="of a mirror, without the archive's name")
-    parser.add_argument("--list", action="store_true", help="say which tasks there are, and how large")
-    asked = parser.parse_args(arguments)
-    if asked.list:
-        for name, archive in TASKS.items():
-            print(f"{name:<19} {_amount(archive.size):>8}  {archive.holds}")
-        return 0
-    if asked.task is None or asked.to is None:
-        parser.error("name a task and a folder, as in: msd Task04_Hippocampus --to data; --list says what there is")
-    place = Path(asked.to) / asked.task
-    try:
-        if asked.task in TASKS and is_there(asked.task, asked.to):
-            print(f"{place} is there already; nothing to do")
-            return 0
-        if asked.task in TASKS:
-            print(f"{asked.task}: about {_amount(TASKS[asked.task].size)}; licence {LICENCE}", flush=True)
-        decathlon(asked.task, asked.to, asked.address)
-    except DownloadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues where it stopped", file=sys.stderr)
-        return 130
-    print(f"{place} is there. Check it with: python -m gbmlib.cohorts.check msd:{place}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -40,7 +40,7 @@ class Layout:
         cases: sorted by id; a case may lack files, and its ``values`` are not settled yet.
         modalities: what a case must have, in order.
         modality_kinds: "MR" or "CT" for each.
-        problems: the faults found so far.
+        problems: the faults that show without opening an image.
         recognise: tells the convention from the values of each label, given as pairs of case id and values; takes
             only as many as it needs, and raises :class:`CaseError` where they fit no convention.
     """
@@ -74,7 +74,7 @@ def cohort(layout: Layout) -> Cohort:
     Raises:
         CaseError: the layout has faults (all are listed), or its labels follow no convention that is known.
     """
-    refuse(f"{layout.spec} cannot be opened", layout.problems, f"gbmlib.cohorts.check({layout.spec!r}) looks deeper.")
+    _refuse(layout, layout.problems, "looks deeper")
     convention = _settled(layout)
     return Cohort(
         name=layout.name,
@@ -101,23 +101,21 @@ def _settled(layout: Layout) -> Convention:
             yield case.id, seen[case.id]
 
     convention = layout.recognise(values())
-    problems = strange_values(layout, seen, convention)
-    refuse(f"{layout.spec} cannot be opened", problems, f"gbmlib.cohorts.check({layout.spec!r}) reads every label.")
+    _refuse(layout, strange_values(layout, seen, convention), "reads every label")
     return convention
+
+
+def _refuse(layout: Layout, problems: Iterable[Problem], does: str) -> None:
+    refuse(f"{layout.spec} cannot be opened", problems, f"gbmlib.cohorts.check({layout.spec!r}) {does}.")
 
 
 def strange_values(layout: Layout, seen: Mapping[str, frozenset[int]], convention: Convention) -> list[Problem]:
     """The labels, values by case id, that hold values their cohort's convention does not know."""
     files, known = {case.id: case.label_file for case in layout.cases}, set(convention.values)
+    what = "holds the label values {}; the cohort's convention knows " + str(sorted(known))
     remedy = "fetch the label again, or keep other conventions in a cohort apart"
     return [
-        Problem(
-            case_id,
-            files[case_id],
-            "error",
-            f"holds the label values {sorted(values - known)}; the cohort's convention knows {sorted(known)}",
-            remedy,
-        )
+        Problem(case_id, files[case_id], "error", what.format(sorted(values - known)), remedy)
         for case_id, values in seen.items()
         if values - known
     ]
@@ -160,11 +158,11 @@ def stem(name: str) -> str:
     return name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _litter(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def listing(folder: Path) -> str:
     """What a folder holds, in a few words."""
     names = sorted(child.name + "/" * child.is_dir() for child in folder.iterdir() if not _litter(child.name))
     return few(names, 8) or "nothing"
+
+
+def _litter(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

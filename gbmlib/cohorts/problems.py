@@ -117,8 +117,9 @@ class Report:
     def _repr_html_(self) -> str:
         cells = [("", "case", "file", "what", "remedy")]
         cells += [(p.severity, p.case, self._place(p), p.what, p.remedy) for p in self.problems]
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
-        table = f"<table style='text-align:left'>{rows}</table>" if self.problems else ""
+        columns = [[f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row] for row in cells]
+        rows = "".join(f"<tr>{''.join(row)}</tr>" for row in columns)
+        table = f"<table>{rows}</table>" if self.problems else ""
         lines = "<br>".join(escape(line) for line in (self.summary, self.convention) if line)
         return f"<p>{lines}</p>{table}"
 

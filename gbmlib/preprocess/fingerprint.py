@@ -1,8 +1,7 @@
 """What a planner has to know of a data set: how large its cases are, how finely they are sampled, how bright.
 
 A fingerprint is measured once (:func:`fingerprint`), kept as JSON, and is all that ``planner.plan`` reads,
-so a reader plans for a data set whose images lie elsewhere. Run as a program it writes the one of a data set that
-cannot be shared: ``python -m gbmlib.preprocess.fingerprint brats:PATH book/records``.
+so a reader plans for a data set whose images lie elsewhere.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,9 +244,3 @@ def _first(rows: Iterable[Any], is_right: Any) -> int | None:
         if not right:
             return number
     return None
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m gbmlib.preprocess.fingerprint SPEC FOLDER")
-    print(publish(*sys.argv[1:]))

@@ -3,8 +3,6 @@
 import gzip
 import json
 import shutil
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -272,18 +270,3 @@ def test_report_is_readable(folder):
     assert "<td style='text-align:left'>&lt;i&gt;</td>" in odd._repr_html_()
     assert "a &lt; b" in odd._repr_html_()
     assert report._repr_html_().count("<tr>") == 3
-
-
-def test_command_line(folder):
-    def run(*arguments):
-        command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "gbmlib.cohorts.check", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    good = run(f"brats:{folder}")
-    assert (good.returncode, good.stderr) == (0, "")
-    assert good.stdout.startswith("brats2018-3: 3 cases")
-    (folder / "Brats18_b_1" / "Brats18_b_1_t1.nii.gz").unlink()
-    bad = run("--quiet", f"brats:{folder}")
-    assert bad.returncode == 1
-    assert bad.stdout == "brats2018-3: 3 cases, 3 with a label; 1 error, 0 warnings, 0 notes\n"
-    assert run("mri:x").returncode == 2

@@ -2,7 +2,7 @@
 
 :func:`check` reads every file of a data set, also of one that ``cohorts.open_cohort`` refuses, and does not
 stop at the first fault: faults inside one case are in ``check.content``, faults between cases here. On the command
-line: ``python -m gbmlib.cohorts.check brats:PATH``.
+line: ``python -m gbmlib check brats:PATH``.
 """
 
 from __future__ import annotations

@@ -6,23 +6,10 @@ one appears at every spacing and in a cohort of any size; only the noise of the 
 ``anatomy`` bends the template, ``tumour`` grows a tumour in it, ``scanner`` adds what looks like one but is not, and
 takes the four images.
 
-Phantoms beside 19 real cases of BraTS 2018, all at 3 mm (means over seeds 0 to 3, of 24 cases each; volumes: 10th, 50th
-and 90th percentile; z: score over non-zero voxels, median within a label, mean over cases, for labels 1, 2 and 3):
-
-==========================================  ======================  ======================
-measured                                    real                    phantoms
-==========================================  ======================  ======================
-whole tumour, ml                            30, 80, 166             41, 85, 139
-tumour core, ml                             7, 36, 100              10, 34, 78
-enhancing tumour, ml                        6, 23, 44               2, 14, 47
-z in FLAIR                                  2.4, 2.0, 2.4           2.1, 1.6, 2.5
-z in T1                                     -0.4, 0.2, 0.0          -0.6, 0.3, 0.1
-z in T1ce                                   -0.3, 0.0, 1.7          -0.6, 0.0, 1.6
-z in T2                                     2.2, 0.9, 1.3           2.2, 0.9, 1.4
-whole-tumour Dice of the best single
-threshold of FLAIR z-scores, for all cases  0.65                    0.49 to 0.56
-... and if each case has its own            0.76                    0.52 to 0.59
-==========================================  ======================  ======================
+Phantoms beside 19 real cases of BraTS 2018, at 3 mm (means over seeds 0 to 3, of 24 cases each): 10th, 50th and 90th
+percentile of the whole tumour 41, 85, 139 ml (real 30, 80, 166), of the core 10, 34, 78 (7, 36, 100), of the enhancing
+part 2, 14, 47 (6, 23, 44); median z-scores within labels 1, 2, 3 in FLAIR 2.1, 1.6, 2.5 (2.4, 2.0, 2.4), in T1ce -0.6,
+0.0, 1.6 (-0.3, 0.0, 1.7); Dice of the best single threshold of FLAIR for all cases 0.49 to 0.56 (0.65).
 
 A case takes about 0.25 s at 3 mm and 4 s at 1 mm on one core; the first also loads the template (about 3 s).
 """
@@ -61,13 +48,7 @@ _BRATS_ORIGIN = 239.0
 
 
 def cohort(rest: str) -> Cohort:
-    """Open the phantom cohort of a spec without its ``phantom:``, such as ``cases=24,spacing=3,seed=0``.
-
-    Nothing is grown before it is asked for.
-
-    Raises:
-        CaseError: unknown, repeated or invalid keys; all of them are named, with what is allowed.
-    """
+    """Open the phantom cohort of a spec without its ``phantom:`` (:class:`Spec`); cases are grown when asked for."""
     spec = Spec.parse(rest)
     return Cohort(
         name=spec.name,
