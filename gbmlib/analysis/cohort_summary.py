@@ -5,7 +5,6 @@ Of data that cannot be shared the table is published (:func:`publish`), so that 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from gbmlib.cohorts import Cohort, open_cohort, regions
 from gbmlib.evaluation import metrics
+from gbmlib.files import written
 from gbmlib.preprocess import pipeline
 
 #: The grid of thresholds, in deviations from the mean of a case's non-zero voxels.
@@ -75,8 +75,6 @@ def publish(spec: str, folder: str | Path) -> Path:
 
 def write(table: pd.DataFrame, path: Path) -> Path:
     """Write a table that is published as CSV, six digits, whole or not at all; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    table.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
-    unfinished.replace(path)
+    with written(path) as unfinished:
+        table.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
     return path

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gbmlib.evaluation.sliding_window import sliding_window
-from gbmlib.preprocess.pipeline import Grid, restore
+from gbmlib.preprocess.grids import Grid, restore
 from gbmlib.training.validation import SLICES
 
 

@@ -17,10 +17,10 @@ from gbmlib.analysis.compare import UnpairedError
 from gbmlib.analysis.factorial import Cells
 from gbmlib.analysis.factorial_paired import judged, margin
 from gbmlib.analysis.intervals import Difference, mean_interval
+from gbmlib.files import listed
 from gbmlib.pages import ablation_figures, ablation_pages, factorial_figures, wording
 from gbmlib.pages.ablation_pages import Prose
 from gbmlib.pages.head_to_head_configurations import Wanted
-from gbmlib.planner.words import listed
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.head_to_head import named
 
