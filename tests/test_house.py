@@ -27,12 +27,12 @@ FILES, LINES = 16, 300
 
 #: Lines of Python, JavaScript and CSS of each room. To raise one is a decision that its commit explains.
 BUDGETS = {
-    "": 350,
-    "cohorts": 2500,
-    "cohorts/check": 350,
+    "": 410,
+    "cohorts": 2000,
+    "cohorts/check": 300,
     "cohorts/phantom": 1050,
-    "preprocess": 1550,
-    "augment": 1150,
+    "preprocess": 1150,
+    "augment": 950,
     "models": 1200,
     "planner": 900,
     "evaluation": 750,
@@ -49,7 +49,6 @@ BUDGETS = {
 #: Imports that still point the wrong way: (module, what it imports).
 KNOWN_IMPORTS = {
     ("gbmlib.analysis.contrasts", "gbmlib.pages.wording"),
-    ("gbmlib.augment.cascade_noise", "gbmlib.evaluation.components"),
 }
 
 #: Rooms that still have too many files.

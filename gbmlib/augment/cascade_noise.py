@@ -11,14 +11,10 @@ paper gives no numbers. They are those of its public code (MIC-DKFZ/nnUNet, ``de
 - With probability 0.2 for the sample: every class loses one of its components, any one that covers less than 15 % of
   the patch. Voxels hang together across corners too.
 
-What lies outside the patch is unknown and never decides: it counts as empty where a mask grows and as full where it
-shrinks, as in scikit-image, which the code calls.
-
-Two things about the code. It draws a real number as radius, which scikit-image's ``ball`` makes a ball on a grid of
-``int(2 * radius + 1)`` points an axis. So half of all balls have their middle between voxels, and shift what they
-change by half a voxel: so it is here, see :func:`dilation`. And a later revision (02527d37) interchanges two arguments,
-the largest share and a probability of 0, after which no component is ever removed. nnU-Net v2 puts that right; it
-disturbs each class of a sample with probability 0.5 only.
+What lies outside the patch never decides: it counts as empty where a mask grows and as full where it shrinks, as in
+scikit-image, which the code calls. Radii are real numbers, so half of all balls have their middle between voxels, and
+shift what they change by half a voxel (:func:`dilation`). A later revision (02527d37) interchanges two arguments, after
+which no component is ever removed; nnU-Net v2 puts that right, and disturbs each class with probability 0.5 only.
 
     drawn = draw(batch, classes, generator)
     disturbed = apply(one_hot, drawn)
@@ -96,8 +92,7 @@ def draw(
 def apply(one_hot: Tensor, parameters: Parameters) -> Tensor:
     """What a draw makes of the classes of a batch, on the device where they are.
 
-    The operations run there, on a graphics card without waiting for it. Components are numbered on the host (SciPy), so
-    a class that loses one makes the way there and back.
+    Components are numbered on the host (SciPy), so a class that loses one makes the way there and back.
 
     Args:
         one_hot: bool (sample, class, z, y, x), the foreground classes, a voxel in one of them at most: exclusive
@@ -176,8 +171,7 @@ def _spread(mask: Tensor, radius: float, sign: int) -> Tensor:
     """Whether a mask (z, y, x) holds any voxel of the ball around each voxel; sign -1 turns the ball around.
 
     The ball is put together from rows: the mask is spread along x once for each length of row, these along y to discs,
-    and these along z. That is exact, at most 150 operations on whole masks, and nothing is read back. (SciPy's distance
-    transform, which would do as well for balls around a voxel, takes many times longer.)
+    and these along z. That is exact, at most 150 operations on whole masks, and nothing is read back.
     """
     width = int(2 * radius + 1)
     # Empty voxels at the ends of rows and slices: so a step along any axis is a step in the flat volume.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.problems import CaseError
 
-#: Kinds of specs, and the module whose ``cohort`` opens the rest of the spec.
+#: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; a reader of
+#: folders has also ``scan``, which notes every fault in a ``layout.Layout`` for ``cohorts.check``.
 KINDS = {"phantom": "phantom", "brats": "brats", "msd": "decathlon", "packed": "packed"}
 
 #: What this process has opened: by name, then by spec.
@@ -67,10 +69,19 @@ def _learn(specs: str) -> list[CaseError]:
     return faults
 
 
-def _open(spec: str) -> Cohort:
-    kind, _, rest = spec.partition(":")
+def reader_of(spec: str) -> ModuleType:
+    """The module that reads a spec's kind.
+
+    Raises:
+        CaseError: no such kind.
+    """
+    kind = spec.partition(":")[0]
     if kind not in KINDS:
         raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use phantom:…, brats:PATH, msd:PATH or packed:PATH")
-    cohort = import_module(f"gbmlib.cohorts.{KINDS[kind]}").cohort(rest)
+    return import_module(f"gbmlib.cohorts.{KINDS[kind]}")
+
+
+def _open(spec: str) -> Cohort:
+    cohort = reader_of(spec).cohort(spec.partition(":")[2])
     _opened.setdefault(cohort.name, {})[cohort.spec] = cohort
     return cohort

@@ -64,8 +64,7 @@ class Prepared:
 def restore(volume: np.ndarray, grid: Grid | Prepared) -> np.ndarray:
     """Bring channels (channel, z, y, x) on the prepared grid back to the native one: linear, zero outside the crop.
 
-    Exact where the grid was only cropped; float32. All channels are held in native size; :func:`restore_labels` never
-    does so.
+    Exact where the grid was only cropped; float32.
 
     Raises:
         ValueError: the volume is not on the prepared grid.
@@ -83,8 +82,8 @@ def restore_labels(
 ) -> np.ndarray:
     """The label map (z, y, x) in native space, uint8, of probabilities (channel, z, y, x) on the prepared grid.
 
-    What ``to_labels(restore(probabilities, grid))`` gives, to rounding, slab by slab: probabilities of many classes
-    in native size are what memory runs out of. Outside the crop the label is 0.
+    What ``to_labels(restore(probabilities, grid))`` gives, to rounding, slab by slab, so that probabilities of many
+    classes are never held in native size. Outside the crop the label is 0.
 
     Args:
         probabilities: of any float type, on any device; they are resampled there.

@@ -84,9 +84,8 @@ def scheme_for(kinds: Sequence[str], masked: bool) -> str:
 def zscore(images: np.ndarray, whole: bool = False) -> np.ndarray:
     """Each channel less its mean, over its deviation, both taken over its non-zero voxels; zero stays zero.
 
-    Adeniji and Liu (2019), section 4.1. A constant channel becomes zero rather than infinite. With ``whole`` all voxels
-    count, zeros as well, and all are moved. Each channel has its own non-zero voxels, where masked CT (and nnU-Net's
-    code) take those of any channel: they differ where a field of view is cut.
+    A constant channel becomes zero. With ``whole`` all voxels count and are moved, zeros as well. Each channel has its
+    own non-zero voxels, where masked CT (and nnU-Net's code) take those of any channel.
     """
     out = np.zeros(images.shape, np.float32)
     for channel, normalised in zip(images, out, strict=True):
@@ -100,9 +99,8 @@ def zscore(images: np.ndarray, whole: bool = False) -> np.ndarray:
 def standardise(images: np.ndarray, by: Statistics) -> np.ndarray:
     """Images (channel, z, y, x) less the mean, over the deviation, float32; zero voxels are background and stay zero.
 
-    Where the deviation is zero over the training cases, nothing is known of what is usual, and the result is zero. The
-    code behind ``"dataset"`` moves the background too, to -mean / deviation; here a zero is background under every
-    normalisation, so that they differ in their statistics alone.
+    Where the deviation is zero the result is zero. The code behind ``"dataset"`` moves the background too, to
+    -mean / deviation; here the schemes differ in their statistics alone.
     """
     varies = by.deviation > 0
     out = (images - by.mean) / np.where(varies, by.deviation, 1)
@@ -135,8 +133,7 @@ def statistics(cases: Iterable[Case], kind: str) -> Statistics:
 
     - ``"position"``: a mean and a deviation for each voxel position of the native grid over the cases, zeros included.
       This is what the words say, and it would lose "relative spatial information" as the paper reports. It needs cases
-      that lie on one grid, as registered ones do. Where hardly any training brain reaches, at the rim, deviations are
-      small, and a held-out case can lie hundreds of them off.
+      on one grid. At the rim, where few training brains reach, deviations are small, and a case can lie hundreds off.
     - ``"dataset"``: one mean and deviation for each channel, over the non-zero voxels of all cases. This is what their
       code computes (vliu15/3d-brain-tumor-segmentation), under the name of voxel-wise statistics.
 
@@ -239,8 +236,7 @@ class Histogram:
     """Counts of float32 numbers in bins as fine as their leading digits: 32 MB, however many numbers there are.
 
     A bin holds the numbers that share sign, exponent and the first 14 binary digits. So every whole number up to 16,384
-    (and every such number over a power of two) has a bin of its own, and its percentiles are exact: intensities of CT
-    are whole Hounsfield units from -1,024 to a few thousand. Any other number is known to one part in 8,192.
+    has a bin of its own, as Hounsfield units do, and percentiles are exact; others are known to one part in 8,192.
     """
 
     def __init__(self) -> None:

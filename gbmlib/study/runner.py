@@ -178,6 +178,7 @@ def _run(
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": cohort.fingerprint,
         "convention": cohort.convention,
+        "labels": {str(value): name for value, name in cohort.labels.items()},
         "cases": len(cohort),
         "elsewhere": {other.name: other.fingerprint for other in others},
     }

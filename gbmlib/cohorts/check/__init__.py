@@ -8,23 +8,19 @@ line: ``python -m gbmlib check brats:PATH``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from gbmlib.cohorts import brats, decathlon
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.check.content import Contents, examine
 from gbmlib.cohorts.layout import Convention, Layout, strange_values
-from gbmlib.cohorts.opening import open_cohort, place_of
+from gbmlib.cohorts.opening import open_cohort, place_of, reader_of
 from gbmlib.cohorts.problems import SEVERITIES, CaseError, Problem, Report
 from gbmlib.files import few
-
-#: How the kinds of data that can be at fault as a whole are scanned; any other kind is opened.
-SCANS: dict[str, Callable[[str], Layout]] = {"brats": brats.scan, "msd": decathlon.scan}
 
 #: Cases read at once; unpacking and hashing run beside each other. A BraTS case takes about 150 MB.
 WORKERS = 2
@@ -49,9 +45,10 @@ def check(spec: str, progress: bool = True) -> Report:
     """
     spec = place_of(spec)
     kind, _, path = spec.partition(":")
-    if kind in SCANS:
+    reader = reader_of(spec)
+    if hasattr(reader, "scan"):
         try:
-            layout = SCANS[kind](path)
+            layout = reader.scan(path)
         except CaseError as error:
             problem = Problem(
                 "", Path(path), "error", f"cannot be opened: {error}", f"give the right folder to {kind}:"
