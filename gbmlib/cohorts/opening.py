@@ -33,6 +33,11 @@ def open_cohort(spec: str, modalities: Sequence[str] | None = None) -> Cohort:
     return cohort if modalities is None else cohort.with_modalities(modalities)
 
 
+def opened(name: str) -> Cohort | None:
+    """The cohort of a name that this process has opened, if it has; raises :class:`CaseError` as :func:`place_of`."""
+    return _opened[name][place_of(name)] if name in _opened else None
+
+
 def place_of(name: str) -> str:
     """The spec behind a cohort's name; a spec is returned as it is.
 

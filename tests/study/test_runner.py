@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,6 +206,17 @@ def test_a_written_phantom_cohort_trains_like_any_other(tmp_path):
     cohort = open_cohort(f"brats:{tmp_path / 'data'}")
     record = run([tiny(cohort=cohort.name, epochs=1)], Store(tmp_path / "runs"), progress=False)[0]
     assert record.provenance["cases"] == 4
+    assert run([record.experiment], Store(tmp_path / "runs"), progress=False)[0].path == record.path
+
+
+def test_a_record_of_other_data_under_the_same_name_is_not_taken(finished, tmp_path):
+    store, record = finished
+    shutil.copytree(record.path, tmp_path / record.id)
+    path = tmp_path / record.id / "provenance.json"
+    path.write_text(path.read_text().replace(record.provenance["fingerprint"], "0123456789abcdef"))
+    with pytest.raises(RecordError, match=r"made from other data than phantom:.* choose another store"):
+        run([record.experiment], Store(tmp_path), progress=False)
+    assert run([record.experiment], store, progress=False) == [record]
 
 
 def test_a_record_of_another_configuration_is_not_taken(finished, tmp_path):

@@ -50,10 +50,8 @@ def check(spec: str, progress: bool = True) -> Report:
         try:
             layout = reader.scan(path)
         except CaseError as error:
-            problem = Problem(
-                "", Path(path), "error", f"cannot be opened: {error}", f"give the right folder to {kind}:"
-            )
-            return _report(spec, "", (), "", [problem], None)
+            what, remedy = f"cannot be opened: {error}", f"give the right folder to {kind}:"
+            return _report(spec, "", (), "", [Problem("", Path(path), "error", what, remedy)], None)
         contents = _examine_all(layout.cases, layout.modality_kinds, progress)
         convention, problems = _labels(layout, contents)
         problems = [*layout.problems, *_each(contents, layout.cases), *problems, *_duplicates(contents, layout.cases)]
