@@ -73,7 +73,7 @@ def key_of(case: Case, **how: Any) -> str:
 def _write(entry: Path, case: Prepared) -> None:
     header = {
         "id": case.id,
-        "box": [[part.start, part.stop] for part in case.box],
+        "box": [[side.start, side.stop] for side in case.box],
         "native_shape": list(case.native_shape),
         "axes": list(case.axes),
     }
@@ -104,7 +104,7 @@ def _plain_json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain_json(part) for part in value]
+        return [_plain_json(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -130,4 +130,4 @@ def _to_native_axes(volume: np.ndarray | torch.Tensor, grid: Grid | Prepared) ->
 
 
 def _box_shape(grid: Grid | Prepared) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in grid.box)
+    return tuple(side.stop - side.start for side in grid.box)
