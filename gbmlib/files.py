@@ -23,6 +23,7 @@ def written(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    old = unfinished.with_name(f"{unfinished.name}.old")
     remove(unfinished)
     try:
         yield unfinished
@@ -30,11 +31,12 @@ def written(path: str | Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("r+b") as content:
                     os.fsync(content.fileno())
-        if path.is_dir():
-            remove(path)
+        if path.is_dir():  # which cannot be replaced in one step
+            path.replace(old)
         unfinished.replace(path)
     finally:
         remove(unfinished)
+        remove(old)
 
 
 def remove(path: Path) -> None:
