@@ -206,7 +206,7 @@ def records(arguments: Sequence[str]) -> None:
 
 def facts(arguments: Sequence[str]) -> None:
     """Measure what the book shows of data that cannot be shared, and publish it."""
-    from gbmlib.analysis import cohort_summary, crops, uncertainty_members
+    from gbmlib.analysis import cohort_summary, uncertainty_members
     from gbmlib.preprocess import fingerprint
     from gbmlib.study.records import BOOK, RUNS
 
@@ -219,8 +219,8 @@ def facts(arguments: Sequence[str]) -> None:
     if asked.uncertainty:
         print(*uncertainty_members.publish(asked.cohort, asked.store, asked.to), sep="\n")
         return
-    for kind in (fingerprint, cohort_summary, crops):
-        print(kind.publish(asked.cohort, asked.to), flush=True)
+    print(fingerprint.publish(asked.cohort, asked.to), flush=True)
+    print(*cohort_summary.publish(asked.cohort, asked.to), sep="\n")
 
 
 def pack(arguments: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ FILES, LINES = 16, 300
 
 #: Lines of Python, JavaScript and CSS of each room. To raise one is a decision that its commit explains.
 BUDGETS = {
-    "": 410,
+    "": 420,
     "cohorts": 2000,
     "cohorts/check": 300,
     "cohorts/phantom": 1050,
@@ -39,7 +39,7 @@ BUDGETS = {
     "training": 1650,
     "study": 2950,
     "study/pack": 1200,
-    "analysis": 3900,
+    "analysis": 3200,
     "claims": 850,
     "viewer": 2700,
     "pages": 6200,
@@ -47,12 +47,10 @@ BUDGETS = {
 }
 
 #: Imports that still point the wrong way: (module, what it imports).
-KNOWN_IMPORTS = {
-    ("gbmlib.analysis.contrasts", "gbmlib.pages.wording"),
-}
+KNOWN_IMPORTS = set()
 
 #: Rooms that still have too many files.
-KNOWN_FULL = {"analysis", "pages"}
+KNOWN_FULL = {"pages"}
 
 
 def rooms():

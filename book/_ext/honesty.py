@@ -10,14 +10,15 @@ from functools import cache
 from pathlib import Path
 
 import claims as claims_extension
+import costs
 from docutils import nodes
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from gbmlib.analysis import costs, intervals, soundness
+from gbmlib.analysis import intervals, soundness
 from gbmlib.files import markdown_table
 from gbmlib.pages import claims_pages, claims_undecided, holdings, seed_spread
-from gbmlib.study import scales
+from gbmlib.study import catalogue, scales
 from gbmlib.study.records import HELD_OUT, Store
 
 
@@ -63,7 +64,7 @@ class TrainedTwiceAsLong(FromRecords):
 
     def text(self, store: Store) -> str:
         rows = []
-        for record in costs.trained(store.all()):
+        for record in catalogue.trained(store.all()):
             run = record.experiment
             change, twice = soundness.doubled(record), store.get(scales.doubled(run))
             if change is None or twice is None:

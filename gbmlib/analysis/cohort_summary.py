@@ -1,10 +1,11 @@
-"""A line for each case of a cohort: geometry, volumes of the regions, and how hard the case is for a threshold.
+"""Tables of a cohort, a line a case: geometry, volumes, how hard it is for a threshold, and tumour in random crops.
 
 Of data that cannot be shared the table is published (:func:`publish`), so that a reader without it sees its figures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,15 @@ from tqdm import tqdm
 from gbmlib.cohorts import Cohort, open_cohort, regions
 from gbmlib.evaluation import metrics
 from gbmlib.files import written
+from gbmlib.models.segvae import CROP
 from gbmlib.preprocess import pipeline
 
 #: The grid of thresholds, in deviations from the mean of a case's non-zero voxels.
 THRESHOLDS = np.arange(-1, 6.01, 0.05)
+
+#: Where crops are cut from: the whole frame of the files, air included, as the first paper's code does
+#: (vliu15/3d-brain-tumor-segmentation, 23d955b), or the box of non-zero voxels, as here.
+CUT_FROM = ("frame", "brain")
 
 
 def summary(cohort: Cohort, progress: bool = True) -> pd.DataFrame:
@@ -57,20 +63,70 @@ def best_threshold(image: np.ndarray, truth: np.ndarray) -> float:
     # Voxels above each threshold, and how many of them are true, from one sort.
     first = np.searchsorted(values[order], THRESHOLDS, side="right")
     hits = true.sum() - np.concatenate([[0], np.cumsum(true[order])])[first]
-    found = len(values) - first
-    counts = (metrics.Counts(int(h), int(f - h), int(truth.sum() - h), 0) for h, f in zip(hits, found, strict=True))
+    marked = len(values) - first
+    counts = (metrics.Counts(int(h), int(m - h), int(truth.sum() - h), 0) for h, m in zip(hits, marked, strict=True))
     return max(count.dice() for count in counts)
 
 
-def path_of(cohort_name: str, folder: str | Path) -> Path:
-    """Where the published table of a cohort lies, if it does."""
-    return Path(folder) / f"cohort-{cohort_name}.csv"
+def coverage(extent: int, patch: int) -> np.ndarray:
+    """For each place along an axis the share of all positions of a patch that cover it, float64 (extent,).
+
+    All positions are alike, as in ``training.patches.draw_corner``. A patch that is longer than the axis covers all.
+    """
+    positions = max(extent - patch, 0) + 1
+    place = np.arange(extent)
+    first, last = np.maximum(place - patch + 1, 0), np.minimum(place, positions - 1)
+    return np.ones(extent) if extent <= patch else (last - first + 1) / positions
 
 
-def publish(spec: str, folder: str | Path) -> Path:
-    """Write the table of a cohort into a folder of published records, whole or not at all."""
+def expected_fraction(masks: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:
+    """The mean share of a random patch (z, y, x) that each mask of (channel, z, y, x) fills, float64 (channel,).
+
+    Where the patch is larger than the volume, what lies outside counts as background.
+    """
+    z, y, x = (coverage(extent, patch) for extent, patch in zip(masks.shape[1:], patch_size, strict=True))
+    return ((masks @ x) @ y) @ z / np.prod(patch_size, dtype=float)
+
+
+def crop_fractions(cohort: Cohort, size: Sequence[float] = CROP, progress: bool = True) -> pd.DataFrame:
+    """The tumour in random crops of every labelled case, mean over positions and channels. No crop is drawn: a voxel's
+    chance of lying in one is the product of three chances, one an axis, so the mean is a weighted sum.
+
+    Args:
+        size: of a crop (z, y, x) in mm; by default that of Adeniji and Liu (2019, section 4.2).
+
+    Returns:
+        Columns: case; ``scheme``, of the channels (``cohorts.regions``; nested ones for a glioma alone);
+        ``cut_from``, one of :data:`CUT_FROM`; ``fraction``.
+    """
+    rows = []
+    for case in tqdm(cohort, "crops", unit="case", disable=not progress, leave=False):
+        if not case.has_label:
+            continue
+        label = case.label()
+        patch = [max(1, round(length / step)) for length, step in zip(size, case.spacing, strict=True)]
+        cut = {"frame": label, "brain": label[pipeline.nonzero_box(case.images(), case.id)]}
+        for scheme in ("labels", "brats") if cohort.is_glioma else ("labels",):
+            for cut_from, labels in cut.items():
+                share = expected_fraction(regions.to_channels(labels, scheme, cohort.labels), patch).mean()
+                rows.append({"case": case.id, "scheme": scheme, "cut_from": cut_from, "fraction": float(share)})
+    return pd.DataFrame(rows, columns=["case", "scheme", "cut_from", "fraction"])
+
+
+# ----------------------------------------------------------------------------------------------------- published tables
+
+
+def path_of(cohort_name: str, folder: str | Path, what: str = "cohort") -> Path:
+    """Where a published table of a cohort lies, if it does: its :func:`summary`, or its :func:`crop_fractions`
+    (``"crops"``)."""
+    return Path(folder) / f"{what}-{cohort_name}.csv"
+
+
+def publish(spec: str, folder: str | Path, progress: bool = True) -> list[Path]:
+    """Write the tables of a cohort into a folder of published records, each whole or not at all."""
     cohort = open_cohort(spec)
-    return write(summary(cohort), path_of(cohort.name, folder))
+    tables = {"cohort": summary(cohort, progress), "crops": crop_fractions(cohort, progress=progress)}
+    return [write(table, path_of(cohort.name, folder, what)) for what, table in tables.items()]
 
 
 def write(table: pd.DataFrame, path: Path) -> Path:

@@ -1,12 +1,8 @@
 """How much of an image is tumour, told by precision, recall and accuracy alone; and which reading of a table fits.
 
-Of N voxels a share f belongs to the class. Then f R are found and f (1 - R) missed; and since the found are a share P
-of all that is marked, f R (1 - P) / P are marked wrongly. Both errors together are what accuracy lacks:
-
-    1 - A = f ((1 - R) + R (1 - P) / P).
-
-For metrics of one set of voxels, counts pooled, this is exact whatever the prediction. So a table that prints all three
-metrics also prints the prevalence, which does not depend on the network and can be counted in the data.
+Of N voxels a share f belongs to the class. Then f (1 - R) are missed, and f R (1 - P) / P are marked wrongly, so that
+1 - A = f ((1 - R) + R (1 - P) / P). For metrics of one set of voxels, counts pooled, this is exact whatever the
+prediction: a table that prints all three metrics also prints the prevalence, which can be counted in the data.
 """
 
 from __future__ import annotations
@@ -18,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from gbmlib.analysis import scores
 from gbmlib.study.records import Record
 
 METRICS = ("precision", "recall", "accuracy")
@@ -88,16 +85,11 @@ def examined(table: pd.DataFrame, rounding: float) -> pd.DataFrame:
     """
     rows = {}
     for reading in READINGS:
-        of = implied(table, reading, rounding)
-        low, high = of.low.max(), of.high.min()
-        agree = bool(low <= high)
-        rows[reading] = {
-            **of.fraction,
-            "possible": bool(((of.low < 1) & (of.high > 0)).all()),
-            "agree": agree,
-            "low": low if agree else np.nan,
-            "high": high if agree else np.nan,
-        }
+        each = implied(table, reading, rounding)
+        low, high = each.low.max(), each.high.min()
+        possible, agree = bool(((each.low < 1) & (each.high > 0)).all()), bool(low <= high)
+        ends = {"low": low, "high": high} if agree else {"low": np.nan, "high": np.nan}
+        rows[reading] = {**each.fraction, "possible": possible, "agree": agree, **ends}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=[f"headed {name}" for name in METRICS])
 
 
@@ -115,17 +107,6 @@ def logged(header: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
     return tuple(holds[name] for name in METRICS)
 
 
-def of_cases(cases: pd.DataFrame) -> pd.DataFrame:
-    """The share of each region in each case, from the metrics of one run's ``cases.csv`` (``study.records``).
-
-    Returns:
-        Columns case, region, fraction; cases that leave it open (see :func:`prevalence`) are left out.
-    """
-    wide = cases.pivot(index=["case", "region"], columns="metric", values="value")
-    fractions = prevalence(*(wide[name] for name in METRICS))
-    return pd.Series(fractions, wide.index, name="fraction").dropna().reset_index()
-
-
 def of_history(history: pd.DataFrame) -> pd.Series | None:
     """The share of tumour in a run's fixed validation crops, by epoch, from their pooled metrics; None without them.
 
@@ -135,8 +116,7 @@ def of_history(history: pd.DataFrame) -> pd.Series | None:
     names = [f"crops_{name}" for name in METRICS]
     if not set(names) <= set(history.columns):
         return None
-    of = history.set_index("epoch")
-    return pd.Series(prevalence(*(of[name] for name in names)), of.index, name="fraction").dropna()
+    return pd.Series(prevalence(*history[names].to_numpy().T), history.epoch, name="fraction").dropna()
 
 
 def side_by_side(groups: Mapping[str, Sequence[Record]], mixed: Sequence[str]) -> pd.DataFrame:
@@ -156,17 +136,16 @@ def side_by_side(groups: Mapping[str, Sequence[Record]], mixed: Sequence[str]) -
     """
     rows = {}
     for label, records in groups.items():
-        found = []
+        runs = []
         for record in records:
-            by_epoch = of_history(record.history)
-            last = record.history.iloc[-1]
+            by_epoch, last = of_history(record.history), record.history.iloc[-1]
             if by_epoch is None or by_epoch.empty or by_epoch.index[-1] != last.epoch:
                 continue
             row = {name: last[f"crops_{name}"] for name in METRICS}
             row |= {"fraction": by_epoch.iloc[-1], "lowest": by_epoch.min(), "highest": by_epoch.max()}
-            found.append(row | {"mixed up": float(prevalence(*(row[name] for name in mixed)))})
-        if found:
-            rows[label] = {"runs": len(found), **pd.DataFrame(found).mean()}
+            runs.append(row | {"mixed up": float(prevalence(*(row[name] for name in mixed)))})
+        if runs:
+            rows[label] = {"runs": len(runs), **pd.DataFrame(runs).mean()}
     columns = ["runs", *METRICS, "fraction", "lowest", "highest", "mixed up"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
@@ -178,10 +157,12 @@ def against_counts(records: Iterable[Record], shares: pd.DataFrame) -> pd.DataFr
         shares: the table of their cohort (``analysis.cohort_summary.summary``), columns case and NAME_share.
 
     Returns:
-        Columns case, region, fraction (implied; a row for each record) and counted.
+        Columns case, region, fraction (implied; a row for each record, but where :func:`prevalence` is left open) and
+        counted.
     """
-    tables = [of_cases(record.cases) for record in records]
-    found = pd.concat([pd.DataFrame(columns=["case", "region", "fraction"]).astype({"fraction": float}), *tables])
+    table = scores.tidy(records)
+    wide = table.set_index(["run", "split", "case", "region", "metric"]).value.unstack("metric").reset_index()
+    wide["fraction"] = prevalence(*(wide[name] for name in METRICS)) if len(wide) else []
     counted = shares.melt("case", [c for c in shares if c.endswith("_share")], "region", "counted")
     counted["region"] = counted.region.str.removesuffix("_share")
-    return found.merge(counted, on=["case", "region"])
+    return wide[["case", "region", "fraction"]].dropna().merge(counted, on=["case", "region"])

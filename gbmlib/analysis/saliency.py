@@ -1,17 +1,12 @@
 """What a network looks at: gradient saliency, SmoothGrad and Grad-CAM of a region, over whole volumes.
 
-A map explains a number, and a segmentation gives one for every voxel. The number here is the sum, over the voxels of a
-mask, of the region's log-odds (:func:`score`). The mask is what the network itself segmented, or one that is given.
-Summing over it is Seg-Grad-CAM's proposal (Vinogradova et al. 2020), and the logits are taken before the
-sigmoid or the softmax: where a network is sure, these are flat, and their gradient vanishes. Of a softmax, the score of
-a class alone says nothing, as adding to all of them changes no probability; log-odds do not change with it either. The
-mask is fixed: it does not move with the image.
+A map explains one number: the sum of the region's log-odds (:func:`score`) over the voxels of a fixed mask, which is
+Seg-Grad-CAM's proposal (Vinogradova et al. 2020). Logits are taken before the sigmoid or the softmax: where a network
+is sure, these are flat, and their gradient vanishes.
 
-Maps are assembled like predictions (``evaluation.sliding_window``), tile by tile with the same weights, so memory is
-that of one tile. What that loses lies at the borders of tiles: each explains the part of the mask within itself by
-nothing but what it sees, so an influence that reaches from one tile to another is not there, and where only one of
-several tiles holds any of the mask, its map is averaged with the zeros of the others. A volume of a single tile loses
-nothing.
+Maps are assembled like predictions (``evaluation.sliding_window``), tile by tile, so memory is that of one tile. An
+influence that reaches from one tile to another is lost, and where only one of several tiles holds any of the mask, its
+map is averaged with the zeros of the others. A volume of a single tile loses nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +19,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.evaluation.sliding_window import sliding_window
 from gbmlib.preprocess.grids import Grid, restore
+from gbmlib.study import predicting
+from gbmlib.study.records import Record
+from gbmlib.training.configuration import Experiment
 from gbmlib.training.validation import SLICES
 
 
+class EmptyRegionError(ValueError):
+    """There is no voxel of a region to explain."""
+
+
 @dataclass(frozen=True)
-class Subject:
+class Target:
     """What is to be explained: how a network came to a region in an image.
 
     Attributes:
@@ -41,8 +44,7 @@ class Subject:
         softmax: whether the channels exclude each other.
         tile: (z, y, x) of the tiles in which the network sees the volume.
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision.
-        mirror_axes: over whose mirrorings maps are averaged; each axis doubles the time.
-        grid: the way back to native space; None where there is none.
+        grid: the way back to native space.
     """
 
     network: nn.Module
@@ -52,8 +54,53 @@ class Subject:
     softmax: bool
     tile: tuple[int, int, int]
     precision: str = "float32"
-    mirror_axes: tuple[int, ...] = ()
     grid: Grid | None = None
+
+
+def regions_of(experiment: Experiment, cohort: Cohort) -> dict[str, tuple[int, ...]]:
+    """The regions of a network that can be explained, and the label values that each holds.
+
+    Of sigmoids those that it was trained on; of a softmax over a glioma's labels the nested regions too.
+    """
+    schemes = predicting.schemes(experiment, cohort) if experiment.softmax else (experiment.regions,)
+    return {name: values for scheme in schemes for name, values in regions.members(scheme, cohort.labels).items()}
+
+
+def target(record: Record, cohort: Cohort, case: Case, region: str, network: nn.Module | None = None) -> Target:
+    """How the network of a run came to a region in a case: the voxels where the network itself finds it.
+
+    There its sigmoid reaches 0.5 (before nested regions are laid into each other), or the likeliest class is one of the
+    region's.
+
+    Args:
+        case: of any cohort with the modalities that the network was trained on.
+        region: one of :func:`regions_of`.
+        network: spares loading it again for each case.
+
+    Raises:
+        ValueError: the network has no such region; lists those that it has.
+        EmptyRegionError: the network finds none of the region.
+        FileNotFoundError: the weights are not on this machine.
+    """
+    experiment = record.experiment
+    known = regions_of(experiment, cohort)
+    if region not in known:
+        raise ValueError(f"region {region!r}: the network of {record.id} has {', '.join(known)}")
+    network = predicting.load_network(record, cohort) if network is None else network
+    prepared = predicting.prepare(experiment, case, predicting.statistics_of(record))
+    image = predicting.inputs(experiment, cohort, case, prepared).to(next(network.parameters()).device)
+    probabilities = predicting.predict(network, experiment, image)
+    if experiment.softmax:  # whose first channel is the background
+        inside = tuple(1 + sorted(cohort.labels).index(value) for value in known[region])
+        mask = torch.isin(probabilities.argmax(0), torch.tensor(inside, device=image.device))
+    else:
+        inside = (list(regions.members(experiment.regions, cohort.labels)).index(region),)
+        mask = probabilities[inside[0]] >= 0.5
+    if not mask.any():
+        raise EmptyRegionError(f"case {case.id} has no {region} to explain: the network finds none of it")
+    return Target(
+        network, image, mask, inside, experiment.softmax, experiment.tile, experiment.precision, prepared.grid
+    )
 
 
 def score(logits: Tensor, inside: Sequence[int], softmax: bool) -> Tensor:
@@ -73,7 +120,7 @@ def score(logits: Tensor, inside: Sequence[int], softmax: bool) -> Tensor:
 # ---------------------------------------------------------------------------------------------------------------- maps
 
 
-def gradient(subject: Subject, progress: bool = False) -> Tensor:
+def gradient(target: Target) -> Tensor:
     """How the score changes with each voxel of each channel: float32 (channel, z, y, x), signed.
 
     The gradient of Simonyan et al. (2014, section 3); its :func:`magnitude` is the saliency map.
@@ -81,14 +128,12 @@ def gradient(subject: Subject, progress: bool = False) -> Tensor:
 
     def of_tiles(images: Tensor, mask: Tensor) -> Tensor:
         images.requires_grad_()
-        return torch.autograd.grad(_total(subject, images, mask), images)[0]
+        return torch.autograd.grad(_total(target, images, mask), images)[0]
 
-    return _assembled(subject, of_tiles, len(subject.image), progress)
+    return _assembled(target, of_tiles, len(target.image))
 
 
-def smooth_gradient(
-    subject: Subject, samples: int = 16, noise: float = 0.1, seed: int = 0, progress: bool = False
-) -> Tensor:
+def smooth_gradient(target: Target, samples: int = 16, noise: float = 0.1, seed: int = 0) -> Tensor:
     """SmoothGrad (Smilkov et al. 2017): the mean of :func:`gradient` over noisy copies of the image.
 
     The noise of a copy is drawn once for the whole volume, on the CPU, so that tiles which overlap see the same image
@@ -103,7 +148,7 @@ def smooth_gradient(
     """
     if samples < 1 or noise < 0:
         raise ValueError(f"samples is {samples} and noise is {noise}; take at least 1 sample, and noise of at least 0")
-    image, generator = subject.image, torch.Generator().manual_seed(seed)
+    image, generator = target.image, torch.Generator().manual_seed(seed)
     inside = image != 0
     deviation = torch.stack(
         [noise * (c[i].max() - c[i].min()) if i.any() else c.new_zeros(()) for c, i in zip(image, inside, strict=True)]
@@ -112,17 +157,17 @@ def smooth_gradient(
     for _ in range(samples):
         drawn = torch.randn(image.shape, generator=generator).to(image.device)
         noisy = image + drawn * deviation.view(-1, 1, 1, 1) * inside
-        total += gradient(replace(subject, image=noisy), progress)
+        total += gradient(replace(target, image=noisy))
     return total / samples
 
 
-def magnitude(of: Tensor) -> Tensor:
+def magnitude(gradient: Tensor) -> Tensor:
     """A saliency map (z, y, x) of a gradient (channel, z, y, x): its largest absolute value over the channels (Simonyan
     et al. 2014, section 3.1)."""
-    return of.abs().amax(0)
+    return gradient.abs().amax(0)
 
 
-def grad_cam(subject: Subject, layer: str | Sequence[str], progress: bool = False) -> Tensor:
+def grad_cam(target: Target, layer: str | Sequence[str]) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, section 3) of layers, (layer, z, y, x), at least 0.
 
     The features of a layer, each weighed by the mean over space of the score's gradient there, are summed, cut at 0,
@@ -135,7 +180,7 @@ def grad_cam(subject: Subject, layer: str | Sequence[str], progress: bool = Fals
         ValueError: there is no such layer; lists those that there are.
     """
     names = [layer] if isinstance(layer, str) else list(layer)
-    known = layers(subject.network)
+    known = layers(target.network)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"this network has no layer {', '.join(map(repr, unknown))}; it has {', '.join(known)}")
 
@@ -149,17 +194,17 @@ def grad_cam(subject: Subject, layer: str | Sequence[str], progress: bool = Fals
 
             return keep
 
-        hooks = [subject.network.get_submodule(name).register_forward_hook(keeper(name)) for name in names]
+        hooks = [target.network.get_submodule(name).register_forward_hook(keeper(name)) for name in names]
         try:
             # Through the image, features have a gradient even where no weight asks for one.
-            total = _total(subject, images.requires_grad_(), mask)
+            total = _total(target, images.requires_grad_(), mask)
         finally:
             for hook in hooks:
                 hook.remove()
         gradients = torch.autograd.grad(total, [kept[name] for name in names])
         return torch.cat([_weighed(kept[n], g, images) for n, g in zip(names, gradients, strict=True)], 1)
 
-    return _assembled(subject, of_tiles, len(names), progress)
+    return _assembled(target, of_tiles, len(names))
 
 
 def _weighed(features: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
@@ -172,56 +217,38 @@ def _weighed(features: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
     return cam.unflatten(0, (len(images), images.shape[2])).transpose(1, 2)
 
 
-def _total(subject: Subject, images: Tensor, mask: Tensor) -> Tensor:
+def _total(target: Target, images: Tensor, mask: Tensor) -> Tensor:
     """The number that is explained: a scalar, from tiles (tile, channel, z, y, x) and their masks (tile, z, y, x)."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=subject.precision == "bfloat16"):
-        logits = subject.network(images)
-    return (score(logits, subject.inside, subject.softmax) * mask).sum()
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=target.precision == "bfloat16"):
+        logits = target.network(images)
+    return (score(logits, target.inside, target.softmax) * mask).sum()
 
 
-def _assembled(subject: Subject, of_tiles: Callable[[Tensor, Tensor], Tensor], channels: int, progress: bool) -> Tensor:
+def _assembled(target: Target, of_tiles: Callable[[Tensor, Tensor], Tensor], channels: int) -> Tensor:
     """What tiles say, blended over the volume (channel, z, y, x), float32, on the image's device."""
-    _check(subject)
 
     def predict(given: Tensor) -> Tensor:
-        # The mask travels as a last channel, so that it is cut, padded and mirrored with the image.
+        # The mask travels as a last channel, so that it is cut and padded with the image.
         if not given[:, -1].any():
             return given.new_zeros((len(given), channels, *given.shape[2:]))
         with torch.inference_mode(False), torch.enable_grad():
             return of_tiles(given[:, :-1].clone(), given[:, -1].clone())
 
-    given = torch.cat([subject.image, subject.mask[None].to(subject.image)])
-    size = SLICES if subject.tile[0] == 1 else 1
-    training = subject.network.training
-    subject.network.eval()
+    given = torch.cat([target.image, target.mask[None].to(target.image)])
+    size = SLICES if target.tile[0] == 1 else 1
+    training = target.network.training
+    target.network.eval()
     try:
-        return sliding_window(
-            predict, given, subject.tile, mirror_axes=subject.mirror_axes, batch_size=size, progress=progress
-        )
+        return sliding_window(predict, given, target.tile, batch_size=size)
     finally:
-        subject.network.train(training)
+        target.network.train(training)
 
 
-def _check(subject: Subject) -> None:
-    problems = []
-    if subject.image.ndim != 4 or subject.mask.shape != subject.image.shape[1:]:
-        shapes = f"{tuple(subject.image.shape)} and {tuple(subject.mask.shape)}"
-        problems.append(f"image and mask have the shapes {shapes}; they need (channel, z, y, x) and (z, y, x)")
-    if subject.mask.dtype != torch.bool or not subject.mask.any():
-        problems.append("the mask holds no voxel, or is not boolean: there is nothing to explain")
-    if not subject.inside or (not subject.softmax and len(subject.inside) > 1):
-        problems.append(f"inside is {subject.inside}; a softmax needs one channel or more, a sigmoid exactly one")
-    if subject.precision not in ("float32", "bfloat16"):
-        problems.append(f"precision is {subject.precision!r}; use 'float32' or 'bfloat16'")
-    if problems:
-        raise ValueError("; ".join(problems))
-
-
-def native(subject: Subject, maps: Tensor) -> np.ndarray:
+def native(target: Target, maps: Tensor) -> np.ndarray:
     """Maps (channel, z, y, x) on the network's grid in the case's native space: linear, and 0 outside the crop."""
-    if subject.grid is None:
-        raise ValueError("this subject has no grid, so there is no native space to go back to")
-    return restore(maps.float().cpu().numpy(), subject.grid)
+    if target.grid is None:
+        raise ValueError("this target has no grid, so there is no native space to go back to")
+    return restore(maps.float().cpu().numpy(), target.grid)
 
 
 # -------------------------------------------------------------------------------------------------------------- layers
@@ -243,21 +270,22 @@ _PLACES = {
 def layers(network: nn.Module) -> list[str]:
     """The names of the layers that :func:`grad_cam` can look at, in the order of computation.
 
-    They are the parts that a reader knows by name: ``encoder.0`` is the finest level of the way down, the last
-    ``encoder`` the deepest, ``decoder.0`` the first level on the way up. The output is left out: it is the score
-    itself.
+    ``encoder.0`` is the finest level of the way down, the last ``encoder`` the deepest, ``decoder.0`` the first level
+    on the way up. The output is left out: it is the score itself.
     """
     return [name for name in stages(network) if name != "output"]
 
 
 def stages(network: nn.Module) -> list[str]:
     """Parts in the order of computation, members of lists one by one; of another's network, as they were registered."""
-    names = []
-    for name, part in network.named_children():
-        members = {f"{name}.{n}": of for n, of in enumerate(part)} if isinstance(part, nn.ModuleList) else {name: part}
-        names += [n for n, of in members.items() if name not in _TRAINING_ALONE and not isinstance(of, nn.Identity)]
-    parts = [name.partition(".") for name in names]
-    if not {part for part, _, _ in parts} <= set(_PLACES):
+    modules = {}
+    for name, module in network.named_children():
+        if name not in _TRAINING_ALONE:
+            members = module if isinstance(module, nn.ModuleList) else ()
+            modules |= {f"{name}.{n}": member for n, member in enumerate(members)} if members else {name: module}
+    names = [name for name, module in modules.items() if not isinstance(module, nn.Identity)]
+    kinds = [name.partition(".") for name in names]
+    if not {kind for kind, _, _ in kinds} <= set(_PLACES):
         return names
-    places = {name: _PLACES[part](int(n or 0)) for name, (part, _, n) in zip(names, parts, strict=True)}
+    places = {name: _PLACES[kind](int(n or 0)) for name, (kind, _, n) in zip(names, kinds, strict=True)}
     return sorted(names, key=places.get)

@@ -13,11 +13,12 @@ from scipy import ndimage, stats
 from torch import Tensor, nn
 
 from gbmlib import models
-from gbmlib.analysis.saliency import Subject, stages
+from gbmlib.analysis.saliency import Target, stages
+from gbmlib.cohorts import Case
 from gbmlib.training.configuration import Experiment
 
-#: From a subject to maps (z, y, x) of it by name, each at least 0.
-Maps = Callable[[Subject], Mapping[str, Tensor]]
+#: From a target to maps (z, y, x) of it by name, each at least 0.
+Maps = Callable[[Target], Mapping[str, Tensor]]
 
 #: How far from the surface of a region its rim reaches on either side, in mm: a voxel and its diagonal at 3 mm.
 RIM = 5.0
@@ -26,14 +27,14 @@ RIM = 5.0
 PARTS = ("inside", "rim", "rest of the brain", "background")
 
 
-def untrained(experiment: Experiment, subject: Subject, seed: int = 0) -> nn.Module:
-    """The network of a subject as it might have been before training; its weights are drawn with a seed."""
-    known = next(subject.network.parameters())
-    channels = subject.network.output.out_channels
+def untrained(experiment: Experiment, target: Target, seed: int = 0) -> nn.Module:
+    """The network of a target as it might have been before training; its weights are drawn with a seed."""
+    known = next(target.network.parameters())
+    channels = target.network.output.out_channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = models.build(
-            experiment.model, len(subject.image), channels, experiment.patch_size, **experiment.options
+            experiment.model, len(target.image), channels, experiment.patch_size, **experiment.options
         )
     return network.to(known.device).eval()
 
@@ -47,17 +48,17 @@ def randomised(network: nn.Module, fresh: nn.Module) -> Iterator[tuple[str, nn.M
     """
     current = copy.deepcopy(network)
     for name in reversed(stages(network)):
-        part = current.get_submodule(name)
-        if next(part.parameters(), None) is not None:
-            part.load_state_dict(fresh.get_submodule(name).state_dict())
+        layer = current.get_submodule(name)
+        if next(layer.parameters(), None) is not None:
+            layer.load_state_dict(fresh.get_submodule(name).state_dict())
             yield name, copy.deepcopy(current)
 
 
 def sanity(
-    subject: Subject,
+    target: Target,
     fresh: nn.Module,
     maps: Maps,
-    where: Mapping[str, Tensor] | None = None,
+    where: Mapping[str, Tensor],
 ) -> pd.DataFrame:
     """How much of a map is left when weights are lost: its rank correlation with the map of the trained network.
 
@@ -65,18 +66,17 @@ def sanity(
     throughout, or each map would explain other voxels.
 
     Args:
-        maps: makes the maps of a subject.
-        where: bool (z, y, x) by name, the voxels to correlate over; by default those that are not background.
+        maps: makes the maps of a target.
+        where: bool (z, y, x) by name, the voxels to correlate over.
 
     Returns:
         A row for each layer, ``trained`` first, then in the order in which they are lost; columns (where, map).
     """
-    where = {"brain": (subject.image != 0).any(0)} if where is None else where
-    trained = maps(subject)
+    trained = maps(target)
     columns = [(place, name) for place in where for name in trained]
     rows = {"trained": dict.fromkeys(columns, 1.0)}
-    for layer, network in randomised(subject.network, fresh):
-        now = maps(replace(subject, network=network))
+    for layer, network in randomised(target.network, fresh):
+        now = maps(replace(target, network=network))
         rows[layer] = {(p, name): rank_correlation(trained[name], now[name], where[p]) for p, name in columns}
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.set_axis(pd.MultiIndex.from_tuples(columns, names=["where", "map"]), axis=1).rename_axis("lost last")
@@ -84,10 +84,16 @@ def sanity(
 
 def rank_correlation(one: Tensor, other: Tensor, where: Tensor) -> float:
     """Spearman's correlation of two maps (z, y, x) over some voxels; 0 where either is constant there."""
-    a, b = (of[where].float().cpu().numpy() for of in (one, other))
+    a, b = (values[where].float().cpu().numpy() for values in (one, other))
     if not len(a) or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(stats.spearmanr(a, b).statistic)
+
+
+def spacing_of(experiment: Experiment, case: Case) -> tuple[float, ...]:
+    """The spacing in mm of the grid on which a network sees a case, in the order of that grid's axes."""
+    native = experiment.spacing or case.spacing
+    return tuple(native[axis] for axis in experiment.axes)
 
 
 def parts(mask: np.ndarray, brain: np.ndarray, spacing: Sequence[float], rim: float = RIM) -> dict[str, np.ndarray]:
@@ -108,13 +114,15 @@ def parts(mask: np.ndarray, brain: np.ndarray, spacing: Sequence[float], rim: fl
     return dict(zip(PARTS, (inside, near, rest & brain, rest & ~brain), strict=True))
 
 
-def shares(of: np.ndarray, cut: Mapping[str, np.ndarray]) -> dict[str, float]:
+def shares(values: np.ndarray, cut: Mapping[str, np.ndarray]) -> dict[str, float]:
     """What share of a map (z, y, x), at least 0, lies in each part of a volume; NaN of a map that is 0 throughout.
 
     Raises:
         ValueError: the map has values below 0, whose shares would mean nothing.
     """
-    if of.min() < 0:
-        raise ValueError(f"the map goes down to {of.min():g}; shares are of a map that is at least 0 (its magnitude)")
-    total = float(of.sum(dtype=float))
-    return {name: float(of[part].sum(dtype=float)) / total if total else np.nan for name, part in cut.items()}
+    if values.min() < 0:
+        raise ValueError(
+            f"the map goes down to {values.min():g}; shares are of a map that is at least 0 (its magnitude)"
+        )
+    total = float(values.sum(dtype=float))
+    return {name: float(values[mask].sum(dtype=float)) / total if total else np.nan for name, mask in cut.items()}

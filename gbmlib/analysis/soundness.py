@@ -1,8 +1,8 @@
 """Whether a comparison may decide anything: why its runs are not sound, in sentences, from their records alone.
 
 *Collapsed*: a channel of a network never learned. *Undertrained*: more training would still help. *Vacuous*: what is
-compared did not act. *Unequal*: one side trained on more, or at a rate that nobody chose. Any of them makes the
-comparison "not decided yet", whatever its interval says.
+compared did not act. *Unequal*: one side trained on more, or at a rate that nobody chose (``analysis.treatments``). Any
+of them makes the comparison "not decided yet", whatever its interval says.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from gbmlib.analysis import intervals
-from gbmlib.analysis.treatments import PILOT, changed, family, networks, unequal, vacuous
+from gbmlib.analysis.treatments import changed, configuration_of, networks, unequal, vacuous
 from gbmlib.files import counted
+from gbmlib.study import scales
 from gbmlib.study.records import HELD_OUT, TRAIN, Record
 
 #: Below this mean Dice on its own training cases, a region was not learned.
@@ -53,13 +54,12 @@ def between(
         growing: whether the effect can only grow with training, as the gap between cases trained on and held out does.
             Then too short a training does not speak against it.
     """
-    trained = {record.id: record for record in (*networks(base), *networks(other))}
+    trained = {record.id: record for record in networks((*base, *other))}
     reasons = collapsed(trained.values())
     if not growing:
         reasons += undertrained(trained.values())
-    reasons += vacuous(base, other, change)
     unfair, by_design = unequal(base, other)
-    return Soundness((*reasons, *unfair), by_design)
+    return Soundness((*reasons, *vacuous(base, other, change), *unfair), by_design)
 
 
 # ----------------------------------------------------------------------------------------------------------- collapsed
@@ -67,13 +67,12 @@ def between(
 
 def collapsed(records: Iterable[Record]) -> list[str]:
     """That channels of some networks never learned, in a sentence; empty where all did."""
-    regions, ids, twins = {}, [], []
+    regions, ids = {}, []
     for record in records:
         dead = dead_regions(record)
-        same = twins_of(record)
         regions |= dict.fromkeys(dead)
-        twins += [record.id] if same else []
-        ids += [record.id] if dead or same else []
+        if dead or twins_of(record):
+            ids.append(record.id)
     if not ids:
         return []
     runs = counted(len(ids), "run")
@@ -105,14 +104,18 @@ def twins_of(record: Record) -> list[str]:
     """The runs of other configurations in the same store whose table of cases is the same to the last digit."""
     if record.store is None:
         return []
-    path = record.path / "cases.csv"
-    content = path.read_bytes()
-    return [
-        other.parent.name
-        for folder in record.store.folders
-        for other in _tables(folder, changed(folder)).get(len(content), ())
-        if other.parent.name != record.id and other.read_bytes() == content
-    ]
+    content = (record.path / "cases.csv").read_bytes()
+    alike = [path for folder in record.store.folders for path in _tables(folder, changed(folder)).get(len(content), ())]
+    return [path.parent.name for path in alike if path.parent.name != record.id and path.read_bytes() == content]
+
+
+@lru_cache(maxsize=16)
+def _tables(folder: Path, at: int) -> dict[int, list[Path]]:
+    """The tables of cases of the trained networks in a folder, by their size in bytes."""
+    by_size: dict[int, list[Path]] = {}
+    for path in sorted(folder.glob("[!.e]*/cases.csv")):
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    return by_size
 
 
 # --------------------------------------------------------------------------------------------------------- undertrained
@@ -124,38 +127,38 @@ def undertrained(records: Iterable[Record]) -> list[str]:
     Networks of one configuration, over folds and seeds, are judged together: the validation Dice of a single one is
     over few cases. Where one was trained twice as long, that is the evidence, and how its Dice rose is not looked at.
     """
-    families: dict[str, list[Record]] = {}
+    configurations: dict[str, list[Record]] = {}
     for record in records:
-        families.setdefault(family(record.experiment), []).append(record)
-    failed, rising = [], {}
-    for members in families.values():
-        moved = doubled(members[0])
-        if moved is not None:
-            if abs(moved) >= intervals.margin(members[0].experiment.cohort):
-                failed.append(moved)
-            continue
-        for name, rise in rises(members).items():
-            rising[name] = max(rising.get(name, 0.0), rise)
-    said = []
-    if failed:
-        largest = max(failed, key=abs)
-        said.append(f"undertrained: twice the schedule changes held-out Dice by {largest:+.3f} on fold {PILOT['fold']}")
+        configurations.setdefault(configuration_of(record.experiment), []).append(record)
+    changes, rising = [], {}
+    for members in configurations.values():
+        change = doubled(members[0])
+        if change is None:
+            for name, value in rises(members).items():
+                rising[name] = max(rising.get(name, 0.0), value)
+        elif abs(change) >= intervals.margin(members[0].experiment.cohort):
+            changes.append(change)
+    sentences = []
+    if changes:
+        largest = max(changes, key=abs)
+        twice = f"twice the schedule changes held-out Dice by {largest:+.3f} on fold {scales.PILOT['fold']}"
+        sentences.append(f"undertrained: {twice}")
     if rising:
         names = {"train_dice": "training Dice", "val_dice": "validation Dice"}
         risen = " and ".join(f"{name} by {rising[column]:.3f}" for column, name in names.items() if column in rising)
-        said.append(f"undertrained: the last sixth of the epochs still raised {risen}")
-    return said
+        sentences.append(f"undertrained: the last sixth of the epochs still raised {risen}")
+    return sentences
 
 
 def rises(records: Sequence[Record]) -> dict[str, float]:
     """How far mean Dice rose from the last sixth of the epochs but one to the last, where it is more than it may be."""
-    found = {}
+    means = {}
     for name, most in RISES.items():
-        each = [rise(record.history[name]) for record in records if name in record.history]
-        each = [value for value in each if np.isfinite(value)]
-        if each and np.mean(each) > most:
-            found[name] = float(np.mean(each))
-    return found
+        each = np.array([rise(record.history[name]) for record in records if name in record.history])
+        each = each[np.isfinite(each)]
+        if each.size and each.mean() > most:
+            means[name] = float(each.mean())
+    return means
 
 
 def rise(values: pd.Series) -> float:
@@ -166,23 +169,13 @@ def rise(values: pd.Series) -> float:
 
 def doubled(record: Record) -> float | None:
     """What twice the schedule changes in the held-out Dice of a network's configuration; None where it was not run."""
-    from gbmlib.study import scales  # which imports what this module is imported by
-
-    of = record.experiment
-    if record.store is None or of.folds <= PILOT["fold"]:
+    run = record.experiment
+    if record.store is None or run.folds <= scales.PILOT["fold"]:
         return None
-    once = of.model_copy(update=PILOT)
+    once = run.model_copy(update=scales.PILOT)
     pair = [record.store.get(once), record.store.get(scales.doubled(once))]
     if not all(pair):
         return None
-    means = [run.cases[(run.cases.split == HELD_OUT) & (run.cases.metric == "dice")].value.mean() for run in pair]
-    return float(means[1] - means[0])
-
-
-@lru_cache(maxsize=16)
-def _tables(folder: Path, at: int) -> dict[int, list[Path]]:
-    """The tables of cases of the trained networks in a folder, by their size in bytes."""
-    found: dict[int, list[Path]] = {}
-    for path in sorted(folder.glob("[!.e]*/cases.csv")):
-        found.setdefault(path.stat().st_size, []).append(path)
-    return found
+    each = (one.cases[(one.cases.split == HELD_OUT) & (one.cases.metric == "dice")].value.mean() for one in pair)
+    once, twice = map(float, each)
+    return twice - once

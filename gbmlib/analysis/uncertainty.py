@@ -1,16 +1,13 @@
 """How sure networks are of a region, whether they are right to be, and whether that finds their errors.
 
-*Members* are several probabilities of one region in one case: of networks of several folds or seeds, or of one network
-over mirrored copies of the case. Each voxel is a question of yes or no, so entropies are in bits and lie in [0, 1]:
+*Members* are several probabilities of one region in one case (``analysis.uncertainty_members``). Entropies are in bits:
 
-- *Entropy of the mean*: all that is uncertain about the averaged prediction. This is what is asked to find errors,
-  since a voxel may be wrong because the members disagree as well as because it is ambiguous to all of them.
+- *Entropy of the mean*: all that is uncertain about the averaged prediction. We use it to look for errors, since a
+  voxel may be wrong because the members disagree as well as because it is ambiguous to all of them.
 - *Mutual information* of the decision and the member: the entropy of the mean less the mean entropy of the members
-  (Houlsby et al. 2011, arXiv 1112.5745, equation 2). It is the part that comes from disagreement, which more training
-  may settle; it is 0 where all members say the same, however unsure each of them is. This is the map of disagreement.
+  (Houlsby et al. 2011, arXiv 1112.5745, equation 2), the part that comes from disagreement. It is 0 where all members
+  say the same, however unsure each of them is.
 - *Split decisions*: the share of pairs of members whose decisions at one half differ.
-
-Everything here is a function of arrays; ``analysis.uncertainty_members`` makes the members.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ import pandas as pd
 from scipy import ndimage, special, stats
 from sklearn.metrics import roc_auc_score
 
-from gbmlib.analysis.intervals import Difference, Interval
+from gbmlib.analysis.intervals import CONFIDENCE, NOTHING, RESAMPLES, Difference, Interval
 from gbmlib.evaluation import metrics
 from gbmlib.evaluation.components import bounding_box
 
@@ -34,6 +31,9 @@ BAND = 6.0
 SHARES = (0.01, 0.05)
 
 BINS = 10
+
+#: Of a 95 % interval among values that were drawn.
+ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True)
@@ -93,36 +93,29 @@ def band(truth: np.ndarray, spacing: Sequence[float], width: float = BAND) -> np
         return out
     margin = [int(np.ceil(width / step)) + 1 for step in spacing]
     box = tuple(
-        slice(max(0, part.start - more), min(size, part.stop + more))
-        for part, more, size in zip(bounding_box(truth), margin, truth.shape, strict=True)
+        slice(max(0, extent.start - more), extent.stop + more)
+        for extent, more in zip(bounding_box(truth), margin, strict=True)
     )
-    near, inside = [], truth[box]
-    for mask in (inside, ~inside):
-        # Without a voxel of the other side there is nothing to be near to.
-        near.append(mask & (ndimage.distance_transform_edt(mask, spacing) <= width) if not mask.all() else ~mask)
-    out[box] = near[0] | near[1]
+    for mask in (truth[box], ~truth[box]):
+        if not mask.all():  # without a voxel of the other side there is nothing to be near to
+            out[box] |= mask & (ndimage.distance_transform_edt(mask, spacing) <= width)
     return out
 
 
 # ---------------------------------------------------------------------------------------------------------- calibration
 
 
-def reliability(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """Counts behind a reliability curve: a row for each of ``bins`` equal parts of [0, 1].
+def reliability(probability: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """Counts behind a reliability curve: a row for each of :data:`BINS` equal parts of [0, 1].
 
     Columns: ``voxels``, ``predicted`` (the sum of their probabilities) and ``observed`` (how many are in the region),
     so that tables of several cases can be added. A part holds its upper end, the first one 0 too, as in scikit-learn's
     ``calibration_curve``.
     """
     probability, truth = np.ravel(probability).astype(np.float64), np.ravel(truth)
-    part = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probability)
-    return pd.DataFrame(
-        {
-            "voxels": np.bincount(part, minlength=bins),
-            "predicted": np.bincount(part, probability, bins),
-            "observed": np.bincount(part, truth, bins).astype(int),
-        }
-    )
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probability)
+    voxels, predicted, observed = (np.bincount(bins, each, BINS) for each in (None, probability, truth))
+    return pd.DataFrame({"voxels": voxels, "predicted": predicted, "observed": observed.astype(int)})
 
 
 def curve(counts: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +135,7 @@ def calibration_error(counts: pd.DataFrame | np.ndarray) -> float:
     return float(np.abs(predicted - observed).sum() / voxels.sum()) if voxels.sum() else np.nan
 
 
-def calibration_interval(tables: Sequence[pd.DataFrame], confidence: float = 0.95, seed: int = 0) -> Interval:
+def calibration_interval(tables: Sequence[pd.DataFrame]) -> Interval:
     """The calibration error of some cases' voxels together, with a percentile bootstrap interval over cases.
 
     Fewer than three cases give no interval.
@@ -157,9 +150,8 @@ def calibration_interval(tables: Sequence[pd.DataFrame], confidence: float = 0.9
     error = calibration_error(counts.sum(0))
     if len(counts) < 3:
         return Interval(error, np.nan, np.nan, len(counts))
-    draws = np.random.default_rng(seed).integers(len(counts), size=(2000, len(counts)))
-    errors = [calibration_error(counts[draw].sum(0)) for draw in draws]
-    low, high = np.quantile(errors, [(1 - confidence) / 2, (1 + confidence) / 2])
+    draws = np.random.default_rng(0).integers(len(counts), size=(2000, len(counts)))
+    low, high = np.quantile([calibration_error(counts[draw].sum(0)) for draw in draws], ENDS)
     return Interval(error, float(low), float(high), len(counts))
 
 
@@ -193,11 +185,11 @@ def share_found(uncertainty: np.ndarray, wrong: np.ndarray, share: float) -> flo
     room = share * wrong.size
     last = np.partition(uncertainty, -int(np.ceil(room)))[-int(np.ceil(room))]
     above, level = uncertainty > last, uncertainty == last
-    part = (room - np.count_nonzero(above)) / np.count_nonzero(level)
-    return float((np.count_nonzero(wrong & above) + part * np.count_nonzero(wrong & level)) / errors)
+    counted = (room - np.count_nonzero(above)) / np.count_nonzero(level)
+    return float((np.count_nonzero(wrong & above) + counted * np.count_nonzero(wrong & level)) / errors)
 
 
-def correlation(x: Sequence[float], y: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Difference:
+def correlation(x: Sequence[float], y: Sequence[float]) -> Difference:
     """Spearman's rank correlation over cases with a percentile bootstrap interval over them.
 
     Resamples in which one side is constant have no correlation and are left out. Fewer than ten cases give no
@@ -211,14 +203,13 @@ def correlation(x: Sequence[float], y: Sequence[float], confidence: float = 0.95
     if x.shape != y.shape or x.ndim != 1 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"a correlation takes pairs of finite values, not {x} and {y}")
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Difference(np.nan, np.nan, np.nan, 0)
-    found = float(_rank_correlation(x, y))
+        return NOTHING
+    whole = float(_rank_correlation(x, y))
     if len(x) < 10:
-        return Difference(found, np.nan, np.nan, len(x))
-    draws = np.random.default_rng(seed).integers(len(x), size=(9999, len(x)))
-    values = _rank_correlation(x[draws], y[draws])
-    low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Difference(found, float(low), float(high), len(x))
+        return Difference(whole, np.nan, np.nan, len(x))
+    draws = np.random.default_rng(0).integers(len(x), size=(RESAMPLES, len(x)))
+    low, high = np.nanquantile(_rank_correlation(x[draws], y[draws]), ENDS)
+    return Difference(whole, float(low), float(high), len(x))
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -237,7 +228,7 @@ PLACES = ("brain", "band")
 
 
 def measure(
-    members: Sequence[np.ndarray], truth: np.ndarray, brain: np.ndarray, spacing: Sequence[float], width: float = BAND
+    members: Sequence[np.ndarray], truth: np.ndarray, brain: np.ndarray, spacing: Sequence[float]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Everything of one region in one case: a table of measures, and the counts of :func:`reliability`.
 
@@ -247,7 +238,6 @@ def measure(
         members: probabilities (z, y, x).
         truth, brain: masks (z, y, x).
         spacing: (z, y, x) in mm.
-        width: of :func:`band`, in mm.
 
     Returns:
         Columns ``place`` (brain, band), ``detector``, ``measure``, ``value``: ``auc``, ``found 1%`` and ``found 5%`` of
@@ -259,18 +249,18 @@ def measure(
     """
     if not truth.shape == brain.shape == members[0].shape:
         raise ValueError(f"members {members[0].shape}, truth {truth.shape} and brain {brain.shape} differ in shape")
-    of = maps(members)
-    decided = of.mean >= 0.5
+    volumes = maps(members)
+    decided = volumes.mean >= 0.5
     wrong = decided != truth
-    detectors = dict(zip(DETECTORS, (of.entropy, of.mutual_information, entropy(members[0])), strict=True))
+    detectors = dict(zip(DETECTORS, (volumes.entropy, volumes.mutual_information, entropy(members[0])), strict=True))
     rows = [
         ("", "", "dice", metrics.dice(decided, truth)),
         ("", "", "dice of one member", metrics.dice(members[0] >= 0.5, truth)),
     ]
     counts = []
-    places = dict(zip(PLACES, (brain, brain & band(truth, spacing, width)), strict=True))
-    for place, where in places.items():
-        counts.append(reliability(of.mean[where], truth[where]).assign(place=place).rename_axis("part").reset_index())
+    for place, where in zip(PLACES, (brain, brain & band(truth, spacing)), strict=True):
+        table = reliability(volumes.mean[where], truth[where])
+        counts.append(table.assign(place=place).rename_axis("part").reset_index())
         for name, volume in detectors.items():
             rows.append((place, name, "auc", finds_errors(volume[where], wrong[where])))
             for share in SHARES if where.any() else ():

@@ -11,7 +11,7 @@ writes two small tables for readers without them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from pathlib import Path
@@ -75,7 +75,7 @@ class Source:
         Raises:
             ValueError: it is none of this source's.
         """
-        groups = tuple((of, (case_id,)) for of, ids in self.groups if case_id in ids)
+        groups = tuple((runs, (case_id,)) for runs, ids in self.groups if case_id in ids)
         if not groups:
             known = sorted(name for _, ids in self.groups for name in ids)
             raise ValueError(f"case {case_id!r} is not among those of {self.name}, which are {', '.join(known)}")
@@ -109,10 +109,10 @@ def mirrorings(name: str, experiments: Iterable[Experiment], cohort: Cohort, uns
 
 
 def _by_fold(experiments: Iterable[Experiment], cohort: Cohort) -> tuple[tuple[tuple[Experiment, ...], ...], ...]:
-    of: dict[tuple[int, int], list[Experiment]] = {}
+    groups: dict[tuple[int, int], list[Experiment]] = {}
     for experiment in experiments:
-        of.setdefault((experiment.folds, experiment.fold), []).append(experiment)
-    return tuple((tuple(group), split(cohort, *fold)[1]) for fold, group in of.items())
+        groups.setdefault((experiment.folds, experiment.fold), []).append(experiment)
+    return tuple((tuple(group), split(cohort, *fold)[1]) for fold, group in groups.items())
 
 
 # -------------------------------------------------------------------------------------------------------------- members
@@ -134,8 +134,8 @@ def by_region(volume: np.ndarray, scheme: str, cohort: Cohort) -> Member:
     softmax = len(volume) == len(order) + 1
     channels = {label: volume[number + softmax] for number, label in enumerate(order)}
     join = np.add if softmax else np.maximum
-    joined = {name: join.reduce([channels[label] for label in of]) for name, of in values.items()}
-    return {name: np.clip(of, 0, 1) for name, of in joined.items()}  # resampling and sums round
+    joined = {name: join.reduce([channels[label] for label in labels]) for name, labels in values.items()}
+    return {name: np.clip(volume, 0, 1) for name, volume in joined.items()}  # resampling and sums round
 
 
 def members(source: Source, store: Store, device: str | None = None) -> Iterator[tuple[Case, list[Member]]]:
@@ -148,23 +148,44 @@ def members(source: Source, store: Store, device: str | None = None) -> Iterator
     device = str(device_of(device))
     for experiments, ids in source.groups:
         cohort = source.cohort.with_modalities(experiments[0].modalities)
-        if source.mirrored:
-            predict = _Mirrorings(experiments[0], store, cohort, device)
-        else:
-            predictors = [Predictor(experiment, store, cohort, device) for experiment in experiments]
-        for case_id in ids:
-            case = cohort[case_id]
-            if source.mirrored:
-                yield case, predict(case)
-                continue
-            found = (predictor(case, source.held_out) for predictor in predictors)
-            yield (
-                case,
-                [
-                    by_region(restore(volume, grid), experiment.regions, cohort)
-                    for (volume, grid), experiment in zip(found, experiments, strict=True)
-                ],
-            )
+        predict = _mirrored if source.mirrored else _predicted
+        ask = predict(experiments, store, cohort, device, source.held_out)
+        yield from ((cohort[case_id], ask(cohort[case_id])) for case_id in ids)
+
+
+def _predicted(
+    experiments: Sequence[Experiment], store: Store, cohort: Cohort, device: str, held_out: bool
+) -> Callable[[Case], list[Member]]:
+    """What asks each of some networks."""
+    predictors = [Predictor(experiment, store, cohort, device) for experiment in experiments]
+
+    def ask(case: Case) -> list[Member]:
+        volumes = [restore(*predictor(case, held_out)) for predictor in predictors]
+        return [by_region(volume, run.regions, cohort) for volume, run in zip(volumes, experiments, strict=True)]
+
+    return ask
+
+
+def _mirrored(
+    experiments: Sequence[Experiment], store: Store, cohort: Cohort, device: str, held_out: bool
+) -> Callable[[Case], list[Member]]:
+    """What asks the first network once for each way to mirror a case; unmirrored first."""
+    run = experiments[0]
+    if run.previous is not None:
+        raise ValueError(f"{run.id} is the second network of a cascade; take mirrorings of another network")
+    record = local_record(run, store)
+    network = load_network(record, cohort, device)
+    ways = chain.from_iterable(combinations(_axes(run), number) for number in range(len(_axes(run)) + 1))
+    mirrored = [Mirrored(network, way) for way in ways]
+
+    def ask(case: Case) -> list[Member]:
+        prepared = prepare(run, case, statistics_of(record), store.prepared)
+        given = inputs(run, cohort, case, prepared).to(device)
+        with cpu_threads(run.threads):
+            volumes = [validation.predict(each, given, run).cpu().numpy() for each in mirrored]
+        return [by_region(restore(volume, prepared.grid), run.regions, cohort) for volume in volumes]
+
+    return ask
 
 
 class Mirrored(nn.Module):
@@ -176,27 +197,6 @@ class Mirrored(nn.Module):
 
     def forward(self, tile: Tensor) -> Tensor:
         return self.network(tile.flip(self.dims)).flip(self.dims)
-
-
-class _Mirrorings:
-    """A finished run's network, once for each way to mirror a case; unmirrored first."""
-
-    def __init__(self, experiment: Experiment, store: Store, cohort: Cohort, device: str):
-        if experiment.previous is not None:
-            raise ValueError(f"{experiment.id} is the second network of a cascade; take mirrorings of another network")
-        self.experiment, self.store, self.cohort = experiment, store, cohort
-        self.record = local_record(experiment, store)
-        self.network = load_network(self.record, cohort, device)
-
-    def __call__(self, case: Case) -> list[Member]:
-        of = self.experiment
-        prepared = prepare(of, case, statistics_of(self.record), self.store.prepared)
-        given = inputs(of, self.cohort, case, prepared).to(next(self.network.parameters()).device)
-        axes = _axes(of)
-        ways = chain.from_iterable(combinations(axes, number) for number in range(len(axes) + 1))
-        with cpu_threads(of.threads):
-            found = [validation.predict(Mirrored(self.network, way), given, of) for way in ways]
-        return [by_region(restore(volume.cpu().numpy(), prepared.grid), of.regions, self.cohort) for volume in found]
 
 
 def _axes(experiment: Experiment) -> tuple[int, ...]:
@@ -215,24 +215,23 @@ def tables(sources: Iterable[Source], store: Store, progress: bool = True) -> tu
         on with ``place``, ``detector``, ``measure``, ``value``, the second with ``place``, ``part``, ``voxels``,
         ``predicted``, ``observed``.
     """
-    found: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
+    measures, counts = [], []
     for source in sources:
         total = sum(len(ids) for _, ids in source.groups)
         bar = tqdm(members(source, store), source.name, total, unit="case", disable=not progress, leave=False)
-        for case, of in bar:
+        for case, each in bar:
             label, brain = case.label(), (case.images() != 0).any(0)
             truths = regions.to_channels(label, "brats" if source.cohort.is_glioma else "labels", source.cohort.labels)
             # Only the brain is measured, and whatever was labelled or predicted beside it counts in Dice.
-            likely = np.any([volume >= 0.5 for member in of for volume in member.values()], axis=0)
+            likely = np.any([volume >= 0.5 for member in each for volume in member.values()], axis=0)
             box = bounding_box(brain | (label > 0) | likely)
-            for name, truth in zip(of[0], truths, strict=True):
-                inside = [member[name][box] for member in of]
-                named = {"source": source.name, "members": len(of), "case": case.id, "region": name}
-                for rows, table in zip(
-                    found, uncertainty.measure(inside, truth[box], brain[box], case.spacing), strict=True
-                ):
+            for name, truth in zip(each[0], truths, strict=True):
+                probabilities = [member[name][box] for member in each]
+                named = {"source": source.name, "members": len(each), "case": case.id, "region": name}
+                both = uncertainty.measure(probabilities, truth[box], brain[box], case.spacing)
+                for rows, table in zip((measures, counts), both, strict=True):
                     rows.append(table.assign(**named)[[*named, *table.columns]])
-    return tuple(pd.concat(rows, ignore_index=True) for rows in found)
+    return pd.concat(measures, ignore_index=True), pd.concat(counts, ignore_index=True)
 
 
 def paths_of(cohort_name: str, folder: str | Path) -> tuple[Path, Path]:
@@ -269,7 +268,7 @@ def publish(spec: str, store: str | Path, folder: str | Path, profile: str = "st
     """
     cohort, own = open_cohort(spec), Store(store)
     sources = study_sources(cross_validation.networks(profile, cohort=cohort.name), cohort)
-    runs = {experiment.id: experiment for source in sources for of, _ in source.groups for experiment in of}
+    runs = {experiment.id: experiment for source in sources for group, _ in source.groups for experiment in group}
     if missing := [name for name, experiment in runs.items() if own.local(experiment) is None]:
         raise FileNotFoundError(
             f"{len(missing)} of {len(runs)} runs are not in {store}: {', '.join(missing)}; make them with "

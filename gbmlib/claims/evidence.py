@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from gbmlib.analysis import compare, factorial, intervals, networks, statistics
-from gbmlib.analysis.factorial_paired import judged, margin
-from gbmlib.analysis.intervals import MARGIN, Difference
-from gbmlib.analysis.networks import OverNetworks
-from gbmlib.analysis.statistics import Paired, UnpairedError, within
+from gbmlib.analysis import factorial, intervals, paired, scores
+from gbmlib.analysis.intervals import MARGIN, Difference, OverNetworks, within
+from gbmlib.analysis.paired import Paired
+from gbmlib.analysis.scores import UnpairedError
 from gbmlib.claims.ledger import ByFactorial, ByRuns, Claim
 from gbmlib.cohorts import regions
 from gbmlib.files import FACTS
@@ -147,8 +145,8 @@ def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> C
     wanted = {of.id: of for label in (this, that) for of in runs[label]}
     first, second = (evidence.records(runs[label]) for label in (this, that))
     there = sum(1 for of in wanted.values() if evidence.records([of]))
-    known = Comparison(this, that, there=there, wanted=len(wanted), less_is_better=by.split == compare.GAP)
-    first, second = compare.on_shared_folds(first, second)
+    known = Comparison(this, that, there=there, wanted=len(wanted), less_is_better=by.split == scores.GAP)
+    first, second = scores.on_shared_folds(first, second)
     if not first or not second:
         return known
     try:
@@ -174,17 +172,17 @@ def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paire
     if by.region and by.region not in shared:
         raise UnpairedError(f"region {by.region} was not measured by all; {', '.join(sorted(shared))} were")
     if by.that_measure is None and by.that_split is None:
-        return compare.paired(that, this, by.measure, names, by.split)
+        return paired.compare(that, this, by.measure, names, by.split)
     # Two measures of the same runs, or of the same cases held out and trained on.
-    own = compare.scores(this, by.measure, names, by.split)
-    other = compare.scores(that, by.that_measure or by.measure, names, by.that_split or by.split)
+    own = scores.by_seed(this, by.measure, names, by.split)
+    other = scores.by_seed(that, by.that_measure or by.measure, names, by.that_split or by.split)
     growing = TRAIN in (by.split, by.that_split)
     if growing:
         both = own.index.intersection(other.index)
         own, other = own.loc[both], other.loc[both]
     margin = intervals.margin(this[0].experiment.cohort)
-    over = networks.over_networks(networks.by_fold(other, own, compare.folds_of(this)))
-    return compare.with_soundness(statistics.paired(other, own, margin, over), that, this, growing=growing)
+    over = intervals.over_networks(other, own, scores.folds_of(this))
+    return paired.judged(paired.compare_tables(other, own, margin, over), that, this, growing=growing)
 
 
 def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
@@ -194,7 +192,6 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
     if there < len(wanted):
         return known
     cells = {tuple(label.split(" under pipeline ")): evidence.records(of_cell) for label, of_cell in runs.items()}
-    pairs = [(one, other) for one, other in combinations(cells, 2) if one[0] == other[0] or one[1] == other[1]]
     table = factorial.by_case(cells)
     found, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
     otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(found).items()]
@@ -202,8 +199,8 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         known,
         difference=-found.difference.iloc[0],
         networks=replace(over, difference=-over.difference),
-        margin=margin(cells),
-        unsound=judged(cells, pairs).unsound,
+        margin=factorial.margin(cells),
+        unsound=factorial.judged(cells).unsound,
         ids=tuple(wanted),
         caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
     )

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
-from gbmlib.analysis import compare
+from gbmlib.analysis import scores
 from gbmlib.claims.checks import CHECKS
 from gbmlib.files import CLAIMS
 from gbmlib.study.catalogue import FAMILIES, runs_of
@@ -167,7 +167,7 @@ def _problems(claim: Claim, chapters: Sequence[str]) -> list[str]:
         return found
     if not claim.family:
         found.append("family is missing: which comparisons are corrected together?")
-    if by.split == compare.GAP and (by.that_split or by.that_measure):
+    if by.split == scores.GAP and (by.that_split or by.that_measure):
         found.append("a gap is compared with a gap alone")
     if by.source not in FAMILIES:
         return [*found, f"source {by.source!r} is none of {', '.join(FAMILIES)}"]

@@ -1,6 +1,6 @@
 """The verdict on each claim of the two papers, computed from records.
 
-A claimed difference rests on the rule that words every comparison of the study (``analysis.statistics.decide``): the
+A claimed difference rests on the rule that words every comparison of the study (``analysis.intervals.decide``): the
 95 % intervals over cases and over networks must both leave out zero, and p of Wilcoxon's test, adjusted after Holm for
 the family of comparisons that the claim belongs to, must not exceed 0.05. A claim of no difference, or of being no
 worse, rests on the two intervals: they must lie within the margin, or not reach below it. It is refuted where both lie
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gbmlib.analysis import statistics
+from gbmlib.analysis import family, intervals
 from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.checks import CHECKS
 from gbmlib.claims.evidence import Comparison, Evidence, compared, question, wanted
@@ -94,7 +94,7 @@ def decide(claims: Sequence[Claim], store: Store, facts: str | Path = FACTS) -> 
         for of in every[claim.id][1] if claim.family else ():
             tested = of.paired is not None and of.complete
             families.setdefault(claim.family, {})[question(claim, of)] = of.paired.p if tested else np.nan
-    corrected = {name: statistics.holm(tests) for name, tests in families.items()}
+    corrected = {name: family.holm(tests) for name, tests in families.items()}
     found = {}
     for claim in claims:
         (scale, comparisons), tests = every[claim.id], corrected.get(claim.family, {})
@@ -114,13 +114,13 @@ def word_of(kind: str, of: Comparison) -> tuple[str, str]:
         return UNDECIDED, f"{found.cases} cases are too few for an interval"
     if over is None or np.isnan(over.difference.low):
         return UNDECIDED, "there are too few folds for an interval over networks"
-    both, word = [found, over.difference], statistics.decide(found, of.adjusted, margin, over)
+    both, word = [found, over.difference], intervals.decide(found, of.adjusted, margin, over)
     if kind in ("better", "worse"):
-        if word == statistics.NONE:
+        if word == intervals.NONE:
             return NOT_SUPPORTED, f"a difference above {margin:g} is ruled out"
-        if word == statistics.UNDECIDED:
+        if word == intervals.UNDECIDED:
             return UNDECIDED, _open(both, of.adjusted, over.p)
-        as_claimed = (word == statistics.HIGHER) == (kind == "better")
+        as_claimed = (word == intervals.HIGHER) == (kind == "better")
         return (SUPPORTED, "") if as_claimed else (NOT_SUPPORTED, "the difference is the other way round")
     if of.small:
         return SUPPORTED, f"both intervals lie within the margin of {margin:g}"
@@ -129,7 +129,7 @@ def word_of(kind: str, of: Comparison) -> tuple[str, str]:
     above = kind == "no difference" and all(one.low > margin for one in both)
     if not above and not all(one.high < -margin for one in both):
         return UNDECIDED, f"an interval reaches beyond the margin of {margin:g}"
-    if word in (statistics.HIGHER, statistics.LOWER):
+    if word in (intervals.HIGHER, intervals.LOWER):
         return NOT_SUPPORTED, f"both intervals lie beyond the margin of {margin:g}"
     return UNDECIDED, _open(both, of.adjusted, over.p)
 
@@ -144,7 +144,7 @@ def _open(both: Sequence[Difference], adjusted: float, flipped: float) -> str:
     over = [where for one, where in zip(both, ("cases", "networks"), strict=True) if one.low <= 0 <= one.high]
     if over:
         return f"the interval over {' and that over '.join(over)} {'hold' if len(over) > 1 else 'holds'} zero"
-    if adjusted > statistics.LEVEL:
+    if adjusted > intervals.LEVEL:
         return f"the intervals leave out zero, but p is {adjusted:.2g} within the family"
     return f"the intervals leave out zero, but p is {flipped:.2g} over networks"
 

@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from gbmlib.analysis.compare import typical_case
+from gbmlib.analysis.scores import typical_case
 from gbmlib.cohorts import CaseError, open_cohort, place_of
 from gbmlib.lab import explore, explore_case, explore_predict
 from gbmlib.lab.explore_tabs import OwnPanel, TrainingPanel

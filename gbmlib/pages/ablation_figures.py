@@ -1,4 +1,4 @@
-"""Plots of several groups of runs side by side (``analysis.compare.Groups``), one colour a group."""
+"""Plots of several groups of runs side by side (``analysis.scores.Groups``), one colour a group."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gbmlib.analysis import compare, contrasts, statistics
-from gbmlib.analysis.compare import Groups
+from gbmlib.analysis import family, intervals, scores
+from gbmlib.analysis.scores import Groups
 from gbmlib.pages import wording
 from gbmlib.study.records import Record
 from gbmlib.viewer import colours
@@ -21,11 +21,11 @@ from gbmlib.viewer.display import show
 
 #: The colour of what a comparison decides.
 DECIDED = {
-    statistics.HIGHER: colours.GREEN,
-    statistics.LOWER: colours.RED,
-    statistics.NONE: colours.BLUE,
-    statistics.UNDECIDED: colours.GREY,
-    statistics.NOT_YET: colours.PALE,
+    intervals.HIGHER: colours.GREEN,
+    intervals.LOWER: colours.RED,
+    intervals.NONE: colours.BLUE,
+    intervals.UNDECIDED: colours.GREY,
+    intervals.NOT_YET: colours.PALE,
 }
 TERMS = {
     "loss": "segmentation",
@@ -106,7 +106,7 @@ def terms(records: Sequence[Record], description: str = "") -> Any:
 
 
 def forest(table: pd.DataFrame, description: str = "") -> Any:
-    """Differences in mean Dice with their intervals (``analysis.contrasts.contrasts``), a row a comparison.
+    """Differences in mean Dice with their intervals (``analysis.family.contrasts``), a row a comparison.
 
     The margin within which a difference does not matter is shaded; the colour is what the comparison decides.
     """
@@ -148,7 +148,7 @@ def waterfall(groups: Groups, description: str = "") -> Any:
     A step is paired by case, and its colour what it decides; where the two measured other regions or folds there is
     none, and no bar.
     """
-    levels, table = compare.levels(groups), contrasts.contrasts(groups, against="previous")
+    levels, table = scores.levels(groups), family.contrasts(groups, against="previous")
     table = table[table.cases > 0]
     steps = table.difference
     # The size of a step stands below its name: text within a plot would not follow the page into the dark.
@@ -242,12 +242,12 @@ def _spread(records: Sequence[Record], column: str) -> tuple[pd.Series, pd.Serie
     return table.mean(axis=1), lines.min(axis=1), lines.max(axis=1), words
 
 
-def _bars(intervals: Sequence, colour: str) -> dict[str, Any]:
+def _bars(several: Sequence, colour: str) -> dict[str, Any]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": [of.high - of.mean for of in intervals],
-        "arrayminus": [of.mean - of.low for of in intervals],
+        "array": [of.high - of.mean for of in several],
+        "arrayminus": [of.mean - of.low for of in several],
         "color": colour,
         "thickness": 2,
     }

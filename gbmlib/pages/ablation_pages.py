@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from gbmlib import models
-from gbmlib.analysis import compare, contrasts, overfitting, soundness
-from gbmlib.analysis.compare import Groups
+from gbmlib.analysis import family, scores, soundness
+from gbmlib.analysis.intervals import mean_interval
+from gbmlib.analysis.scores import GAP, Groups
 from gbmlib.files import counted, minutes
 from gbmlib.pages import ablation_figures, wording
 from gbmlib.study import catalogue, scales
@@ -41,15 +42,45 @@ def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -
         shown.append(Prose(f"*Without a record, as it was not run or did not converge: {'; '.join(missing)}.*"))
     # The first group is what the others are compared with. Without it there is nothing to subtract.
     has_base = wanted[0] in groups
-    shown.append(contrasts.ablation_table(groups, decides) if has_base else compare.levels(groups).to_frame("Dice"))
+    shown.append(ablation_table(groups, decides) if has_base else scores.levels(groups).to_frame("Dice"))
     said = f"Dice and loss over epochs: {', '.join(groups)}."
     if not decides:
         return [*shown, ablation_figures.compare_curves(groups, said)]
     if has_base and len(groups) > 1:
-        found = contrasts.contrasts(groups)
+        found = family.contrasts(groups)
         shown.append(Prose(wording.verdict(found)))
         said = f"Dice and loss over epochs. On held-out cases at the end: {wording.findings(found)}"
     return [*shown, *collapsed(groups), ablation_figures.compare_curves(groups, said), caption(said)]
+
+
+def ablation_table(groups: Groups, decides: bool = True, against: str = "first") -> pd.DataFrame:
+    """One row a group: held-out Dice (mean over regions), its difference to the first group, each region, and cost.
+
+    Groups that ran on fewer folds have other cases in their means; the difference is on shared folds alone. Intervals
+    of means are over cases, those of differences over cases and seeds.
+
+    Args:
+        decides: whether p, effect size and what they decide are shown. Runs on phantoms decide nothing.
+        against: as in ``analysis.family.contrasts``.
+    """
+    changes, rows, regions = family.contrasts(groups, against), {}, scores.common_regions(groups)
+    shown = wording.shown(changes) if decides else changes[["difference"]]
+    for label, records in groups.items():
+        dice = scores.by_case(records, metric=scores.dice_of(groups), regions=regions)
+        others = {name: scores.by_case(records, metric=name, regions=regions) for name in ("precision", "recall")}
+        seconds = sum(record.provenance["seconds"] for record in records) / len(records)
+        rows[label] = {
+            "Dice": mean_interval(dice.mean(axis=1, skipna=False)),
+            **(dict(shown.loc[label]) if label in shown.index else {}),
+            **{region: mean_interval(values) for region, values in dice.items()},
+            **{name: mean_interval(table.mean(axis=1, skipna=False)) for name, table in others.items()},
+            "cases": len(dice),
+            "runs": len(records),
+            "parameters (million)": round(records[0].provenance["parameters"] / 1e6, 2),
+            "minutes a run": round(seconds / 60, 1),
+        }
+    columns = list(dict.fromkeys(["Dice", *shown, *(name for row in rows.values() for name in row)]))
+    return pd.DataFrame([{name: row.get(name, "") for name in columns} for row in rows.values()], index=list(rows))
 
 
 def caption(text: str) -> Prose:
@@ -79,8 +110,8 @@ def collapsed(groups: Groups) -> list[Prose]:
 
 
 def memorised(groups: Groups, decides: bool = True) -> list[Any]:
-    """The gap between cases trained on and cases held out (``analysis.overfitting``), and what it decides."""
-    table, found = overfitting.overfitting(groups), overfitting.changes(groups)
+    """The gap between cases trained on and cases held out (``analysis.family.gaps``), and what it decides."""
+    table, found = family.gaps(groups), family.contrasts(groups, split=GAP)
     name = f"gap less that of “{table.index[0]}”"
     if not decides or found.empty:
         return [table.join(found[["difference"]].rename(columns={"difference": name})).fillna("")]
@@ -109,7 +140,7 @@ def choice(name: str, store: Store, shown: Callable[..., list[Any]] = compared) 
 def all_choices(
     name: str, store: Store, profile: str | None = None, select: Callable[[Groups], Groups] = dict
 ) -> pd.DataFrame:
-    """``analysis.contrasts.contrasts`` of every choice of a set that has records, one below the other; the columns
+    """``analysis.family.contrasts`` of every choice of a set that has records, one below the other; the columns
     alone where none has. Each choice is a family of its own, as in its own section.
 
     Args:
@@ -117,12 +148,12 @@ def all_choices(
         select: what makes of the records of a choice those that are compared.
     """
     profile = profile or catalogue.shown_scale(name, store)
-    tables = [contrasts.contrasts({})]
-    for family in catalogue.SETS[name]:
-        wanted = catalogue.runs_of(family.name, profile)
+    tables = [family.contrasts({})]
+    for question in catalogue.SETS[name]:
+        wanted = catalogue.runs_of(question.name, profile)
         groups = catalogue.records_of(wanted, store)
         if next(iter(wanted)) in groups:
-            tables.append(contrasts.contrasts(select(groups)))
+            tables.append(family.contrasts(select(groups)))
     return pd.concat([table for table in tables if len(table)] or tables)
 
 
@@ -134,7 +165,7 @@ def overview(table: pd.DataFrame) -> list[Any]:
 
 def ladder(groups: Groups) -> list[Any]:
     """Changes that are turned on one after another: the figure of levels and steps, and what was found."""
-    steps = contrasts.contrasts(groups, against="previous")
+    steps = family.contrasts(groups, against="previous")
     said = f"Mean Dice of held-out cases, rung by rung: {', '.join(groups)}. Steps: {wording.findings(steps)}"
     return [ablation_figures.waterfall(groups, said), caption(said)]
 
@@ -161,7 +192,7 @@ def absent(name: str) -> Prose:
 def two_by_two(groups: Groups, row: str, column: str) -> pd.DataFrame:
     """Held-out Dice of groups that differ in two fields of their configurations, as a table of the two."""
     of = [records[0].experiment for records in groups.values()]
-    table = compare.levels(groups).set_axis([[getattr(one, name) for one in of] for name in (row, column)]).unstack()
+    table = scores.levels(groups).set_axis([[getattr(one, name) for one in of] for name in (row, column)]).unstack()
     return table.rename_axis(index=row.replace("_", " "), columns=column.replace("_", " "))
 
 

@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
-from gbmlib.analysis.compare import GAP
-from gbmlib.analysis.statistics import LEVEL, probability
+from gbmlib.analysis.intervals import LEVEL
+from gbmlib.analysis.scores import GAP
 from gbmlib.claims.evidence import Comparison, question
 from gbmlib.claims.ledger import ByCheck, ByFactorial, ByRuns, Claim
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Verdict
 from gbmlib.files import counted, listed
-from gbmlib.pages.wording import over_networks, relation
+from gbmlib.pages.wording import over_networks, probability, relation
 
 Verdicts = Mapping[str, Verdict]
 

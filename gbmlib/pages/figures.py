@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import seaborn as sns
 
-from gbmlib.analysis.compare import cases_of
+from gbmlib.analysis import scores
 from gbmlib.cohorts import Case
 from gbmlib.preprocess import pipeline
 from gbmlib.study.records import HELD_OUT, TRAIN, Record
@@ -108,7 +108,7 @@ def curves(records: Sequence[Record], description: str = "") -> Any:
 
 def per_case(records: Sequence[Record], metric: str = "dice", description: str = "") -> Any:
     """A metric of every case in every region, training and held out: a point a case, named on hover."""
-    cases = cases_of(records)
+    cases = scores.tidy(records)
     cases = cases[cases.metric == metric]
     cases = cases.groupby(["split", "region", "case"], sort=False).value.mean().reset_index()
     figure = go.Figure()

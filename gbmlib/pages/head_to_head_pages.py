@@ -7,16 +7,15 @@ A notebook displays it: ``display(*results(groups, wanted))``. Groups are (netwo
 from __future__ import annotations
 
 import math
-from itertools import combinations, product
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
-from gbmlib.analysis import compare, factorial, statistics
-from gbmlib.analysis.compare import UnpairedError
-from gbmlib.analysis.factorial import Cells
-from gbmlib.analysis.factorial_paired import judged, margin
+from gbmlib.analysis import factorial, intervals, scores
+from gbmlib.analysis.factorial import Cells, judged, margin
 from gbmlib.analysis.intervals import Difference, mean_interval
+from gbmlib.analysis.scores import UnpairedError
 from gbmlib.files import listed
 from gbmlib.pages import ablation_figures, ablation_pages, factorial_figures, wording
 from gbmlib.pages.ablation_pages import Prose
@@ -106,7 +105,7 @@ def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
     found = factorial.effects(groups)
     shown = wording.shown(found, "mean") if decides else found[["difference"]].rename(columns={"difference": "mean"})
     out = found[["effect", "over"]].join(shown)
-    for region in compare.common_regions(groups) or ():
+    for region in scores.common_regions(groups) or ():
         out[region] = factorial.effects(groups, region).difference
     return out.assign(cases=found.cases, seeds=found.seeds)
 
@@ -124,11 +123,10 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     found = factorial.leaving_out(table)
     network, pipeline, change = found.iloc[0]
-    pairs = [(one, other) for one, other in combinations(table, 2) if one[0] == other[0] or one[1] == other[1]]
-    over, unsound = factorial.over_networks(table, groups), judged(groups, pairs).unsound
-    word = MATTERS.get(statistics.decide(change, math.nan, margin(groups), over), statistics.UNDECIDED)
+    over, unsound = factorial.over_networks(table, groups), judged(groups).unsound
+    word = MATTERS.get(intervals.decide(change, math.nan, margin(groups), over), intervals.UNDECIDED)
     if unsound:
-        word = f"{statistics.NOT_YET} ({'; '.join(unsound)})"
+        word = f"{intervals.NOT_YET} ({'; '.join(unsound)})"
     otherwise = [
         f"without {name} it is {_by_cases(of, groups)}, {of}" for name, of in factorial.otherwise_without(found).items()
     ]
@@ -179,7 +177,7 @@ def leaving_out(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
 
 def _by_cases(change: Difference, groups: Cells) -> str:
     """Which matters more by the interval over cases alone (``analysis.factorial.networks_minus_pipelines``)."""
-    return MATTERS.get(statistics.outcome([change], margin(groups)), statistics.UNDECIDED)
+    return MATTERS.get(intervals.outcome([change], margin(groups)), intervals.UNDECIDED)
 
 
 def complete(table: pd.DataFrame) -> bool:

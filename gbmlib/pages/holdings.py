@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from gbmlib.analysis import costs
 from gbmlib.files import counted, markdown_table, millimetres
-from gbmlib.study import scales
+from gbmlib.study import catalogue, scales
 from gbmlib.study.catalogue import SETS, Runs, command, runs_of
 from gbmlib.study.records import HELD_OUT, Record, Store, steps_of
 from gbmlib.training.configuration import Experiment
@@ -24,15 +23,16 @@ FACTS = ("runs", "cases", "gliomas", "steps", "grids", "precisions", "hours", "l
 
 def facts(records: Sequence[Record]) -> dict[str, str]:
     """What prose says of all published records, by name (:data:`FACTS`), in words."""
-    trained = costs.trained(records)
+    trained = catalogue.trained(records)
     if not trained:
         return dict.fromkeys(FACTS, "none yet")
     cases = {record.experiment.cohort: record.provenance["cases"] for record in trained}
     real = [f"{count} of {cohort}" for cohort, count in sorted(cases.items()) if not cohort.startswith("phantom:")]
-    made, longest = [steps_of(record) for record in trained], max(trained, key=lambda of: of.provenance["seconds"])
+    made = [steps_of(record) for record in trained]
+    longest = max(trained, key=lambda record: record.provenance["seconds"])
     grids = Counter(_grid(record.experiment) for record in trained)
     precisions = Counter(record.experiment.precision for record in trained)
-    on_card = sum(1 for record in trained if costs.on_graphics_card(record))
+    on_card = sum(1 for record in trained if catalogue.on_graphics_card(record))
     gliomas = [count for cohort, count in cases.items() if cohort.startswith("brats")]
     return {
         "runs": str(len(records)),
@@ -96,7 +96,7 @@ def _held(scale: str, records: Sequence[Record], wanted: int) -> tuple[str, ...]
         for record in records
         for case in record.cases.case[record.cases.split == HELD_OUT]
     }
-    counts = [steps_of(record) for record in costs.trained(records)]
+    counts = [steps_of(record) for record in catalogue.trained(records)]
     return (
         scale,
         f"{len(records)} of {wanted}",

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from gbmlib.analysis.intervals import Interval
-from gbmlib.analysis.selection import Choice
+from gbmlib.analysis.leaderboard import Choice
 from gbmlib.pages import wording
 from gbmlib.pages.ablation_figures import DECIDED
 from gbmlib.viewer import colours

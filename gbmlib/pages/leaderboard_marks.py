@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib.analysis import published, selection, statistics
-from gbmlib.analysis.compare import Groups
-from gbmlib.analysis.selection import Leaderboard
+from gbmlib.analysis import family, leaderboard, published
+from gbmlib.analysis.leaderboard import Leaderboard
+from gbmlib.analysis.scores import Groups
 from gbmlib.cohorts import GLIOMA
 from gbmlib.files import FACTS
 from gbmlib.pages import leaderboard_figures, unet_figures, unet_pages, wording
@@ -48,13 +48,13 @@ def beside_paper(
 
     Args:
         task: of the Decathlon, a key of :data:`MARKS`.
-        folds: as in ``analysis.selection.leaderboard``.
+        folds: as in ``analysis.leaderboard.read``.
 
     Raises:
         ValueError: the paper has another number of classes for this task.
     """
     theirs = published.table_2(task, folder)
-    board = selection.leaderboard(groups, folds=folds) if any(groups.values()) else {}
+    board = leaderboard.read(groups, folds=folds) if any(groups.values()) else {}
     classes = _in_their_order(task, list(next(iter(board.values())).dices if board else marks(task, folder)[0]))
     if len(classes) != len(theirs.columns):
         raise ValueError(f"table 2 has {len(theirs.columns)} classes for {task}, ours are {', '.join(classes)}")
@@ -120,7 +120,7 @@ def beside_second(
     """
     if not any(groups.values()):
         return [Prose("*There is nothing to compare yet.*")]
-    board = selection.leaderboard(groups, folds=folds)
+    board = leaderboard.read(groups, folds=folds)
     labels = [label for label in labels or board if label in board and not board[label].problems]
     if not labels:
         return left_out(board) or [Prose("*There is nothing to compare yet.*")]
@@ -137,7 +137,7 @@ def beside_second(
         levels[f"{label}, ours"] = unet_pages.levels(row.dices)
         each = {name: unet_pages.minus_published(row.records, theirs[[name]]).difference for name in theirs}
         changes[label], means[label] = each, unet_pages.minus_published(row.records, theirs)
-    found = statistics.table(means)
+    found = family.table(means)
     shown = pd.DataFrame.from_dict(changes, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
     said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {wording.findings(found[:1])}"
     return [

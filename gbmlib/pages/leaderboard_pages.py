@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib.analysis import compare, selection, statistics
-from gbmlib.analysis.compare import Groups
+from gbmlib.analysis import family, leaderboard, paired
 from gbmlib.analysis.intervals import mean_interval
-from gbmlib.analysis.selection import Choice, Leaderboard, SelectionError
+from gbmlib.analysis.leaderboard import Choice, Leaderboard, SelectionError
+from gbmlib.analysis.scores import Groups
 from gbmlib.files import counted, minutes
 from gbmlib.pages import ablation_pages, leaderboard_figures, wording
 from gbmlib.pages.ablation_pages import Prose
@@ -33,18 +33,18 @@ def compared(
     """Groups as a leaderboard: a line of where they come from, table, choice in words and as figure, what is left out.
 
     Args:
-        candidates, classes, folds: as in ``analysis.selection.leaderboard`` and ``analysis.selection.choose``.
+        candidates, classes, folds: as in ``analysis.leaderboard.read`` and ``analysis.leaderboard.choose``.
         decides: whether the choice is worded. Runs on phantoms decide nothing.
     """
     records = [record for of in groups.values() for record in of]
     if not records:
         return [Prose("*There is nothing to compare yet.*")]
-    board = selection.leaderboard(groups, classes, folds)
+    board = leaderboard.read(groups, classes, folds)
     if all(row.problems for row in board.values()):
         return [about(records), Prose("*No row is complete yet, so there is no leaderboard.*"), *left_out(board)]
-    shown = [about(records), selection.table(board), *left_out(board)]
+    shown = [about(records), leaderboard.table(board), *left_out(board)]
     try:
-        choice = selection.choose(board, candidates)
+        choice = leaderboard.choose(board, candidates)
     except SelectionError as error:
         return [*shown, Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")]
     if not decides:
@@ -82,7 +82,7 @@ def learned(records: Sequence[Record]) -> Prose:
     records = [record for record in records if getattr(record.experiment, "single_components", False)]
     if not records:
         return Prose("*No record with the single-component rule yet.*")
-    names = selection.classes_of(records[0])
+    names = leaderboard.classes_of(records[0])
     found = dict.fromkeys(names, 0)
     for record in records:
         # Records from before labels were kept are of cohorts that count theirs from 1.
@@ -150,18 +150,18 @@ def switched(
     """
     rows, found, lines = {}, {}, []
     for label in [label for label in without if without[label] and switched_on.get(label)]:
-        pair = selection.leaderboard({"off": without[label], "on": switched_on[label]}, classes)
+        pair = leaderboard.read({"off": without[label], "on": switched_on[label]}, classes)
         if problems := [f"{which}: {'; '.join(row.problems)}" for which, row in pair.items() if row.problems]:
             lines.append(f"- **{label}** cannot be compared ({'; '.join(problems)}).")
             continue
         off, on = (pair[which].merit for which in ("off", "on"))
-        found[label] = compare.paired(pair["off"].records, pair["on"].records, regions=list(pair["on"].dices))
+        found[label] = paired.compare(pair["off"].records, pair["on"].records, regions=list(pair["on"].dices))
         touched = (pair["on"].dices - pair["off"].dices).ne(0).any(axis=1).sum()
         rows[label] = {f"without {name}": mean_interval(off), f"with {name}": mean_interval(on)}
         rows[label] |= {"cases": len(off), "cases that change": int(touched)}
     if not rows and not lines:
         return [Prose(f"*No network has records with and without {name} yet.*")]
-    table = statistics.table(found)
+    table = family.table(found)
     if decides and rows:
         lines = wording.verdict(table).splitlines() + lines
     shown = wording.shown(table) if decides else table[["difference"]]

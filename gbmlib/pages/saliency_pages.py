@@ -12,10 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from gbmlib.analysis import saliency, saliency_cases, saliency_checks
+from gbmlib.analysis import saliency, saliency_checks
 from gbmlib.analysis.intervals import NOTHING, difference_interval, mean_interval
-from gbmlib.analysis.saliency import Subject
-from gbmlib.analysis.saliency_cases import EmptyRegionError
+from gbmlib.analysis.saliency import EmptyRegionError, Target
 from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.pages.ablation_pages import Prose
@@ -58,30 +57,30 @@ def cam_layers(network: nn.Module) -> dict[str, str]:
     return {DEEPEST: [name for name in names if name.startswith("encoder")][-1], LAST: names[-1]}
 
 
-def maps_of(subject: Subject) -> dict[str, Tensor]:
+def maps_of(target: Target) -> dict[str, Tensor]:
     """Saliency and Grad-CAM of two layers, each (z, y, x) on the network's grid."""
-    of_layers = cam_layers(subject.network)
-    cams = saliency.grad_cam(subject, list(of_layers.values()))
-    return {SALIENCY: saliency.magnitude(saliency.gradient(subject)), **dict(zip(of_layers, cams, strict=True))}
+    of_layers = cam_layers(target.network)
+    cams = saliency.grad_cam(target, list(of_layers.values()))
+    return {SALIENCY: saliency.magnitude(saliency.gradient(target)), **dict(zip(of_layers, cams, strict=True))}
 
 
-def smoothed(subject: Subject, samples: int = 8, seed: int = 0) -> dict[str, Tensor]:
+def smoothed(target: Target, samples: int = 8, seed: int = 0) -> dict[str, Tensor]:
     """:func:`maps_of`, and SmoothGrad behind the saliency."""
-    maps = maps_of(subject)
-    smooth = saliency.magnitude(saliency.smooth_gradient(subject, samples, seed=seed))
+    maps = maps_of(target)
+    smooth = saliency.magnitude(saliency.smooth_gradient(target, samples, seed=seed))
     return {SALIENCY: maps.pop(SALIENCY), SMOOTH: smooth, **maps}
 
 
 # ------------------------------------------------------------------------------------------------------------ one case
 
 
-def subjects(records: Mapping[str, Record], cohort: Cohort, case: Case, region: str) -> dict[str, Subject]:
+def targets(records: Mapping[str, Record], cohort: Cohort, case: Case, region: str) -> dict[str, Target]:
     """The region in a case as each network sees it; a network that finds none of it is left out."""
     found = {}
     for name, record in records.items():
         own = cohort.with_modalities(record.experiment.modalities)
         with contextlib.suppress(EmptyRegionError):
-            found[name] = saliency_cases.subject(record, own, own[case.id], region)
+            found[name] = saliency.target(record, own, own[case.id], region)
     return found
 
 
@@ -92,9 +91,9 @@ def region_of(case: Case, cohort: Cohort, region: str) -> np.ndarray:
     return np.isin(case.label(), values[region])
 
 
-def layers(found: Mapping[str, Subject], names: Sequence[str]) -> Prose:
+def layers(found: Mapping[str, Target], names: Sequence[str]) -> Prose:
     """The layers of each of some networks and which of them the chapter's maps are of; of one that is not among
-    :func:`subjects`, that it has nothing to explain."""
+    :func:`targets`, that it has nothing to explain."""
     lines = []
     for name in names:
         if name in found:
@@ -106,16 +105,16 @@ def layers(found: Mapping[str, Subject], names: Sequence[str]) -> Prose:
     return Prose("\n".join(lines))
 
 
-def in_native_space(subject: Subject, maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+def in_native_space(target: Target, maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Maps in the case's native space, each in per cent of its largest value."""
-    volumes = saliency.native(subject, torch.stack(list(maps.values())))
+    volumes = saliency.native(target, torch.stack(list(maps.values())))
     return {
         name: 100 * volume / volume.max() if volume.max() > 0 else volume
         for name, volume in zip(maps, volumes, strict=True)
     }
 
 
-def view(subject: Subject, case: Case, cohort: Cohort, maps: Mapping[str, np.ndarray], region: str) -> Any:
+def view(target: Target, case: Case, cohort: Cohort, maps: Mapping[str, np.ndarray], region: str) -> Any:
     """A case in the viewer: maps as pictures beside the modalities, the strongest of each as an overlay.
 
     What is explained is the prediction, a fill; the gold standard of the region is outlined.
@@ -125,7 +124,7 @@ def view(subject: Subject, case: Case, cohort: Cohort, maps: Mapping[str, np.nda
     """
     images = dict(zip(case.modalities, case.images(), strict=True))
     brain = np.any([image != 0 for image in images.values()], axis=0)
-    marked = {slice_viewer.PREDICTION: saliency.native(subject, subject.mask[None])[0] >= 0.5}
+    marked = {slice_viewer.PREDICTION: saliency.native(target, target.mask[None])[0] >= 0.5}
     if case.has_label:
         marked[slice_viewer.TRUTH] = region_of(case, cohort, region)
     strong = {name: strongest(of, brain) for name, of in maps.items()}
@@ -167,18 +166,18 @@ def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, s
         network, fresh = predicting.load_network(record, own), None
         for case_id in split(own, of.folds, of.fold)[1]:
             try:
-                subject = saliency_cases.subject(record, own, own[case_id], region, network=network)
+                target = saliency.target(record, own, own[case_id], region, network=network)
             except EmptyRegionError as error:
                 skipped.append(f"{label}: {error}")
                 continue
-            fresh = saliency_checks.untrained(of, subject, seed) if fresh is None else fresh
-            brain = (subject.image != 0).any(0).cpu().numpy()
-            spacing = saliency_cases.spacing_of(of, own[case_id])
-            cut = saliency_checks.parts(subject.mask.cpu().numpy(), brain, spacing)
+            fresh = saliency_checks.untrained(of, target, seed) if fresh is None else fresh
+            brain = (target.image != 0).any(0).cpu().numpy()
+            spacing = saliency_checks.spacing_of(of, own[case_id])
+            cut = saliency_checks.parts(target.mask.cpu().numpy(), brain, spacing)
             even = saliency_checks.shares(np.ones(brain.shape, np.float32), cut)
             places.setdefault((label, "even", ""), []).append(even)
             for weights, by in (("trained", network), ("untrained", fresh)):
-                now = replace(subject, network=by)
+                now = replace(target, network=by)
                 signed = saliency.gradient(now)
                 cam = saliency.grad_cam(now, cam_layers(by)[DEEPEST])[0]
                 for name, of_map in ((SALIENCY, saliency.magnitude(signed)), (DEEPEST, cam)):
@@ -249,14 +248,14 @@ def _in_region(row: pd.Series) -> float:
 # -------------------------------------------------------------------------------------------------------- sanity check
 
 
-def sanity(record: Record, subject: Subject, case: Case, seed: int = 0) -> pd.DataFrame:
+def sanity(record: Record, target: Target, case: Case, seed: int = 0) -> pd.DataFrame:
     """``analysis.saliency_checks.sanity`` of :func:`maps_of`, over the brain and over the region and its rim."""
-    fresh = saliency_checks.untrained(record.experiment, subject, seed)
-    brain = (subject.image != 0).any(0)
-    spacing = saliency_cases.spacing_of(record.experiment, case)
-    cut = saliency_checks.parts(subject.mask.cpu().numpy(), brain.cpu().numpy(), spacing)
+    fresh = saliency_checks.untrained(record.experiment, target, seed)
+    brain = (target.image != 0).any(0)
+    spacing = saliency_checks.spacing_of(record.experiment, case)
+    cut = saliency_checks.parts(target.mask.cpu().numpy(), brain.cpu().numpy(), spacing)
     near = torch.from_numpy(cut["inside"] | cut["rim"]).to(brain.device)
-    return saliency_checks.sanity(subject, fresh, maps_of, {BRAIN: brain, NEAR: near})
+    return saliency_checks.sanity(target, fresh, maps_of, {BRAIN: brain, NEAR: near})
 
 
 def left_over(tables: Mapping[str, pd.DataFrame]) -> Prose:

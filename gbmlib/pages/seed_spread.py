@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from gbmlib.analysis import compare, costs
+from gbmlib.analysis import scores
 from gbmlib.analysis.intervals import MARGIN, MARGINS, margin
 from gbmlib.cohorts import regions
 from gbmlib.files import markdown_table
-from gbmlib.study.catalogue import SETS, Family, Runs, published, runs_of
+from gbmlib.study.catalogue import SETS, Family, Runs, published, runs_of, trained
 from gbmlib.study.records import Record, Store
 
 HEAD = ("variants of", "folds", "networks", "median", "largest", "in which", "above the margin", "one case, median")
@@ -52,13 +52,13 @@ def spread(label: str, records: Sequence[Record]) -> Spread | None:
         UnpairedError: a fold was run twice with the same seed.
     """
     seeds = {record.experiment.seed for record in records}
-    folds = set.intersection(*({compare.fold_of(of) for of in records if of.experiment.seed == one} for one in seeds))
+    folds = set.intersection(*({scores.fold_of(of) for of in records if of.experiment.seed == one} for one in seeds))
     if len(seeds) < 2 or not folds:
         return None
-    shared = [record for record in records if compare.fold_of(record) in folds]
-    measured = compare.common_regions({label: shared})
+    shared = [record for record in records if scores.fold_of(record) in folds]
+    measured = scores.common_regions({label: shared})
     nested = set(regions.BRATS) <= set(measured or ())
-    dice = compare.scores(shared, regions=list(regions.BRATS) if nested else measured)
+    dice = scores.by_seed(shared, regions=list(regions.BRATS) if nested else measured)
     means = {seed: float(mean) for seed, mean in dice.mean().items()}
     apart = float((dice.max(axis=1) - dice.min(axis=1)).median())
     return Spread(label, means, apart, len(folds), margin(shared[0].experiment.cohort))
@@ -74,12 +74,12 @@ def spreads(store: Store, names: Iterable[str] = tuple(SETS)) -> dict[Family, li
     for name in names:
         for variants in published(partial(_repeated, name), store).values():
             for label, records in variants.items():
-                trained = costs.trained(records)
-                ids = frozenset(record.id for record in trained)
-                if not trained or ids in known:
+                networks = trained(records)
+                ids = frozenset(record.id for record in networks)
+                if not networks or ids in known:
                     continue
                 known.add(ids)
-                if of := spread(label, trained):
+                if of := spread(label, networks):
                     found.setdefault(SETS[name][0], []).append(of)
     return found
 

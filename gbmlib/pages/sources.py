@@ -3,7 +3,7 @@
 Nobody has to declare it. A record tells when its scores or its history are read (``study.records.on_read``); when the
 cell of a notebook that is executed for the book ends, the records that were read while it ran are named below what it
 shows. So the line says what *was* used, whatever functions lie between. In JupyterLab there is no such line: there the
-records are at hand themselves (``analysis.compare.made``).
+records are at hand themselves (``analysis.scores.provenance``).
 """
 
 from __future__ import annotations

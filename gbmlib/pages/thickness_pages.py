@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gbmlib.analysis import compare, statistics
+from gbmlib.analysis import family, paired, scores
 from gbmlib.analysis.intervals import Interval, mean_interval
 from gbmlib.files import minutes, sizes
 from gbmlib.pages import ablation_pages, unet_figures, unet_pages, wording
@@ -60,15 +60,15 @@ def sweep(groups: Sweep) -> pd.DataFrame:
 
     Returns:
         Index: thickness in mm, rising; columns ``2D``, ``3D`` (NaN without a record), ``2D minus 3D``, and the others
-        of ``analysis.statistics.table``.
+        of ``analysis.family.table``.
     """
     rows, found, groups = {}, {}, unet_pages.nested(groups)
     for thickness in sorted({thickness for _, thickness in groups}):
         of = {name: groups.get((name, thickness)) for name in NETWORKS}
         rows[thickness] = {name: _level(records) if records else np.nan for name, records in of.items()}
-        pair = compare.on_shared_folds(of["3D"] or [], of["2D"] or [])
-        found[thickness] = compare.paired(*pair) if all(pair) else None
-    table = statistics.table(found).rename(columns={"difference": DIFFERENCE})
+        pair = scores.on_shared_folds(of["3D"] or [], of["2D"] or [])
+        found[thickness] = paired.compare(*pair) if all(pair) else None
+    table = family.table(found).rename(columns={"difference": DIFFERENCE})
     return pd.DataFrame.from_dict(rows, orient="index").join(table).rename_axis("slices (mm)")
 
 

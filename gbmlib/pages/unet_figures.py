@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gbmlib.analysis.compare import Groups
 from gbmlib.analysis.intervals import Interval
+from gbmlib.analysis.scores import Groups
 from gbmlib.cohorts import Case
 from gbmlib.preprocess import pipeline
 from gbmlib.viewer import colours

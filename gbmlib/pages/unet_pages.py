@@ -7,7 +7,6 @@ regions WT, TC and ET too, and those are what is shown here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from gbmlib import models
-from gbmlib.analysis import compare, contrasts, intervals, networks, published, statistics
-from gbmlib.analysis.compare import Groups
+from gbmlib.analysis import family, intervals, paired, published, scores
 from gbmlib.analysis.intervals import mean_interval
+from gbmlib.analysis.scores import Groups
 from gbmlib.cohorts import GLIOMA, regions
 from gbmlib.files import FACTS, counted, sizes
 from gbmlib.pages import ablation_pages, wording
 from gbmlib.pages.ablation_pages import Prose
 from gbmlib.planner.table_1 import tasks
-from gbmlib.study.records import HELD_OUT, Record, Store
+from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
 
 #: The Decathlon numbers a glioma's labels 1 oedema, 2 non-enhancing, 3 enhancing; in our convention these are:
@@ -49,11 +48,11 @@ def all_published(name: str, store: Store) -> list[Any]:
 
 
 def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame | Prose:
-    """3D minus 2D (``analysis.contrasts.by_region``): a row a region, one for their mean, and what each decides."""
+    """3D minus 2D (``analysis.family.by_region``): a row a region, one for their mean, and what each decides."""
     if lacking := [name for name in ("2D", "3D") if name not in groups]:
         return Prose(f"*{' and '.join(lacking)} has no record yet, so there is no difference to show.*")
     both = nested(groups)
-    table = contrasts.by_region(both["2D"], both["3D"])
+    table = family.by_region(both["2D"], both["3D"])
     return (
         (wording.shown(table) if decides else table[["difference"]])
         .assign(cases=table.cases, seeds=table.seeds)
@@ -120,11 +119,11 @@ def against_reference(groups: Groups, folder: str | Path = FACTS) -> pd.DataFram
         theirs = _of_reference(reference(folder), list(dices_of(records).index))
         rows[name] = {label: minus_published(records, theirs[[label]]).difference for label in theirs}
         means[name] = minus_published(records, theirs)
-    found = statistics.table(means)
+    found = family.table(means)
     return pd.DataFrame.from_dict(rows, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
 
 
-def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> statistics.Paired:
+def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> paired.Paired:
     """Our Dice minus a published one, which has no seed of ours, paired by case; mean over regions.
 
     Args:
@@ -133,12 +132,11 @@ def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> statistics.
     Raises:
         UnpairedError: the cases are not the same.
     """
-    dices = compare.scores(ours, regions=list(theirs))
+    dices = scores.by_seed(ours, regions=list(theirs))
     base = theirs.mean(axis=1).to_frame("published")
     margin = intervals.margin(ours[0].experiment.cohort)
-    found = statistics.paired(base, dices, margin)
-    over = networks.over_networks(networks.by_fold(base, dices, compare.folds_of(ours)))
-    return compare.with_soundness(replace(found, networks=over), ours, ours)
+    networks = intervals.over_networks(base, dices, scores.folds_of(ours))
+    return paired.judged(paired.compare_tables(base, dices, margin, networks), ours, ours)
 
 
 def levels(dices: pd.DataFrame) -> dict[str, Any]:
@@ -162,10 +160,7 @@ def gliomas(groups: Groups, folder: str | Path = FACTS) -> pd.DataFrame:
 
 def dices_of(records: Sequence[Record]) -> pd.DataFrame:
     """Dice of every held-out case (rows) in every region (columns), mean over seeds."""
-    cases = compare.cases_of(records)
-    cases = cases[(cases.split == HELD_OUT) & (cases.metric == "dice")]
-    table = cases.groupby(["case", "region"], sort=False).value.mean().unstack("region")
-    return table[list(cases.region.unique())].rename_axis(index="case", columns=None)
+    return scores.by_case(records)
 
 
 # ----------------------------------------------------------------------------------------------------- untested choices

@@ -1,7 +1,7 @@
 """Comparisons in words: the one way in which every chapter tells what records decide, and with what evidence.
 
-A comparison is a row of ``analysis.statistics.table``, or of a table with its columns and ``against``, ``folds`` or
-``problem`` beside them. The words come from ``analysis.statistics.decide``; nothing here decides anything.
+A comparison is a row of ``analysis.family.table``, or of a table with its columns and ``against``, ``folds`` or
+``problem`` beside them. The words come from ``analysis.intervals.decide``; nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gbmlib.analysis.intervals import Difference
-from gbmlib.analysis.statistics import HIGHER, LEVEL, LOWER, NONE, NOT_YET, UNDECIDED, probability, within
+from gbmlib.analysis.intervals import HIGHER, LEVEL, LOWER, NONE, NOT_YET, UNDECIDED, Difference, within
 from gbmlib.files import counted
 
 #: What is said of Dice; a table on something else gives its own.
@@ -146,6 +145,11 @@ def shown(table: pd.DataFrame, name: str = "difference") -> pd.DataFrame:
 def p_name(table: pd.DataFrame) -> str:
     """What a column of p is headed with: corrected, where any of them is."""
     return "p (Holm)" if len(table) and table.family.max() > 1 else "p"
+
+
+def probability(p: float) -> str:
+    """p as it is printed."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def relation(p: float) -> str:

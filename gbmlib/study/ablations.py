@@ -99,7 +99,6 @@ def choices(profile: str) -> tuple[Comparison, ...]:
     """Every choice of sections 3 to 5.1 that a run can test, at one scale of the study."""
     own = scales.SCALES[profile] | scales.PAPER_A[profile] | SCREENING.get(profile, {})
     filters = scales.paper_a(profile, folds=[0], seeds=[0])[0].options.get("filters", 16)
-    # Each order of layers with what it learns with, and how an output that begins large would do.
     tamed = {"init": "torch", "learning_rate": own["learning_rate"] / 2} if profile in TAMED else {}
     large_output = {"He, Glorot, large output": {"output_gain": 1.0}} if profile in TAMED else {}
     return (
@@ -285,7 +284,6 @@ def _crops(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     Where an epoch is a number of steps, one and three crops that are kept are compared, and both with new ones.
     """
-
     if own.get("batches"):  # an epoch is a number of steps, however many crops there are
         three = {"crops": 3, "fixed_crops": True}
         new = {} if not own.get("fixed_crops") else {"crops": 1, "fixed_crops": False}

@@ -19,6 +19,9 @@ from gbmlib.training.configuration import Experiment
 
 Runs = Mapping[Any, Sequence[Run]]
 
+#: The fold and the seed of the runs that are trained twice as long, and at several rates.
+PILOT = {"fold": 4, "seed": 0}
+
 #: The cohorts that the published runs were made on. Any other takes the place of the gliomas.
 COHORTS = ("brats2018-19", scales.EXTERNAL, nnunet.HIPPOCAMPUS_COHORT)
 
@@ -264,6 +267,16 @@ def published(wanted: Wanted, store: Store) -> dict[str, dict[Any, list[Record]]
     scale = shown_scale(wanted, store)
     groups = records_of(_at(wanted, scale), store)
     return {scale: groups} if groups else {}
+
+
+def trained(records: Iterable[Record]) -> list[Record]:
+    """The records of runs that trained a network; what was made of such networks alone costs little."""
+    return [record for record in records if isinstance(record.experiment, Experiment)]
+
+
+def on_graphics_card(record: Record) -> bool:
+    """Whether a record was computed on a graphics card: only a processor is named with its cores."""
+    return not record.provenance["device"].endswith(" cores")
 
 
 def shown_scale(wanted: Wanted, store: Store) -> str:

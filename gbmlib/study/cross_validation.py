@@ -1,7 +1,7 @@
 """The whole method of nnU-Net's first paper: networks, their averages, and what follows, over a cross-validation.
 
 Isensee et al. (2018): 2D, 3D and cascade are trained in five folds (sections 2.1 and 2.3); their averages in pairs are
-candidates too, and what does best on the held-out cases is chosen (section 2.6, ``analysis.selection``); mirrorings
+candidates too, and what does best on the held-out cases is chosen (section 2.6, ``analysis.leaderboard``); mirrorings
 (2.4) and the single-component rule (2.5) are switched on and off for the same networks, which needs no training.
 """
 

@@ -18,7 +18,7 @@ from gbmlib.preprocess import cache, pipeline
 from gbmlib.preprocess.grids import restore, restore_labels
 from gbmlib.preprocess.normalise import BY_STATISTICS
 from gbmlib.study.records import TRAIN, Record
-from gbmlib.training import samples, tensors, validation
+from gbmlib.training import patches, samples, tensors, validation
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
 
@@ -187,6 +187,31 @@ def decide_channels(
         return restore_labels(probabilities, grid, to_labels), None
     native = restore(torch.as_tensor(probabilities).cpu().numpy(), grid)
     return to_labels(native), native >= 0.5
+
+
+@torch.no_grad()
+def reconstruct(record: Record, cohort: Cohort, case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """A training patch from the middle of a prepared case, and what the VAE branch makes of it, each (channel, z, y, x)
+    float32.
+
+    The latent sample is drawn with the run's seed; dropout and batch statistics are those of evaluation.
+
+    Raises:
+        ValueError: the run's network has no VAE branch.
+        FileNotFoundError: the record's weights are not on this machine.
+    """
+    run = record.experiment
+    network = load_network(record, cohort, "cpu")
+    if getattr(network, "vae", None) is None:
+        raise ValueError(f"the network of {record.id} has no VAE branch that could reconstruct an image")
+    volume = torch.from_numpy(prepare(run, case, statistics_of(record)).images)
+    corner = [(size - patch) // 2 for size, patch in zip(volume.shape[1:], run.patch_size, strict=True)]
+    image = patches.crop(volume, corner, run.patch_size)
+    network.training = True  # this module alone: the branch runs, and the layers below evaluate
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        outputs = network(image[None])
+    return image.numpy(), outputs.reconstruction[0].numpy()
 
 
 def measure(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from grouped_records import configured
 
-from gbmlib.analysis import compare, networks, statistics
+from gbmlib.analysis import intervals, paired, scores
 
 BASE = {"a": 0.5, "b": 0.7, "c": 0.2, "d": 0.9}
 HELD = {0: ("a", "b"), 1: ("c", "d")}
@@ -33,52 +33,52 @@ def group(change=0.0, seeds=(0,), folds=(0, 1), **options):
 
 
 def test_a_table_has_a_row_a_case_and_a_column_a_seed():
-    table = compare.scores(group(seeds=(0, 1)))
+    table = scores.by_seed(group(seeds=(0, 1)))
     assert list(table) == [0, 1]
     assert table[0].to_dict() == pytest.approx({case: value + 0.05 for case, value in BASE.items()})
     assert (table[1] - table[0]).tolist() == pytest.approx([0.01] * 4)
-    assert compare.scores(group(), regions=["ET"])[0]["a"] == pytest.approx(0.6)
+    assert scores.by_seed(group(), regions=["ET"])[0]["a"] == pytest.approx(0.6)
 
 
 def test_a_seed_without_a_fold_has_no_value_there():
-    table = compare.scores([*group(), run(0, 1)])
+    table = scores.by_seed([*group(), run(0, 1)])
     assert table[1].isna().to_dict() == {"a": False, "b": False, "c": True, "d": True}
 
 
 def test_the_gap_is_between_a_case_and_itself():
-    gap = compare.scores(group(), regions=["WT"], split=compare.GAP)
+    gap = scores.by_seed(group(), regions=["WT"], split=scores.GAP)
     assert gap[0].to_dict() == pytest.approx({case: 0.95 - value for case, value in BASE.items()})
-    found = compare.paired(group(), group(trained=0.9), regions=["WT"], split=compare.GAP)
+    found = paired.compare(group(), group(trained=0.9), regions=["WT"], split=scores.GAP)
     assert found.difference.mean == pytest.approx(-0.05)
 
 
 def test_records_and_tables_say_the_same():
     base, other = group(seeds=(0, 1)), group(0.03, seeds=(0, 1))
-    tables = compare.scores(base), compare.scores(other)
-    over = networks.over_networks(networks.by_fold(*tables, compare.folds_of(base)))
-    assert str(compare.paired(base, other)) == str(statistics.paired(*tables, networks=over))
-    assert compare.paired(base, other).difference.mean == pytest.approx(0.03)
-    assert compare.paired(base, other, metric="recall").cases == 4
+    tables = scores.by_seed(base), scores.by_seed(other)
+    over = intervals.over_networks(*tables, scores.folds_of(base))
+    assert str(paired.compare(base, other)) == str(paired.compare_tables(*tables, networks=over))
+    assert paired.compare(base, other).difference.mean == pytest.approx(0.03)
+    assert paired.compare(base, other, metric="recall").cases == 4
 
 
 def test_only_shared_regions_count():
-    found = compare.paired(group(), group(0.1, regions=("WT", "TC")))
+    found = paired.compare(group(), group(0.1, regions=("WT", "TC")))
     assert found.difference.mean == pytest.approx(0.1)
-    with pytest.raises(compare.UnpairedError, match="none is shared"):
-        compare.paired(group(), group(), regions=["oedema"])
+    with pytest.raises(scores.UnpairedError, match="none is shared"):
+        paired.compare(group(), group(), regions=["oedema"])
 
 
 def test_what_cannot_be_paired_is_refused():
-    with pytest.raises(compare.UnpairedError, match="the other has not, in fold 1 of 2: c, d"):
-        compare.paired(group(), group(folds=(0,)))
-    with pytest.raises(compare.UnpairedError, match="of gliomas, the other of livers"):
-        compare.paired(group(), group(cohort="livers"))
-    with pytest.raises(compare.UnpairedError, match="several runs of fold 0 with seed 0"):
-        compare.paired(group(), [*group(), run(0, 0)])
+    with pytest.raises(scores.UnpairedError, match="the other has not, in fold 1 of 2: c, d"):
+        paired.compare(group(), group(folds=(0,)))
+    with pytest.raises(scores.UnpairedError, match="of gliomas, the other of livers"):
+        paired.compare(group(), group(cohort="livers"))
+    with pytest.raises(scores.UnpairedError, match="several runs of fold 0 with seed 0"):
+        paired.compare(group(), [*group(), run(0, 0)])
     swapped = group(held={0: ("c", "d"), 1: ("a", "b")})
-    with pytest.raises(compare.UnpairedError, match="cannot be paired"):
-        compare.paired(group(), swapped)
+    with pytest.raises(scores.UnpairedError, match="cannot be paired"):
+        paired.compare(group(), swapped)
     missed = group()
     missed[0].cases.loc[missed[0].cases.case == "a", "value"] = np.nan
-    with pytest.raises(compare.UnpairedError, match="the other has no value for: a"):
-        compare.paired(group(), missed)
+    with pytest.raises(scores.UnpairedError, match="the other has no value for: a"):
+        paired.compare(group(), missed)

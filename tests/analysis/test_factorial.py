@@ -10,11 +10,9 @@ from grouped_records import configured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbmlib.analysis import compare, factorial, statistics
-from gbmlib.analysis.compare import UnpairedError
-from gbmlib.analysis.factorial_paired import jackknife
-from gbmlib.analysis.intervals import difference_interval
-from gbmlib.analysis.networks import over_folds
+from gbmlib.analysis import factorial, intervals, scores
+from gbmlib.analysis.intervals import bootstrap, difference_interval, jackknife, over_folds
+from gbmlib.analysis.scores import UnpairedError
 
 NETWORKS, PIPELINES = ("one", "two", "three"), ("A", "B")
 CELLS = list(product(NETWORKS, PIPELINES))
@@ -64,7 +62,7 @@ def test_a_case_has_its_mean_dice_over_regions_and_seeds_in_every_cell(cells):
 
 def test_regions_are_those_that_all_cells_measured(cells):
     cells["one", "B"] = [record(0.6, f, cases=c, regions=("core", "ET", "WT")) for f, c in ((0, "ab"), (1, "cd"))]
-    assert compare.common_regions(cells) == ["WT", "ET"]
+    assert scores.common_regions(cells) == ["WT", "ET"]
     pd.testing.assert_frame_equal(factorial.by_case(cells, "ET"), factorial.by_case(cells))
     with pytest.raises(UnpairedError, match=r"'core' is not among those that all cells measured: \['WT', 'ET'\]"):
         factorial.by_case(cells, "core")
@@ -163,7 +161,7 @@ def test_spreads_worked_out_by_hand():
     change = factorial.networks_minus_pipelines(table)
     assert change.mean == pytest.approx(np.sqrt(0.02 / 3) - 0.02)
     assert (change.low, change.high) == pytest.approx((change.mean, change.mean))
-    assert statistics.outcome([change], 0.01) == "higher"
+    assert intervals.outcome([change], 0.01) == "higher"
 
 
 def test_one_network_can_carry_the_spread():
@@ -174,7 +172,7 @@ def test_one_network_can_carry_the_spread():
     assert list(found.index) == [None, "one", "two", "three"]
     assert [of.mean for of in found.network] == pytest.approx([np.sqrt(0.015 / 3), 0, 0.075, 0.075])
     assert [of.mean for of in found.pipeline] == pytest.approx([0.02] * 4)
-    assert [statistics.outcome([of], 0.01) for of in found.difference] == ["higher", "lower", "higher", "higher"]
+    assert [intervals.outcome([of], 0.01) for of in found.difference] == ["higher", "lower", "higher", "higher"]
     otherwise = factorial.otherwise_without(found)
     assert list(otherwise) == ["one"]
     assert otherwise["one"].mean == pytest.approx(-0.02)
@@ -188,7 +186,7 @@ def test_few_folds_give_a_spread_without_an_interval(cells):
     over = factorial.over_networks(table, cells)
     assert over.difference.mean == pytest.approx(factorial.networks_minus_pipelines(table).mean)
     assert np.isnan(over.difference.low)
-    assert over.folds == 2
+    assert over.difference.cases == 2
 
 
 def test_the_jackknife_of_a_mean_is_students_interval():
@@ -212,7 +210,7 @@ def test_effects_of_unequal_runs_are_not_decided_yet(cells):
 @settings(deadline=None)
 def test_the_parts_are_those_of_a_linear_model_and_add_up(thousandths):
     means = np.reshape(thousandths, (3, 2)) / 1000
-    parts = factorial._parts(means)
+    parts = factorial._mean_squares(means)
     assert sum(parts) == pytest.approx(np.mean((means - means.mean()) ** 2), abs=1e-12)
     # Least squares with a dummy variable for each level; what each factor explains beyond the mean.
     rows, columns = np.indices(means.shape)
@@ -227,7 +225,7 @@ def test_the_parts_are_those_of_a_linear_model_and_add_up(thousandths):
 def test_the_interval_of_a_difference_is_that_of_the_differences(seed):
     """Drawing whole cases and taking the difference of means is the same as drawing differences."""
     cube = np.random.default_rng(seed).uniform(size=(19, 3, 2))
-    found = factorial._bootstrapped(cube, lambda means: means[..., 2, 1] - means[..., 0, 1])
+    found = bootstrap(cube, lambda means: means[..., 2, 1] - means[..., 0, 1])
     plain = difference_interval(cube[:, 2, 1] - cube[:, 0, 1])
     assert vars(found) == pytest.approx(vars(plain), abs=1e-9)
 
@@ -236,11 +234,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     """Cases drawn from a known population: 95 % intervals of the share miss it now and then, not often."""
     rng = np.random.default_rng(1)
     means = 0.5 + np.array([-0.06, 0, 0.06])[:, None] + np.array([-0.04, 0.04])
-    true = factorial._share(factorial._parts(means), 0)
+    true = factorial._shares(means)[0]
     held = 0
     for _ in range(20):
         cube = means + 0.05 * rng.standard_normal((19, 3, 2)) + 0.2 * rng.standard_normal((19, 1, 1))
-        share = factorial._bootstrapped(cube, lambda of: factorial._share(factorial._parts(of), 0))
+        share = bootstrap(cube, lambda of: factorial._shares(of)[0])
         held += share.low <= true <= share.high
     assert held >= 16
 

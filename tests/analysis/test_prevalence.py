@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from grouped_records import configured
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -113,7 +114,7 @@ def record(counts, cases=None):
         {"epoch": epoch} | {f"crops_{name}": getattr(of, name)(eps=1) for name in prevalence.METRICS}
         for epoch, of in enumerate(counts)
     ]
-    return SimpleNamespace(history=pd.DataFrame(rows), cases=cases)
+    return SimpleNamespace(id="run", history=pd.DataFrame(rows), cases=cases, experiment=configured(0, 0))
 
 
 #: Three epochs of one run: a hundredth of two million voxels is tumour.

@@ -14,7 +14,7 @@ from torch import nn
 
 from gbmlib import models
 from gbmlib.analysis import saliency
-from gbmlib.analysis.saliency import Subject
+from gbmlib.analysis.saliency import Target
 from gbmlib.evaluation import sliding_window
 from gbmlib.models import residual
 from gbmlib.preprocess.pipeline import Grid
@@ -39,11 +39,11 @@ def built(name, channels=3, seed=0):
     return models.build(model, 2, channels, options.pop("patch_size", None), **options).eval()
 
 
-def subject_of(network, size=(8, 8, 8), tile=None, softmax=False, inside=(1,), seed=0, **more):
+def target_of(network, size=(8, 8, 8), tile=None, softmax=False, inside=(1,), seed=0, **more):
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn((2, *size), generator=generator)
     mask = torch.rand(size, generator=generator) < 0.3
-    return Subject(network, image, mask, inside, softmax, tile or size, **more)
+    return Target(network, image, mask, inside, softmax, tile or size, **more)
 
 
 class Pointwise(nn.Module):
@@ -80,26 +80,26 @@ def test_adding_to_all_classes_of_a_softmax_changes_no_score():
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from([(), (2,), (0, 1)]))
 @settings(max_examples=30, deadline=None)
 def test_where_a_voxel_depends_on_itself_alone_tiles_lose_nothing(size, tile, mirror_axes):
-    subject = subject_of(Pointwise(), size, tile, mirror_axes=mirror_axes)
-    if not subject.mask.any():
-        subject.mask[0, 0, 0] = True
-    expected = torch.tensor([3.0, 0.5]).view(2, 1, 1, 1) * subject.mask
-    torch.testing.assert_close(saliency.gradient(subject), expected)
-    torch.testing.assert_close(saliency.magnitude(saliency.gradient(subject)), 3.0 * subject.mask)
+    target = target_of(Pointwise(), size, tile, mirror_axes=mirror_axes)
+    if not target.mask.any():
+        target.mask[0, 0, 0] = True
+    expected = torch.tensor([3.0, 0.5]).view(2, 1, 1, 1) * target.mask
+    torch.testing.assert_close(saliency.gradient(target), expected)
+    torch.testing.assert_close(saliency.magnitude(saliency.gradient(target)), 3.0 * target.mask)
 
 
 @pytest.mark.parametrize("softmax", [False, True], ids=["sigmoid", "softmax"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_gradient_against_finite_differences(name, softmax):
-    subject = subject_of(built(name), softmax=softmax)
-    double = copy.deepcopy(subject.network).double()
+    target = target_of(built(name), softmax=softmax)
+    double = copy.deepcopy(target.network).double()
 
     def total(image):
         logits = double(image[None])
         others = torch.logsumexp(logits[0, [0, 2]], 0) if softmax else 0
-        return float(((logits[0, 1] - others) * subject.mask).sum())
+        return float(((logits[0, 1] - others) * target.mask).sum())
 
-    found, image = saliency.gradient(subject), subject.image.double()
+    found, image = saliency.gradient(target), target.image.double()
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
         direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
@@ -111,72 +111,72 @@ def test_the_gradient_against_finite_differences(name, softmax):
 @pytest.mark.parametrize("name", ["vnet", "segvae", "unet 3D"])
 def test_tiles_are_blended_as_predictions_are(name):
     """The rule written out: each tile's own gradient, weighed by the Gaussian."""
-    subject = subject_of(built(name), (12, 8, 16), (8, 8, 8))
+    target = target_of(built(name), (12, 8, 16), (8, 8, 8))
     total, weights = torch.zeros(2, 12, 8, 16), torch.zeros(12, 8, 16)
     gaussian = sliding_window.gaussian((8, 8, 8))
     for window in sliding_window.tiles((12, 8, 16), (8, 8, 8), 0.5):
-        tile = subject.image[(slice(None), *window)][None].clone().requires_grad_()
-        (subject.network(tile)[0, 1] * subject.mask[window]).sum().backward()
+        tile = target.image[(slice(None), *window)][None].clone().requires_grad_()
+        (target.network(tile)[0, 1] * target.mask[window]).sum().backward()
         total[(slice(None), *window)] += gaussian * tile.grad[0]
         weights[window] += gaussian
-    torch.testing.assert_close(saliency.gradient(subject), total / weights, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(saliency.gradient(target), total / weights, rtol=1e-5, atol=1e-6)
 
 
 def test_a_tile_without_the_region_says_zero_and_is_not_computed():
     calls = []
     network = Pointwise()
     network.register_forward_hook(lambda module, inputs, output: calls.append(inputs[0].shape))
-    subject = subject_of(network, (4, 4, 12), (4, 4, 4))
-    subject.mask[:] = False
-    subject.mask[0, 0, 0] = True
-    saliency.gradient(subject)
+    target = target_of(network, (4, 4, 12), (4, 4, 4))
+    target.mask[:] = False
+    target.mask[0, 0, 0] = True
+    saliency.gradient(target)
     assert calls == [(1, 2, 4, 4, 4)]  # of five tiles one, and never more than a tile
 
 
 def test_the_gradient_against_monai():
     for name in ("vnet", "unet 3D", "unet 2D"):
-        subject = subject_of(built(name))
-        subject.mask[:] = True
-        theirs = VanillaGrad(copy.deepcopy(subject.network))(subject.image[None], index=1)
-        torch.testing.assert_close(saliency.gradient(subject), theirs[0], rtol=1e-4, atol=1e-5)
+        target = target_of(built(name))
+        target.mask[:] = True
+        theirs = VanillaGrad(copy.deepcopy(target.network))(target.image[None], index=1)
+        torch.testing.assert_close(saliency.gradient(target), theirs[0], rtol=1e-4, atol=1e-5)
 
 
 # ----------------------------------------------------------------------------------------------------------- SmoothGrad
 
 
 def test_noise_changes_nothing_where_the_gradient_is_the_same_everywhere():
-    subject = subject_of(Pointwise(), (5, 4, 6), (4, 4, 4))
-    torch.testing.assert_close(saliency.smooth_gradient(subject, 3, 0.5), saliency.gradient(subject))
+    target = target_of(Pointwise(), (5, 4, 6), (4, 4, 4))
+    torch.testing.assert_close(saliency.smooth_gradient(target, 3, 0.5), saliency.gradient(target))
 
 
 def test_smooth_gradients_depend_on_the_seed_alone():
-    subject = subject_of(built("unet 3D"), (8, 8, 12), (8, 8, 8))
-    first, again, other = (saliency.smooth_gradient(subject, 2, seed=seed) for seed in (1, 1, 2))
+    target = target_of(built("unet 3D"), (8, 8, 12), (8, 8, 8))
+    first, again, other = (saliency.smooth_gradient(target, 2, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
-    assert torch.equal(saliency.smooth_gradient(subject, 1, noise=0.0), saliency.gradient(subject))
+    assert torch.equal(saliency.smooth_gradient(target, 1, noise=0.0), saliency.gradient(target))
 
 
 def test_smooth_gradients_are_the_mean_over_noisy_images():
     """Noise of a tenth of each channel's range, drawn for the whole volume; background stays background."""
-    subject = subject_of(built("vnet"), (8, 8, 8))
-    subject.image[:, :, :3] = 0
+    target = target_of(built("vnet"), (8, 8, 8))
+    target.image[:, :, :3] = 0
     seen = []
-    hook = subject.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()[0]))
-    found = saliency.smooth_gradient(subject, 2, noise=0.1, seed=3)
+    hook = target.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()[0]))
+    found = saliency.smooth_gradient(target, 2, noise=0.1, seed=3)
     hook.remove()
     generator = torch.Generator().manual_seed(3)
     images = []
     for _ in range(2):
         drawn = torch.randn(2, 8, 8, 8, generator=generator)
-        images.append(subject.image.clone())
+        images.append(target.image.clone())
         for channel in range(2):
-            inside = subject.image[channel] != 0
-            values = subject.image[channel][inside]
+            inside = target.image[channel] != 0
+            values = target.image[channel][inside]
             images[-1][channel][inside] += 0.1 * (values.max() - values.min()) * drawn[channel][inside]
     for image, given_to_network in zip(images, seen, strict=True):
         torch.testing.assert_close(given_to_network, image)
-    expected = sum(saliency.gradient(replace(subject, image=image)) for image in images) / 2
+    expected = sum(saliency.gradient(replace(target, image=image)) for image in images) / 2
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -204,7 +204,7 @@ def test_grad_cam_by_hand():
     network = TwoLayers()
     image = torch.tensor([1.0, 3.0, -2.0, -4.0, 5.0, 7.0]).view(1, 1, 1, 6)
     mask = torch.tensor([True, True, True, False, False, True]).view(1, 1, 6)
-    found = saliency.grad_cam(Subject(network, image, mask, (0,), False, (1, 1, 6)), "features")
+    found = saliency.grad_cam(Target(network, image, mask, (0,), False, (1, 1, 6)), "features")
     coarse = torch.tensor([2.0 * 2, 0.5 / 3 * 3, 2.0 * 6])
     a, b, c = coarse.tolist()
     expected = [a, 0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b, 0.75 * b + 0.25 * c, 0.25 * b + 0.75 * c, c]
@@ -221,37 +221,37 @@ def test_grad_cam_by_hand():
 def test_grad_cam_against_monai(name, layer):
     """MONAI sums the logit of a channel over all voxels, which is ours where the mask holds them all."""
     size = (1, 8, 8) if "2D" in name else (8, 8, 8)  # MONAI would mix up slices
-    subject = subject_of(built(name), size)
-    subject.mask[:] = True
-    theirs = GradCAM(copy.deepcopy(subject.network), layer, postprocessing=lambda cam: cam)
-    image = subject.image[None]
+    target = target_of(built(name), size)
+    target.mask[:] = True
+    theirs = GradCAM(copy.deepcopy(target.network), layer, postprocessing=lambda cam: cam)
+    image = target.image[None]
     coarse = theirs.compute_map(image, class_idx=1)
     mode = "trilinear" if coarse.ndim == 5 else "bilinear"
     expected = nn.functional.interpolate(coarse, size if coarse.ndim == 5 else size[1:], mode=mode).reshape(size)
     assert expected.max() > 0
-    torch.testing.assert_close(saliency.grad_cam(subject, layer)[0], expected.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(saliency.grad_cam(target, layer)[0], expected.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_several_layers_at_once_are_each_alone():
-    subject = subject_of(built("segvae"), (8, 8, 12), (8, 8, 8))
+    target = target_of(built("segvae"), (8, 8, 12), (8, 8, 8))
     names = ["decoder.0", "encoder.1"]
-    together = saliency.grad_cam(subject, names)
+    together = saliency.grad_cam(target, names)
     assert together.shape == (2, 8, 8, 12)
     assert (together >= 0).all()
     for number, name in enumerate(names):
-        torch.testing.assert_close(together[number], saliency.grad_cam(subject, name)[0])
+        torch.testing.assert_close(together[number], saliency.grad_cam(target, name)[0])
 
 
 def test_slices_are_explained_one_by_one():
-    subject = subject_of(built("unet 2D"), (20, 8, 8), (1, 8, 8))  # more slices than go through the network at once
+    target = target_of(built("unet 2D"), (20, 8, 8), (1, 8, 8))  # more slices than go through the network at once
     for found, each in (
-        (saliency.grad_cam(subject, "encoder.1"), lambda of: saliency.grad_cam(of, "encoder.1")),
-        (saliency.gradient(subject), saliency.gradient),
+        (saliency.grad_cam(target, "encoder.1"), lambda of: saliency.grad_cam(of, "encoder.1")),
+        (saliency.gradient(target), saliency.gradient),
     ):
         for z in (0, 17):
-            of = replace(subject, image=subject.image[:, z : z + 1], mask=subject.mask[z : z + 1])
+            of = replace(target, image=target.image[:, z : z + 1], mask=target.mask[z : z + 1])
             torch.testing.assert_close(found[:, z : z + 1], each(of))
-        whole = each(replace(subject, tile=(20, 8, 8)))  # the network takes slices apart by itself
+        whole = each(replace(target, tile=(20, 8, 8)))  # the network takes slices apart by itself
         torch.testing.assert_close(found, whole)
 
 
@@ -272,11 +272,11 @@ def test_layers_are_named_in_the_order_of_computation(name):
 
 
 def test_a_layer_that_does_not_exist_is_refused_with_those_that_do():
-    subject = subject_of(built("vnet"))
+    target = target_of(built("vnet"))
     with pytest.raises(
         ValueError, match=r"no layer 'encoder\.7', 'decoder'; it has encoder\.0, down\.0, encoder\.1, up\.0"
     ):
-        saliency.grad_cam(subject, ["encoder.0", "encoder.7", "decoder"])
+        saliency.grad_cam(target, ["encoder.0", "encoder.7", "decoder"])
 
 
 # --------------------------------------------------------------------------------------------------- how it is computed
@@ -285,16 +285,16 @@ def test_a_layer_that_does_not_exist_is_refused_with_those_that_do():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["segvae", "segvae, ReLU first"])
 def test_activation_checkpointing_changes_no_map(name, precision, monkeypatch):
-    subject = subject_of(built(name), (8, 8, 12), (8, 8, 8), precision=precision)
+    target = target_of(built(name), (8, 8, 12), (8, 8, 8), precision=precision)
 
     def maps():
-        cams = saliency.grad_cam(subject, saliency.layers(subject.network))
-        return torch.cat([cams, saliency.gradient(subject)])
+        cams = saliency.grad_cam(target, saliency.layers(target.network))
+        return torch.cat([cams, saliency.gradient(target)])
 
     again = maps()
-    subject.network.requires_grad_(False)  # which changes what torch keeps
+    target.network.requires_grad_(False)  # which changes what torch keeps
     frozen = maps()
-    subject.network.requires_grad_(True)
+    target.network.requires_grad_(True)
     calls = []
     monkeypatch.setattr(residual, "checkpointed", lambda *_, **__: calls.append(1) or nullcontext())
     assert torch.equal(again, maps())
@@ -304,54 +304,39 @@ def test_activation_checkpointing_changes_no_map(name, precision, monkeypatch):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_mixed_precision_gives_nearly_the_same(name):
-    subject = subject_of(built(name), (16, 16, 16))
-    full, low = (saliency.gradient(replace(subject, precision=of)) for of in ("float32", "bfloat16"))
+    target = target_of(built(name), (16, 16, 16))
+    full, low = (saliency.gradient(replace(target, precision=of)) for of in ("float32", "bfloat16"))
     assert low.dtype == torch.float32
     # Wherever rounding turns an activation's sign, the gradient through it changes; without learnt weights, often.
     assert torch.corrcoef(torch.stack([full.flatten(), low.flatten()]))[0, 1] > 0.9
 
 
-def test_mirrored_maps_are_means_over_mirrored_images():
-    subject = subject_of(built("unet 3D"), (8, 8, 8))
-    flipped = replace(subject, image=subject.image.flip(2), mask=subject.mask.flip(1))
-    expected = (saliency.gradient(subject) + saliency.gradient(flipped).flip(2)) / 2
-    torch.testing.assert_close(saliency.gradient(replace(subject, mirror_axes=(1,))), expected)
-
-
 def test_the_network_is_left_as_it_was():
     network = built("segvae").train()
-    subject = subject_of(network)
+    target = target_of(network)
     before = {name: of.clone() for name, of in network.state_dict().items()}
     with torch.inference_mode():  # a caller who only predicts
-        saliency.grad_cam(subject, "encoder.1")
-        saliency.smooth_gradient(subject, 2)
+        saliency.grad_cam(target, "encoder.1")
+        saliency.smooth_gradient(target, 2)
     assert network.training
     assert all(of.grad is None for of in network.parameters())
     assert all(torch.equal(of, before[name]) for name, of in network.state_dict().items())
     assert not any(module._forward_hooks for module in network.modules())
-    assert torch.equal(subject.image, subject_of(network).image)
+    assert torch.equal(target.image, target_of(network).image)
 
 
 def test_maps_come_back_to_native_space():
     grid = Grid("a", (2, 3, 4), (slice(1, 4), slice(0, 2), slice(2, 6)), (5, 3, 7), (1, 0, 2))
-    subject = subject_of(Pointwise(), (2, 3, 4), grid=grid)
+    target = target_of(Pointwise(), (2, 3, 4), grid=grid)
     maps = torch.arange(24.0).view(1, 2, 3, 4)
-    back = saliency.native(subject, maps)
+    back = saliency.native(target, maps)
     assert back.shape == (1, 5, 3, 7)
     np.testing.assert_array_equal(back[0, 1:4, 0:2, 2:6], maps[0].transpose(0, 1))
     assert back.sum() == maps.sum()  # nothing outside
     with pytest.raises(ValueError, match="no native space"):
-        saliency.native(replace(subject, grid=None), maps)
+        saliency.native(replace(target, grid=None), maps)
 
 
-def test_what_cannot_be_explained_is_said_at_once():
-    subject = subject_of(Pointwise())
-    wrong = replace(subject, mask=torch.zeros(8, 8, 7), inside=(0, 1), precision="float16")
-    with pytest.raises(ValueError, match="shapes") as caught:
-        saliency.gradient(wrong)
-    for words in ("not boolean", "a sigmoid exactly one", "'float16'"):
-        assert words in str(caught.value)
-    with pytest.raises(ValueError, match="nothing to explain"):
-        saliency.gradient(replace(subject, mask=torch.zeros(8, 8, 8, dtype=torch.bool)))
+def test_smoothing_takes_a_sample_at_least():
     with pytest.raises(ValueError, match="at least 1 sample"):
-        saliency.smooth_gradient(subject, samples=0)
+        saliency.smooth_gradient(target_of(Pointwise()), samples=0)

@@ -1,4 +1,4 @@
-"""The sanity check and the places of a map, by hand; runs and cases as subjects."""
+"""The sanity check and the places of a map, by hand; runs and cases as targets."""
 
 import copy
 from dataclasses import replace
@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as arrays
 from untrained_runs import record_of
 
 from gbmlib import models
-from gbmlib.analysis import saliency, saliency_cases, saliency_checks
-from gbmlib.analysis.saliency import Subject
+from gbmlib.analysis import saliency, saliency_checks
+from gbmlib.analysis.saliency import Target
 from gbmlib.cohorts import open_cohort
 from gbmlib.preprocess.pipeline import prepare
 from gbmlib.study import nnunet, predicting, scales
@@ -24,16 +24,16 @@ def unet(seed=0, **options):
     return models.build("unet", 2, 3, filters=4, pools=(1, 1, 1), **options).eval()
 
 
-def subject_of(network):
+def target_of(network):
     image = torch.randn((2, 8, 8, 8), generator=torch.Generator().manual_seed(0))
     image[:, :2] = 0
     mask = torch.zeros(8, 8, 8, dtype=torch.bool)
     mask[4:6, 3:6, 3:6] = True
-    return Subject(network, image, mask, (1,), False, (8, 8, 8))
+    return Target(network, image, mask, (1,), False, (8, 8, 8))
 
 
-def magnitude(subject):
-    return saliency.magnitude(saliency.gradient(subject))
+def magnitude(target):
+    return saliency.magnitude(saliency.gradient(target))
 
 
 # -------------------------------------------------------------------------------------------------------- sanity check
@@ -54,26 +54,26 @@ def test_weights_are_lost_from_the_output_backwards():
 
 
 def test_a_map_that_ignores_the_network_stays_and_one_of_its_weights_does_not():
-    subject = subject_of(unet(0))
+    target = target_of(unet(0))
 
     def maps(of):
         return {"edges": of.image.abs().amax(0), "gradient": magnitude(of)}
 
-    table = saliency_checks.sanity(subject, unet(1), maps)
+    where = (target.image != 0).any(0)
+    table = saliency_checks.sanity(target, unet(1), maps, {"brain": where})
     assert list(table.index) == ["trained", "output", "decoder.0", "up.0", "encoder.1", "encoder.0"]
     assert table["brain", "edges"].tolist() == pytest.approx([1] * 6)
     assert table["brain", "gradient"].iloc[0] == 1
-    wholly = replace(subject, network=unet(1))
-    where = (subject.image != 0).any(0)
-    expected = saliency_checks.rank_correlation(magnitude(subject), magnitude(wholly), where)
+    wholly = replace(target, network=unet(1))
+    expected = saliency_checks.rank_correlation(magnitude(target), magnitude(wholly), where)
     assert table["brain", "gradient"].iloc[-1] == pytest.approx(expected)
     assert table["brain", "gradient"].iloc[-1] < 0.9
 
 
 def test_the_same_weights_lose_nothing():
-    subject = subject_of(unet(0))
-    where = {"a": subject.mask, "b": ~subject.mask}
-    table = saliency_checks.sanity(subject, unet(0), lambda of: {"gradient": magnitude(of)}, where)
+    target = target_of(unet(0))
+    where = {"a": target.mask, "b": ~target.mask}
+    table = saliency_checks.sanity(target, unet(0), lambda of: {"gradient": magnitude(of)}, where)
     np.testing.assert_allclose(table, 1)
     assert list(table) == [("a", "gradient"), ("b", "gradient")]
 
@@ -131,10 +131,10 @@ def cohort():
 def test_regions_of_sigmoids_and_of_a_softmax(cohort, tmp_path):
     nested, softmax = scales.paper_a("test", [0], [0])[0], nnunet.glioma("test", 3)[0]
     names = list(cohort.labels.values())
-    assert list(saliency_cases.offered(nested, cohort)) == ["WT", "TC", "ET"]
-    assert list(saliency_cases.offered(softmax, cohort)) == [*names, "WT", "TC", "ET"]
+    assert list(saliency.regions_of(nested, cohort)) == ["WT", "TC", "ET"]
+    assert list(saliency.regions_of(softmax, cohort)) == [*names, "WT", "TC", "ET"]
     apart = scales.paper_a("test", [0], [0], regions="labels")[0]
-    assert list(saliency_cases.offered(apart, cohort)) == names
+    assert list(saliency.regions_of(apart, cohort)) == names
     case = next(iter(cohort))
     for experiment, region, inside in (
         (nested, "TC", (1,)),
@@ -143,32 +143,27 @@ def test_regions_of_sigmoids_and_of_a_softmax(cohort, tmp_path):
         (apart, "oedema", (1,)),
     ):
         record = record_of(experiment, cohort, tmp_path / f"{experiment.id}-{region}")
-        found = saliency_cases.subject(record, cohort, case, region, label_map=case.label())
+        found = saliency.target(record, cohort, case, region)
         assert (found.inside, found.softmax) == (inside, experiment.softmax)
         with pytest.raises(ValueError, match=r"region 'XX': the network of .* has"):
-            saliency_cases.subject(record, cohort, case, "XX")
+            saliency.target(record, cohort, case, "XX")
 
 
-def test_the_mask_is_what_the_network_segments_or_what_is_given(cohort, tmp_path):
+def test_the_mask_is_what_the_network_segments(cohort, tmp_path):
     experiment, case = scales.paper_a("test", [0], [0])[0], next(iter(cohort))
     record = record_of(experiment, cohort, tmp_path, bias=[1.0, 0.0, -50.0])
-    own = saliency_cases.subject(record, cohort, case, "WT")
+    own = saliency.target(record, cohort, case, "WT")
     predicted = predicting.predict(own.network, experiment, own.image)
     assert torch.equal(own.mask, predicted[0] >= 0.5)
     assert 0 < own.mask.sum() < own.mask.numel()
-    given_one = saliency_cases.subject(record, cohort, case, "TC", case.label(), network=own.network)
-    expected = np.isin(prepare(case, experiment.spacing).label, (1, 3))
-    np.testing.assert_array_equal(given_one.mask, expected)
-    assert given_one.network is own.network
-    with pytest.raises(saliency_cases.EmptyRegionError, match="no ET to explain: the network finds none of it"):
-        saliency_cases.subject(record, cohort, case, "ET")
-    with pytest.raises(saliency_cases.EmptyRegionError, match="the label map has none"):
-        saliency_cases.subject(record, cohort, case, "ET", np.zeros(case.shape, np.uint8))
+    assert saliency.target(record, cohort, case, "WT", own.network).network is own.network
+    with pytest.raises(saliency.EmptyRegionError, match="no ET to explain: the network finds none of it"):
+        saliency.target(record, cohort, case, "ET", own.network)
 
 
 def test_the_mask_of_a_softmax_is_where_the_regions_classes_are_likeliest(cohort, tmp_path):
     experiment, case = nnunet.glioma("test", 3)[0], next(iter(cohort))
-    found = saliency_cases.subject(record_of(experiment, cohort, tmp_path), cohort, case, "TC")
+    found = saliency.target(record_of(experiment, cohort, tmp_path), cohort, case, "TC")
     likeliest = predicting.predict(found.network, experiment, found.image).argmax(0)
     assert torch.equal(found.mask, (likeliest == 1) | (likeliest == 3))
     assert 0 < found.mask.sum() < found.mask.numel()
@@ -180,27 +175,23 @@ def test_maps_of_a_network_on_turned_axes_come_back_in_place(cohort, tmp_path):
     patch = experiment.patch_size
     experiment = experiment.changed(axes=(1, 0, 2), patch_size=(1, patch[1], patch[2]))
     case = next(iter(cohort))
-    record = record_of(experiment, cohort, tmp_path)
-    found = saliency_cases.subject(record, cohort, case, "WT", case.label())
+    found = saliency.target(record_of(experiment, cohort, tmp_path), cohort, case, "WT")
+    whole = prepare(case, experiment.spacing, axes=experiment.axes).label
+    found = replace(found, mask=torch.from_numpy(whole > 0))
     assert (saliency.native(found, found.mask[None])[0] >= 0.5)[case.label() > 0].mean() > 0.9
-    assert saliency_cases.spacing_of(experiment.changed(spacing=(1, 2, 3)), case) == (2, 1, 3)
-    cam = saliency.grad_cam(found, "encoder.1")
-    assert saliency.native(found, cam).shape == (1, *case.shape)
-    assert saliency_cases.subject(record, cohort, case, "WT", case.label(), mirrored=True).mirror_axes == (
-        1,
-        2,
-    )
+    assert saliency_checks.spacing_of(experiment.changed(spacing=(1, 2, 3)), case) == (2, 1, 3)
+    assert saliency.native(found, saliency.grad_cam(found, "encoder.1")).shape == (1, *case.shape)
 
 
 def test_an_untrained_network_depends_on_its_seed_alone(cohort, tmp_path):
     experiment, case = nnunet.glioma("test", 3)[0], next(iter(cohort))
-    subject = saliency_cases.subject(record_of(experiment, cohort, tmp_path), cohort, case, "WT", case.label())
+    target = saliency.target(record_of(experiment, cohort, tmp_path), cohort, case, "WT")
     before = torch.random.get_rng_state()
-    one, again, other = (saliency_checks.untrained(experiment, subject, seed) for seed in (5, 5, 6))
+    one, again, other = (saliency_checks.untrained(experiment, target, seed) for seed in (5, 5, 6))
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
     assert not torch.equal(one.output.weight, other.output.weight)
-    assert [of.shape for of in one.parameters()] == [of.shape for of in subject.network.parameters()]
+    assert [of.shape for of in one.parameters()] == [of.shape for of in target.network.parameters()]
 
 
 def test_a_real_case_is_explained_in_native_space(brats_folder, tmp_path):
@@ -208,7 +199,7 @@ def test_a_real_case_is_explained_in_native_space(brats_folder, tmp_path):
     real = open_cohort(f"brats:{brats_folder}", ("t1ce", "flair"))
     experiment = scales.vnet("test", cohort=real.name)[0]
     case = next(iter(real))
-    found = saliency_cases.subject(record_of(experiment, real, tmp_path), real, case, "WT", case.label())
+    found = saliency.target(record_of(experiment, real, tmp_path), real, case, "WT")
     maps = saliency.native(found, saliency.magnitude(saliency.gradient(found))[None])
     assert maps.shape == (1, 155, 240, 240)
     assert np.isfinite(maps).all()

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from few_records import put, run
 
-from gbmlib.analysis import compare, soundness, treatments
+from gbmlib.analysis import paired, soundness, treatments
 from gbmlib.analysis.soundness import between, collapsed, dead_regions, rise, undertrained
-from gbmlib.analysis.treatments import differing, overlap, steps_of, unequal, vacuous, voxels_of
+from gbmlib.analysis.treatments import differing, overlap, unequal, vacuous
 from gbmlib.study import scales
-from gbmlib.study.records import Store
+from gbmlib.study.records import Store, steps_of, voxels_of
 from gbmlib.training.ensemble import Ensemble
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,7 +225,7 @@ def test_a_folder_by_itself_is_judged_by_its_own_numbers(store):
     put(store, run(), {"a": 0.5})
     [alone] = [type(record)(record.path) for record in store.all()]
     assert (alone.store, soundness.twins_of(alone), soundness.doubled(alone)) == (None, [], None)
-    assert compare.paired([alone], [alone]).unsound == ()
+    assert paired.compare([alone], [alone]).unsound == ()
 
 
 def test_the_published_short_runs():

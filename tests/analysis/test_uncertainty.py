@@ -92,19 +92,20 @@ def test_a_band_is_what_every_distance_says(truth, width):
 # ---------------------------------------------------------------------------------------------------------- calibration
 
 
-def test_reliability_by_hand():
-    counts = reliability(np.array([0, 0.5, 0.5, 0.6, 1]), np.array([0, 1, 0, 1, 1], bool), bins=2)
+def test_reliability_by_hand(monkeypatch):
+    monkeypatch.setattr(uncertainty, "BINS", 2)
+    counts = reliability(np.array([0, 0.5, 0.5, 0.6, 1]), np.array([0, 1, 0, 1, 1], bool))
     assert counts.to_dict("list") == {"voxels": [3, 2], "predicted": [1.0, 1.6], "observed": [1, 2]}
     assert calibration_error(counts) == pytest.approx((abs(1 - 1) + abs(1.6 - 2)) / 5)
     assert curve(counts).predicted.tolist() == pytest.approx([1 / 3, 0.8])
 
 
 @settings(deadline=None, max_examples=30)
-@given(arrays.arrays(np.float64, 60, elements=UNIT), arrays.arrays(bool, 60), st.integers(2, 15))
-def test_reliability_as_scikit_learn_has_it(probability, truth, bins):
+@given(arrays.arrays(np.float64, 60, elements=UNIT), arrays.arrays(bool, 60))
+def test_reliability_as_scikit_learn_has_it(probability, truth):
     truth[:2] = True, False
-    ours = curve(reliability(probability, truth, bins))
-    observed, predicted = calibration_curve(truth, probability, n_bins=bins, strategy="uniform")
+    ours = curve(reliability(probability, truth))
+    observed, predicted = calibration_curve(truth, probability, n_bins=uncertainty.BINS, strategy="uniform")
     np.testing.assert_allclose(ours.observed, observed)
     np.testing.assert_allclose(ours.predicted, predicted, atol=1e-12)
 
@@ -217,7 +218,7 @@ def region():
 
 def test_the_measures_of_a_case(region):
     members, truth, brain = region
-    table, counts = measure(members, truth, brain, (1, 1, 1), width=2)
+    table, counts = measure(members, truth, brain, (3, 3, 3))
     values = table.set_index(["place", "detector", "measure"]).value
     mean = (members[0] + members[1]) / 2
     wrong = (mean >= 0.5) != truth
@@ -225,7 +226,7 @@ def test_the_measures_of_a_case(region):
         2 * (truth & (mean >= 0.5)).sum() / (truth.sum() + (mean >= 0.5).sum())
     )
     doubt = entropy(mean)
-    near = brain & band(truth, (1, 1, 1), 2)
+    near = brain & band(truth, (3, 3, 3))
     for place, where in (("brain", brain), ("band", near)):
         assert values[place, "entropy of the mean", "auc"] == pytest.approx(roc_auc_score(wrong[where], doubt[where]))
     assert values["brain", "entropy of the mean", "mean"] == pytest.approx(doubt[brain].mean(), rel=1e-5)

@@ -19,7 +19,7 @@ import pytest
 from scipy import stats
 
 from gbmlib.analysis import factorial, intervals
-from gbmlib.analysis.contrasts import contrasts
+from gbmlib.analysis.family import contrasts
 from gbmlib.claims import ledger, verdicts
 from gbmlib.pages import ablation_figures, claims_pages
 from gbmlib.study import catalogue, head_to_head, nnunet, scales

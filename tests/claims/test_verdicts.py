@@ -11,8 +11,7 @@ import pytest
 
 from gbmlib import cohorts
 from gbmlib.__main__ import main
-from gbmlib.analysis.intervals import Difference
-from gbmlib.analysis.networks import OverNetworks
+from gbmlib.analysis.intervals import Difference, OverNetworks
 from gbmlib.claims import ledger, verdicts
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, word_of
 from gbmlib.study import scales

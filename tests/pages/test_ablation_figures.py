@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from grouped_records import configured
 
-from gbmlib.analysis import compare
-from gbmlib.analysis.contrasts import contrasts
+from gbmlib.analysis.family import contrasts
+from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import ablation_figures as figures
 from gbmlib.viewer.display import StaticFigure
 
@@ -26,7 +26,7 @@ def record(fold, seed, dice, cases=(), epochs=3, **columns):
     for part in ("train", "val"):
         history[f"{part}_dice"] = dice - np.arange(epochs) / 10
         history[f"{part}_loss"] = 1 - dice
-    rows = [(case, "held out", "WT", metric, value) for case, value in cases for metric in compare.NAMES]
+    rows = [(case, "held out", "WT", metric, value) for case, value in cases for metric in NAMES]
     return SimpleNamespace(
         id=f"run-{fold}-{seed}",
         history=history.assign(**columns),

@@ -5,18 +5,19 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from grouped_records import configured
+from grouped_records import BASE, configured, group
 
-from gbmlib.analysis import compare
-from gbmlib.analysis.contrasts import contrasts
-from gbmlib.analysis.reconstruction import reconstruct
+from gbmlib.analysis import family, scores
+from gbmlib.analysis.family import contrasts
+from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import ablation_pages as pages
 from gbmlib.study import ablations, catalogue, run, scales
+from gbmlib.study.predicting import reconstruct
 from gbmlib.study.records import Store
 
 
 def record(value, fold=0, **fields):
-    rows = [(f"{case}{fold}", "held out", "WT", metric, value) for case in "abcdef" for metric in compare.NAMES]
+    rows = [(f"{case}{fold}", "held out", "WT", metric, value) for case in "abcdef" for metric in NAMES]
     history = pd.DataFrame({"epoch": [0, 1]})
     for part in ("train", "val"):
         history[f"{part}_dice"] = history[f"{part}_loss"] = 0.5
@@ -117,11 +118,11 @@ def test_two_fields_side_by_side():
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path):
     store = Store(tmp_path)
-    asked, command = pages.choice("order", store)
+    asked, command = pages.choice("choices/order", store)
     assert "sections 3.2.6 and 6" in asked
     assert "--only choices" in command
-    assert pages.all_choices(store).empty
-    assert list(pages.all_choices(store).columns) == list(contrasts({}).columns)
+    assert pages.all_choices("choices", store).empty
+    assert list(pages.all_choices("choices", store).columns) == list(contrasts({}).columns)
 
 
 def test_scales_are_what_the_study_runs():
@@ -164,3 +165,40 @@ def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):
     np.testing.assert_array_equal(reconstruct(with_branch, cohort, cohort.cases[0])[1], redrawn)
     with pytest.raises(ValueError, match="no VAE branch"):
         reconstruct(without, cohort, cohort.cases[0])
+
+
+def test_the_table_of_an_ablation_has_a_row_a_variant():
+    table = pages.ablation_table({"base": group(seeds=(0, 2)), "other": group(0.1)})
+    assert table.loc["base", "runs"] == 10
+    assert table.loc["base", "Dice"].mean == pytest.approx(np.mean(list(BASE.values())))
+    assert table.loc["base", "minutes a run"] == 2.5
+    assert table.loc["base", "parameters (million)"] == 1.5
+    assert table.loc["base", ["difference", "p", "decided"]].tolist() == ["", "", ""]
+    assert table.loc["other", ["p", "rank-biserial", "decided"]].tolist() == ["0.008", "+1.00", "higher"]
+    # Cells print themselves in a page.
+    assert str(table.loc["other", "difference"]) in table.to_html()
+    undecided = pages.ablation_table({"base": group(), "other": group(0.1)}, decides=False)
+    assert list(undecided.columns[:3]) == ["Dice", "difference", "WT"]
+
+
+def test_means_are_over_the_regions_that_all_groups_measured():
+    """Exclusive labels are measured on the nested regions too; their own labels stay out of a comparison."""
+    groups = {
+        "nested": group(),
+        "labels": group(0.1, regions=("oedema", "WT")),
+        "more": group(0.3, regions=("oedema", "WT")),
+    }
+    for label in ("labels", "more"):
+        for of in groups[label]:
+            of.cases.loc[of.cases.region == "oedema", "value"] = 0.0
+    table = pages.ablation_table(groups)
+    assert "oedema" not in table
+    assert table.loc["more", "Dice"] == table.loc["more", "WT"] == scores.levels(groups)["more"]
+    assert contrasts(groups, "previous").difference["more"].mean == pytest.approx(0.2)
+    assert family.gaps(groups).gap["labels"].mean == pytest.approx(0.95 - np.mean(list(BASE.values())) - 0.1)
+
+
+def test_without_a_shared_region_each_group_has_its_own():
+    table = pages.ablation_table({"one": group(), "other": group(regions=("oedema",))})
+    assert table.loc["one", "oedema"] == table.loc["other", "WT"] == ""
+    assert str(table.loc["other", "difference"]) == "not comparable"

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gbmlib.analysis.intervals import Difference
-from gbmlib.analysis.networks import OverNetworks
+from gbmlib.analysis.intervals import Difference, OverNetworks
 from gbmlib.claims import ledger, verdicts
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, Verdict
 from gbmlib.pages import claims_pages

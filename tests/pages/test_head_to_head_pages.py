@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbmlib.analysis import compare, factorial, treatments
+from gbmlib.analysis import factorial, treatments
 from gbmlib.cohorts import GLIOMA
+from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import factorial_figures
 from gbmlib.pages import head_to_head_pages as pages
 from gbmlib.pages.ablation_pages import Prose
@@ -46,7 +47,7 @@ def record(store, experiment, cell, levels=LEVELS):
         )
         for n, (hard, luck) in enumerate(zip(HARDNESS, CHANCE[CELLS.index(cell)], strict=True))
         for region in (*exclusive, "WT", "TC", "ET")
-        for metric in compare.NAMES
+        for metric in NAMES
     ]
     history = pd.DataFrame({"epoch": range(experiment.epochs), "learning_rate": 1e-3, "val_loss": 0.5})
     for part in ("train", "val"):

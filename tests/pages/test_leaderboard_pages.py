@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from leaderboard_records import BRATS, five, glioma_groups, planned, prose, tables, up
 
-from gbmlib.analysis import selection
+from gbmlib.analysis import leaderboard
 from gbmlib.cohorts import GLIOMA
 from gbmlib.pages import leaderboard_figures
 from gbmlib.pages import leaderboard_pages as pages
@@ -37,7 +37,7 @@ def test_a_leaderboard_says_where_it_comes_from_and_what_it_chooses(groups):
         "**brats2018-19**: 10 trained networks and 5 predictions made of them by averaging, mirroring or "
         "post-processing; 5 folds of 5, 1 seed; 15 minutes in all on a machine." in text
     )
-    level = selection.choose(selection.leaderboard(groups)).level
+    level = leaderboard.choose(leaderboard.read(groups)).level
     assert f"**2D + 3D** is chosen: {level} against " in text
     assert "of 3D, the next best: no difference above 0.03; +0.000 (+0.000 to +0.001) on 19 cases, 1 seed; p" in text
     assert "*Mean Dice over classes, and 2D + 3D minus the others. 2D + 3D against 2D: Dice higher by 0.200 (" in text
@@ -134,7 +134,7 @@ def test_what_the_rule_was_learned_for_is_counted_over_folds(groups):
 
 def test_standings_show_the_chosen_one_first_and_candidates_filled(groups):
     groups["low resolution"] = groups.pop("2D")
-    choice = selection.choose(selection.leaderboard(groups))
+    choice = leaderboard.choose(leaderboard.read(groups))
     figure = leaderboard_figures.standings(choice)
     levels, behind = figure.data
     assert list(levels.y) == ["2D + 3D", "3D", "low resolution"]

@@ -44,8 +44,8 @@ def case(cohort, records):
 
 
 @pytest.fixture(scope="module")
-def subjects(records, cohort, case):
-    return saliency_pages.subjects(records, cohort, case, "WT")
+def targets(records, cohort, case):
+    return saliency_pages.targets(records, cohort, case, "WT")
 
 
 def wanted_by(name, **parameters):
@@ -77,7 +77,7 @@ def test_the_networks_are_those_of_the_earlier_chapters(parameters, tmp_path):
 
 
 def test_a_network_that_finds_nothing_is_left_out(records, cohort, case):
-    assert list(saliency_pages.subjects(records, cohort, case, "ET")) == ["2D"]
+    assert list(saliency_pages.targets(records, cohort, case, "ET")) == ["2D"]
 
 
 def test_regions_of_the_gold_standard(cohort, case):
@@ -86,8 +86,8 @@ def test_regions_of_the_gold_standard(cohort, case):
     np.testing.assert_array_equal(saliency_pages.region_of(case, cohort, "oedema"), label == 2)
 
 
-def test_the_layers_of_each_network(subjects):
-    text = saliency_pages.layers(subjects, ["Paper A", "2D", "3D"])
+def test_the_layers_of_each_network(targets):
+    text = saliency_pages.layers(targets, ["Paper A", "2D", "3D"])
     assert "- **Paper A**: `first`, `encoder.0`, `down.0`, `encoder.1`" in text
     assert "; deepest `encoder.3`, last `decoder.2`." in text
     assert "- **3D** finds none of the region" in text
@@ -150,27 +150,27 @@ def test_the_strongest_voxels_of_the_brain():
     assert not saliency_pages.strongest(np.zeros_like(of), brain).any()
 
 
-def test_the_viewer_has_maps_as_pictures_and_overlays(subjects, cohort, case):
-    maps = saliency_pages.smoothed(subjects["Paper A"], samples=2)
-    native = saliency_pages.in_native_space(subjects["Paper A"], maps)
+def test_the_viewer_has_maps_as_pictures_and_overlays(targets, cohort, case):
+    maps = saliency_pages.smoothed(targets["Paper A"], samples=2)
+    native = saliency_pages.in_native_space(targets["Paper A"], maps)
     assert list(native) == ["saliency", "SmoothGrad", DEEPEST, LAST]
     for of in native.values():
         assert of.shape == case.shape
         assert of.min() >= 0
         assert of.max() == pytest.approx(100) or of.max() == 0
-    spec = saliency_pages.view(subjects["Paper A"], case, cohort, native, "WT").spec
+    spec = saliency_pages.view(targets["Paper A"], case, cohort, native, "WT").spec
     assert [image["name"] for image in spec["images"]] == ["t1ce", "flair", *native]
     assert [overlay["name"] for overlay in spec["overlays"]] == [slice_viewer.TRUTH, slice_viewer.PREDICTION, *native]
     classes = {of["value"]: of["name"] for of in spec["classes"]}
     assert classes == {1: "WT"} | {n: f"strongest 5% of {name}" for n, name in enumerate(native, 2)}
 
 
-def test_the_figures(subjects, records, cohort, case, monkeypatch):
+def test_the_figures(targets, records, cohort, case, monkeypatch):
     monkeypatch.delenv("GBM_STATIC", raising=False)
-    native = {name: saliency_pages.in_native_space(of, saliency_pages.maps_of(of)) for name, of in subjects.items()}
+    native = {name: saliency_pages.in_native_space(of, saliency_pages.maps_of(of)) for name, of in targets.items()}
     figure = saliency_figures.slices(case, native, saliency_pages.region_of(case, cohort, "WT"))
     assert [axis.get_title() for axis in figure.axes][:2] == [f"Paper A\n{SALIENCY}", f"Paper A\n{DEEPEST}"]
-    tables = {"Paper A": saliency_pages.sanity(records["Paper A"], subjects["Paper A"], case, seed=3)}
+    tables = {"Paper A": saliency_pages.sanity(records["Paper A"], targets["Paper A"], case, seed=3)}
     table = tables["Paper A"]
     assert list(table.columns) == [(place, of) for place in (BRAIN, NEAR) for of in (SALIENCY, DEEPEST, LAST)]
     assert (table.iloc[0] == 1).all()
@@ -188,6 +188,6 @@ def test_a_case_in_which_no_network_finds_anything_is_shown_all_the_same(cohort,
     assert "nothing to check" in saliency_pages.left_over({})
 
 
-def test_maps_are_the_same_again(subjects):
-    one, again = (saliency_pages.smoothed(subjects["2D"], samples=2) for _ in range(2))
+def test_maps_are_the_same_again(targets):
+    one, again = (saliency_pages.smoothed(targets["2D"], samples=2) for _ in range(2))
     assert all(torch.equal(one[name], again[name]) for name in one)

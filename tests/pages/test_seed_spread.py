@@ -3,7 +3,7 @@
 import pytest
 from few_records import PAGES, families, put, run
 
-from gbmlib.analysis.statistics import UnpairedError
+from gbmlib.analysis.scores import UnpairedError
 from gbmlib.pages import seed_spread
 from gbmlib.study.records import Store
 

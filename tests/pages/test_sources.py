@@ -96,7 +96,7 @@ def test_every_published_record_can_be_named():
 
 
 CELLS = (
-    "from gbmlib.study.records import Store\nfrom pathlib import Path\nimport pandas as pd\n"
+    "from gbmlib.pages import parameters\nfrom gbmlib.study.records import Store\nimport pandas as pd\n"
     "one, other = Store({store!r}, published={published!r}).all()",
     "one.id, one.experiment.fold",  # no number of the record
     "len(one.cases)",

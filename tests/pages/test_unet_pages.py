@@ -8,11 +8,12 @@ import pytest
 from grouped_records import record as made_up
 from grouped_records import rows
 
-from gbmlib.analysis import compare
+from gbmlib.analysis import scores
 from gbmlib.analysis.intervals import NOTHING, Difference
-from gbmlib.analysis.statistics import UnpairedError
+from gbmlib.analysis.scores import UnpairedError
 from gbmlib.cohorts import GLIOMA, open_cohort
 from gbmlib.cohorts.folds import split
+from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import thickness_pages, unet_figures, unet_pages
 from gbmlib.study import catalogue, nnunet, nnunet_ablations
 from gbmlib.study.records import Store
@@ -26,7 +27,7 @@ def record(store, experiment, dice, regions=REGIONS, cases="abcdefghi"):
         (case, "held out", region, metric, dice(case, region))
         for case in cases
         for region in regions
-        for metric in compare.NAMES
+        for metric in NAMES
     ]
     history = pd.DataFrame({"epoch": [0, 1], "learning_rate": [1e-3, 5e-4]})
     for part in ("train", "val"):
@@ -63,7 +64,7 @@ def test_gliomas_are_shown_on_the_nested_regions(both):
     nested = unet_pages.nested(both)
     assert list(nested["2D"][0].cases.region.unique()) == ["WT", "TC", "ET"]
     assert set(both["2D"][0].cases.region) == set(REGIONS)  # the record itself stays whole
-    assert compare.levels(nested)["2D"].mean == pytest.approx(0.4)
+    assert scores.levels(nested)["2D"].mean == pytest.approx(0.4)
     text = "".join(part for part in unet_pages.compared(both) if isinstance(part, unet_pages.Prose))
     assert "**3D**: higher Dice than 2D; +0.200" in text
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from grouped_records import BASE, group
 
-from gbmlib.analysis.contrasts import contrasts
+from gbmlib.analysis.family import contrasts
 from gbmlib.analysis.intervals import Difference
 from gbmlib.pages import wording
 

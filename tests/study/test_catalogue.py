@@ -10,7 +10,7 @@ from few_records import families, put
 from few_records import run as few
 
 from gbmlib.analysis.treatments import searched
-from gbmlib.study import catalogue, head_to_head, nnunet, scales
+from gbmlib.study import catalogue, head_to_head, nnunet, runner, scales
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
 
@@ -134,16 +134,16 @@ def test_another_cohort_takes_the_place_of_the_gliomas():
 
 def test_expected_seconds_grow_with_the_voxels_seen():
     run = scales.paper_a("study", [0], [0])[0]
-    assert catalogue.voxels_seen(run, cases=15) == run.epochs * run.batches * 48**3
+    assert runner.voxels_seen(run, cases=15) == run.epochs * run.batches * 48**3
     cases = pd.DataFrame({"split": ["train", "train", "held out"], "case": list("aab")})
     history = pd.DataFrame({"epoch": range(run.epochs)})
     made = [SimpleNamespace(experiment=run, provenance={"seconds": 300}, cases=cases, history=history)]
-    assert catalogue.expected_seconds(run, made) == pytest.approx(300)
-    assert catalogue.expected_seconds(scales.doubled(run), made) == pytest.approx(600)
-    assert math.isnan(catalogue.expected_seconds(scales.vnet("study")[0], made))
+    assert runner.expected_seconds(run, made) == pytest.approx(300)
+    assert runner.expected_seconds(scales.doubled(run), made) == pytest.approx(600)
+    assert math.isnan(runner.expected_seconds(scales.vnet("study")[0], made))
     ensemble = scales.external([run])[0]
     made.append(SimpleNamespace(experiment=ensemble, provenance={"seconds": 20}))
-    assert catalogue.expected_seconds(ensemble, made) == 20
+    assert runner.expected_seconds(ensemble, made) == 20
 
 
 def test_twice_the_schedule_is_the_same_run_otherwise():

@@ -46,7 +46,10 @@ def test_on_the_hippocampus_the_rule_takes_corners_too_at_the_studys_scale():
 
 
 def test_everything_is_each_run_once():
-    runs = everything(STUDY, "short")
+    groups = everything(STUDY, "short")
+    assert list(groups)[:5] == ["2D", "3D", "low resolution", "cascade", "2D + 3D"]
+    assert {"cascade, once", "3D + cascade, one component"} < set(groups)
+    runs = [run for of_label in groups.values() for run in of_label]
     assert len({of.id for of in runs}) == len(runs) == 5 * 18
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import gbmlib
-from gbmlib.study import provenance
+from gbmlib.study import predicting, provenance
 from gbmlib.training.memory import keep_freed_memory
 
 CPU = torch.device("cpu")
@@ -41,3 +41,13 @@ def test_outside_a_checkout_the_commit_is_what_it_is_said_to_be(monkeypatch, tmp
     assert provenance._commit() == "unknown"
     monkeypatch.setenv("GBM_COMMIT", "0123456789ab")
     assert provenance._commit() == "0123456789ab"
+
+
+def test_tf32_is_off_within_a_run_and_as_before_after_it():
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    with predicting.full_float32(torch.device("cpu")):
+        assert convolutions.fp32_precision == before
+    with predicting.full_float32(torch.device("cuda")):
+        assert convolutions.fp32_precision == "ieee"
+    assert convolutions.fp32_precision == before

@@ -1,4 +1,4 @@
-"""Paired statistics: by hand, against SciPy and statsmodels, by simulation, and what is refused."""
+"""Paired comparisons of tables: by hand, against SciPy, by simulation, and what is refused."""
 
 from dataclasses import replace
 from itertools import product
@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gbmlib.analysis import networks, statistics
-from gbmlib.analysis.intervals import MARGIN, NOTHING, Difference, difference_interval
-from gbmlib.analysis.networks import OverNetworks
-from gbmlib.analysis.statistics import UnpairedError, decide, family, holm, rank_biserial, wilcoxon
+from gbmlib.analysis import family, intervals, paired
+from gbmlib.analysis.intervals import MARGIN, NOTHING, difference_interval
+from gbmlib.analysis.paired import rank_biserial, wilcoxon
+from gbmlib.analysis.scores import UnpairedError
 
 CASES = [f"case {number}" for number in range(8)]
 
@@ -22,21 +22,15 @@ def table(*seeds):
     return pd.DataFrame({number: list(values) for number, values in enumerate(seeds)}, CASES[: len(seeds[0])])
 
 
-def paired(base, other, margin=MARGIN):
-    """As ``analysis.statistics.paired``, of cases that are dealt to five folds."""
+def compared(base, other, margin=MARGIN):
+    """As ``analysis.paired.compare_tables``, of cases that are dealt to five folds."""
     folds = {case: number % 5 for number, case in enumerate(base.index)}
-    values = networks.by_fold(base, other, folds)
-    return statistics.paired(base, other, margin, networks.over_networks(values))
-
-
-def sure(difference, p=np.nan):
-    """Networks that say what the cases say."""
-    return OverNetworks(difference, 10, p, 0.01)
+    return paired.compare_tables(base, other, margin, intervals.over_networks(base, other, folds))
 
 
 def test_by_hand():
     base, other = table([0.5, 0.6, 0.7, 0.8]), table([0.53, 0.58, 0.71, 0.84])
-    found = paired(base, other)
+    found = compared(base, other)
     # Differences 0.03, -0.02, 0.01, 0.04 have the ranks 3, 2, 1, 4: 8 for, 2 against.
     assert found.effect == pytest.approx((8 - 2) / 10)
     # Of the 16 ways to sign four ranks, 3 have a negative sum of at most 2 (0; 1; 2): two-sided 6 / 16.
@@ -57,12 +51,12 @@ def test_all_signs_by_enumeration():
 def test_with_one_seed_the_interval_is_that_over_cases():
     rng = np.random.default_rng(3)
     base, other = table(rng.uniform(size=8)), table(rng.uniform(size=8))
-    assert paired(base, other).difference == difference_interval((other - base)[0])
+    assert compared(base, other).difference == difference_interval((other - base)[0])
 
 
 def test_seeds_are_averaged_within_a_case():
     base, other = table([0.2, 0.4, 0.6], [0.4, 0.6, 0.8]), table([0.5, 0.5, 0.9])
-    found = paired(base, other)
+    found = compared(base, other)
     assert found.difference.mean == pytest.approx(np.mean([0.2, 0.0, 0.2]))
     assert found.seeds == (2, 1)
     assert found.by_seed == pytest.approx({0: np.mean([0.3, 0.1, 0.3])})
@@ -76,9 +70,9 @@ def test_the_luck_of_seeds_widens_the_interval_as_much_as_it_should():
     other = table(*(np.full(8, value) for value in values))
     base = table(*(np.full(8, 0.5) for _ in values))
     weights = np.random.default_rng(0).multinomial(3, np.full(3, 1 / 3), 100_000)
-    drawn = statistics._by_case(other, weights)[:, 0]
+    drawn = paired._by_case(other, weights)[:, 0]
     assert drawn.var() == pytest.approx(values.var(ddof=1) / 3, rel=0.02)
-    found = paired(base, other).difference
+    found = compared(base, other).difference
     assert found.low < values.mean() - 0.5 < found.high
     assert found.high - found.low > 2 * values.std(ddof=1) / 3**0.5
 
@@ -87,10 +81,10 @@ def test_seeds_that_both_have_are_drawn_together():
     """What a seed does to both alike is no difference; of unlike seeds it is."""
     luck = np.array([0.0, 0.1])
     base = table(*(np.linspace(0.4, 0.6, 8) + of for of in luck))
-    same = paired(base, base + 0.05).difference
+    same = compared(base, base + 0.05).difference
     assert same.high - same.low < 1e-9
     renamed = (base + 0.05).rename(columns={0: 7, 1: 8})
-    apart = paired(base, renamed).difference
+    apart = compared(base, renamed).difference
     assert apart.high - apart.low > 0.1
 
 
@@ -100,7 +94,7 @@ def test_intervals_over_cases_and_seeds_cover():
     for _ in range(rounds):
         truth = rng.normal(0, 0.03, (8, 1)) + rng.normal(0, 0.03, (1, 3)) + rng.normal(0, 0.01, (8, 3))
         base, other = table(*np.zeros((3, 8))), table(*(truth + 0.02).T)
-        found, plain = paired(base, other).difference, difference_interval((other - base).mean(axis=1))
+        found, plain = compared(base, other).difference, difference_interval((other - base).mean(axis=1))
         hits += found.low <= 0.02 <= found.high
         narrow += plain.low <= 0.02 <= plain.high
     # Three seeds are few; intervals over cases alone know nothing of their luck.
@@ -111,7 +105,7 @@ def test_intervals_over_cases_and_seeds_cover():
 def test_a_seed_that_lacks_some_folds_counts_where_it_is():
     base = table([0.5] * 6, [0.5] * 3 + [np.nan] * 3)
     other = table([0.6] * 6, [0.8] * 3 + [np.nan] * 3)
-    found = paired(base, other)
+    found = compared(base, other)
     assert found.difference.mean == pytest.approx(np.mean([0.2] * 3 + [0.1] * 3))
     assert found.difference.low < found.difference.mean < found.difference.high
 
@@ -123,7 +117,7 @@ def test_turned_round_everything_turns(values):
     values = np.round(values, 2)
     names = [f"c{number}" for number in range(len(values))]
     zero, other = (pd.DataFrame({0: of}, names) for of in (np.zeros(len(values)), values))
-    there, back = paired(zero, other), paired(other, zero)
+    there, back = compared(zero, other), compared(other, zero)
     assert there.difference.mean == pytest.approx(-back.difference.mean)
     assert there.p == pytest.approx(back.p)
     assert there.p_equivalence == pytest.approx(back.p_equivalence)
@@ -144,158 +138,75 @@ def test_signed_ranks_as_scipy_has_them(whole):
 
 def test_no_difference_anywhere():
     base = table([0.5, 0.6, 0.7])
-    found = paired(base, base + 1e-16)
+    found = compared(base, base + 1e-16)
     assert (found.p, found.effect) == (1.0, 0.0)
     base = table(np.linspace(0.5, 0.7, 8))
-    assert paired(base, base + 1e-16).decided == "no difference"
+    assert compared(base, base + 1e-16).decided == "no difference"
 
 
 def test_what_half_precision_can_change_has_no_rank():
     base = table(np.linspace(0.5, 0.7, 8))
-    found = paired(base, base + 0.0005)
+    found = compared(base, base + 0.0005)
     assert (found.p, found.effect, found.decided) == (1.0, 0.0, "no difference")
     assert found.difference.mean == pytest.approx(0.0005)
 
 
 def test_equivalence_needs_the_interval_inside_the_margin():
     base = table(np.linspace(0.5, 0.7, 8))
-    small = paired(base, base + 0.002)
+    small = compared(base, base + 0.002)
     assert small.decided == "higher"  # though it does not matter
-    assert statistics.within(small.difference, small.margin)
+    assert intervals.within(small.difference, small.margin)
     assert small.p_equivalence == pytest.approx(1 / 256)  # all eight are above -0.01 and below 0.01
     assert small.p == pytest.approx(2 / 256)  # though all are above 0, too
-    large = paired(base, base + 0.02)
+    large = compared(base, base + 0.02)
     assert large.decided == "higher"
     assert large.p_equivalence == 1.0
     either = base + np.array([[0.02, -0.02] * 4]).T
-    assert (paired(base, either).decided, paired(base, either, 0.05).decided) == ("undecided", "no difference")
+    assert (compared(base, either).decided, compared(base, either, 0.05).decided) == ("undecided", "no difference")
     noisy = base + np.array([[0.1, -0.1] * 4]).T
     # A large p is no proof of equality.
-    assert paired(base, noisy).p > 0.5
-    assert paired(base, noisy).decided == "undecided"
+    assert compared(base, noisy).p > 0.5
+    assert compared(base, noisy).decided == "undecided"
 
 
 def test_too_few_cases_decide_nothing():
-    found = paired(table([0.5, 0.6]), table([0.9, 0.9]))
+    found = compared(table([0.5, 0.6]), table([0.9, 0.9]))
     assert np.isnan(found.difference.low)
     assert found.decided == "undecided"
-
-
-def test_holm_by_hand():
-    # 0.01 x 4; 0.02 x 3; 0.03 x 2 and 0.04 x 1 may not be below what comes before.
-    assert holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": 0.02}) == pytest.approx(
-        {"a": 0.06, "b": 0.04, "c": 0.06, "d": 0.06}
-    )
-    assert holm({"a": 0.4, "b": 0.9}) == pytest.approx({"a": 0.8, "b": 0.9})
-    assert holm({}) == {}
-    with pytest.raises(ValueError, match=r"'b': 1\.2"):
-        holm({"a": 0.1, "b": 1.2})
-
-
-def test_a_comparison_that_was_not_made_counts_in_its_family():
-    found = holm({"a": 0.01, "b": np.nan, "c": np.nan})
-    assert found["a"] == pytest.approx(0.03)
-    assert np.isnan(found["b"])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_lies_between_no_correction_and_bonferroni(values):
-    found = holm(dict(enumerate(values)))
-    for number, p in enumerate(values):
-        assert p <= found[number] <= min(1.0, p * len(values) * (1 + 1e-12))
-    ordered = [found[number] for number in np.argsort(values, kind="stable")]
-    assert ordered == sorted(ordered)
-
-
-def test_holm_as_statsmodels_has_it():
-    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
-    p = np.random.default_rng(0).uniform(0, 0.1, 20)
-    expected = multitest.multipletests(p, method="holm")[1]
-    assert list(holm(dict(enumerate(p))).values()) == pytest.approx(list(expected))
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "p", "word"),
-    [
-        (0.02, 0.05, 0.01, "higher"),
-        (0.02, 0.05, 0.05, "higher"),
-        (0.02, 0.05, 0.051, "undecided"),  # the test does not confirm the interval
-        (-0.05, -0.02, 0.01, "lower"),
-        (-0.005, 0.005, 0.9, "no difference"),
-        (0.002, 0.008, 0.01, "higher"),  # real, though it does not matter
-        (0.002, 0.008, 0.06, "no difference"),
-        (0.002, 0.05, 0.01, "higher"),
-        (-0.005, 0.02, 0.01, "undecided"),
-        (0.0, 0.02, 0.01, "undecided"),
-        (0.02, 0.05, np.nan, "higher"),  # where there is no test, the intervals decide
-        (np.nan, np.nan, 0.01, "undecided"),
-    ],
-)
-def test_the_rule(low, high, p, word):
-    difference = Difference(0.003, low, high, 19)
-    assert decide(difference, p, 0.01, sure(difference)) == word
-    assert decide(difference, p, 0.01, None) == "undecided"  # cases alone do not suffice
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "flipped", "word"),
-    [
-        (0.01, 0.06, 0.01, "higher"),
-        (0.01, 0.06, np.nan, "higher"),  # too few networks to flip
-        (0.01, 0.06, 0.06, "undecided"),
-        (-0.01, 0.06, 0.01, "undecided"),
-        (-0.06, -0.01, 0.01, "undecided"),
-        (np.nan, np.nan, 0.01, "undecided"),
-    ],
-)
-def test_networks_must_agree_with_cases(low, high, flipped, word):
-    over = OverNetworks(Difference(0.03, low, high, 5), 10, flipped, 0.01)
-    assert decide(Difference(0.03, 0.02, 0.05, 19), 0.01, 0.01, over) == word
-
-
-def test_nothing_decides_nothing():
-    assert decide(NOTHING, np.nan, 0.01, sure(NOTHING)) == "undecided"
-
-
-def test_runs_that_are_not_sound_decide_nothing_yet():
-    base = table(np.linspace(0.5, 0.7, 8))
-    found = replace(paired(base, base + 0.02), unsound=("collapsed: a channel",), cautions=("unequal: steps",))
-    assert found.decided == "not decided yet"
-    row = statistics.table({"one": found}).loc["one"]
-    assert (row.decided, row.unsound, row.caution) == ("not decided yet", "collapsed: a channel", "unequal: steps")
-    assert row.networks.mean == pytest.approx(0.02)
-
-
-@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_turned_round_it_decides_the_opposite(mean, below, above, p):
-    opposite = {"higher": "lower", "lower": "higher", "undecided": "undecided", "no difference": "no difference"}
-    one = Difference(mean, mean - below, mean + above, 9)
-    assert decide(-one, p, 0.01, sure(-one)) == opposite[decide(one, p, 0.01, sure(one))]
-
-
-def test_a_family_is_corrected_together_and_its_words_follow():
-    base = table(np.linspace(0.5, 0.7, 8))
-    alone = paired(base, base + 0.02)
-    assert (alone.adjusted, alone.family, alone.decided) == (alone.p, 1, "higher")
-    found = family(dict.fromkeys(range(7), alone) | {"not made": None})
-    assert found["not made"] is None
-    assert found[0].adjusted == pytest.approx(8 * 2 / 2**8)
-    assert (found[0].p, found[0].family, found[0].decided) == (alone.p, 8, "undecided")
-    rows = statistics.table({"made": alone, "not made": None})
-    assert rows.decided.tolist() == ["higher", "undecided"]
-    assert rows.difference["not made"] == NOTHING
-    assert rows.p["made"] == 2 * alone.p
 
 
 def test_what_is_not_paired_is_refused_with_every_name():
     base, other = table([0.5, 0.6, 0.7]), table([0.5, 0.6, 0.7]).rename(index={"case 2": "case 9"})
     with pytest.raises(UnpairedError, match=r"the base has not: case 9; the other has not: case 2"):
-        statistics.paired(base, other)
+        paired.compare_tables(base, other)
     with pytest.raises(UnpairedError, match=r"the other has no value for: case 1"):
-        statistics.paired(base, base.where(base.index.to_series() != "case 1", axis=0))
+        paired.compare_tables(base, base.where(base.index.to_series() != "case 1", axis=0))
     with pytest.raises(UnpairedError, match=r"the base has twice: case 0"):
-        statistics.paired(base.iloc[[0, 0, 1, 2]], base)
+        paired.compare_tables(base.iloc[[0, 0, 1, 2]], base)
     with pytest.raises(UnpairedError, match="the other is not finite for: case 2"):
-        statistics.paired(base, base.replace(0.7, np.inf))
+        paired.compare_tables(base, base.replace(0.7, np.inf))
     with pytest.raises(UnpairedError, match="neither has a case"):
-        statistics.paired(base[:0], base[:0])
+        paired.compare_tables(base[:0], base[:0])
+
+
+def test_a_family_is_corrected_together_and_its_words_follow():
+    base = table(np.linspace(0.5, 0.7, 8))
+    alone = compared(base, base + 0.02)
+    assert (alone.adjusted, alone.family, alone.decided) == (alone.p, 1, "higher")
+    found = family.corrected(dict.fromkeys(range(7), alone) | {"not made": None})
+    assert found["not made"] is None
+    assert found[0].adjusted == pytest.approx(8 * 2 / 2**8)
+    assert (found[0].p, found[0].family, found[0].decided) == (alone.p, 8, "undecided")
+    rows = family.table({"made": alone, "not made": None})
+    assert rows.decided.tolist() == ["higher", "undecided"]
+    assert rows.difference["not made"] == NOTHING
+    assert rows.p["made"] == 2 * alone.p
+
+
+def test_runs_that_are_not_sound_decide_nothing_yet():
+    base = table(np.linspace(0.5, 0.7, 8))
+    found = replace(compared(base, base + 0.02), unsound=("collapsed: a channel",), cautions=("unequal: steps",))
+    assert found.decided == "not decided yet"
+    row = family.table({"one": found}).loc["one"]
+    assert (row.decided, row.unsound, row.caution) == ("not decided yet", "collapsed: a channel", "unequal: steps")
+    assert row.networks.mean == pytest.approx(0.02)

@@ -9,10 +9,10 @@ from grouped_records import configured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbmlib.analysis import compare, selection
-from gbmlib.analysis.contrasts import contrasts
+from gbmlib.analysis import leaderboard, scores
+from gbmlib.analysis.family import contrasts
 from gbmlib.analysis.intervals import mean_interval
-from gbmlib.analysis.selection import SelectionError
+from gbmlib.analysis.leaderboard import SelectionError
 from gbmlib.study import scales
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
@@ -67,8 +67,8 @@ def pair(change, number=2, **fields):
 
 
 def test_a_row_has_the_means_over_pooled_held_out_cases():
-    board = selection.leaderboard({"2D": group(), "3D": group(0.02, seeds=(0, 1)), "2D + 3D": pair(0.04)})
-    table = selection.table(board)
+    board = leaderboard.read({"2D": group(), "3D": group(0.02, seeds=(0, 1)), "2D + 3D": pair(0.04)})
+    table = leaderboard.table(board)
     assert list(table.columns) == ["left", "right", "mean", "networks", "cases", "folds", "seeds"]
     means = [[cell.mean for cell in table.loc[label, ["left", "right", "mean"]]] for label in table.index]
     assert np.array(means) == pytest.approx(
@@ -80,24 +80,24 @@ def test_a_row_has_the_means_over_pooled_held_out_cases():
 
 
 def test_seeds_are_averaged_within_a_case_before_cases_are():
-    row = selection.leaderboard({"2D": group(0.0) + group(0.1, seeds=(1,))})["2D"]
+    row = leaderboard.read({"2D": group(0.0) + group(0.1, seeds=(1,))})["2D"]
     assert row.dices.left.to_dict() == pytest.approx({case: value + 0.05 for case, value in CASES.items()})
     assert row.fold_of == FOLD_OF
 
 
 def test_nested_regions_that_exclusive_labels_are_measured_on_do_not_decide():
     labels = group(classes=("oedema", "WT"))
-    assert selection.classes_of(labels[0]) == ["oedema"]
+    assert leaderboard.classes_of(labels[0]) == ["oedema"]
     nested = group(classes=("WT", "TC"), regions="brats")
-    assert selection.classes_of(nested[0]) == ["WT", "TC"]
-    assert list(selection.leaderboard({"2D": labels})["2D"].dices) == ["oedema"]
-    assert list(selection.leaderboard({"2D": labels}, classes=["WT"])["2D"].dices) == ["WT"]
+    assert leaderboard.classes_of(nested[0]) == ["WT", "TC"]
+    assert list(leaderboard.read({"2D": labels})["2D"].dices) == ["oedema"]
+    assert list(leaderboard.read({"2D": labels}, classes=["WT"])["2D"].dices) == ["WT"]
 
 
 def test_the_best_mean_is_chosen_and_every_other_row_compared_with_it_case_by_case():
     change = {"a": 0.03, "b": -0.01, "c": 0.08, "d": 0.05}
     groups = {"2D": group(), "3D": group(change), "low resolution": group(0.01)}
-    choice = selection.choose(selection.leaderboard(groups))
+    choice = leaderboard.choose(leaderboard.read(groups))
     assert choice.label == "3D"
     assert choice.level.mean == pytest.approx(0.625 + np.mean(list(change.values())))
     assert list(choice.others.index) == ["low resolution", "2D"]  # best first
@@ -112,22 +112,22 @@ def test_the_best_mean_is_chosen_and_every_other_row_compared_with_it_case_by_ca
 
 
 def test_the_first_network_of_the_cascade_is_a_candidate_only_if_named():
-    board = selection.leaderboard({"2D": group(), "low resolution": group(0.2), "low resolution + 2D": pair(0.3)})
-    assert selection.choose(board).label == "2D"
-    assert selection.choose(board, ["2D", "low resolution"]).label == "low resolution"
+    board = leaderboard.read({"2D": group(), "low resolution": group(0.2), "low resolution + 2D": pair(0.3)})
+    assert leaderboard.choose(board).label == "2D"
+    assert leaderboard.choose(board, ["2D", "low resolution"]).label == "low resolution"
     with pytest.raises(SelectionError, match="no row 4D in the leaderboard; it has 2D, low resolution"):
-        selection.choose(board, ["4D"])
+        leaderboard.choose(board, ["4D"])
 
 
 def test_ties_go_to_fewer_networks_then_to_the_order_of_rows():
-    board = selection.leaderboard({"2D + 3D": pair(0.1), "3D": group(0.1), "2D": group(0.1), "cascade": group()})
-    choice = selection.choose(board)
+    board = leaderboard.read({"2D + 3D": pair(0.1), "3D": group(0.1), "2D": group(0.1), "cascade": group()})
+    choice = leaderboard.choose(board)
     assert (choice.label, choice.tied) == ("3D", ("2D", "2D + 3D"))
-    assert selection.choose(board, ["2D", "3D"]).label == "3D"  # the order of rows, not of names
+    assert leaderboard.choose(board, ["2D", "3D"]).label == "3D"  # the order of rows, not of names
     assert choice.shares.to_dict() == {"3D": 1.0, "2D": 0.0, "cascade": 0.0, "2D + 3D": 0.0}
     # The same numbers summed in another order are a tie too.
-    shuffled = selection.leaderboard({"2D + 3D": pair(1e-13), "2D": group()})
-    assert selection.choose(shuffled).label == "2D"
+    shuffled = leaderboard.read({"2D + 3D": pair(1e-13), "2D": group()})
+    assert leaderboard.choose(shuffled).label == "2D"
 
 
 def test_shares_say_how_often_each_would_be_chosen():
@@ -136,7 +136,7 @@ def test_shares_say_how_often_each_would_be_chosen():
         "2D": [record(0, {"a": {"x": 0.5}}), record(1, {"b": {"x": 0.5}})],
         "3D": [record(0, {"a": {"x": 0.9}}), record(1, {"b": {"x": 0.4}})],
     }
-    choice = selection.choose(selection.leaderboard(groups))
+    choice = leaderboard.choose(leaderboard.read(groups))
     assert choice.shares["3D"] == pytest.approx(0.75, abs=0.02)
     assert choice.shares.sum() == pytest.approx(1)
 
@@ -144,32 +144,30 @@ def test_shares_say_how_often_each_would_be_chosen():
 def test_each_fold_under_the_choice_of_the_others_is_not_flattered():
     """Each network is good in one fold alone: chosen elsewhere it is bad in the fold it is measured on."""
     good, bad = ({"a": up, "b": up, "c": -up, "d": -up} for up in (0.1, -0.1))
-    choice = selection.choose(selection.leaderboard({"2D": group(good), "3D": group(bad)}))
+    choice = leaderboard.choose(leaderboard.read({"2D": group(good), "3D": group(bad)}))
     assert choice.level.mean == pytest.approx(0.625)
     assert choice.elsewhere.mean == pytest.approx(0.525)
-    one_fold = selection.leaderboard({"2D": group(), "3D": group(0.1)}, folds=[0])
-    assert selection.choose(one_fold).elsewhere is None
+    one_fold = leaderboard.read({"2D": group(), "3D": group(0.1)}, folds=[0])
+    assert leaderboard.choose(one_fold).elsewhere is None
 
 
 # --------------------------------------------------------------------------------------------- what cannot be compared
 
 
 def problems(**groups):
-    return {label: "; ".join(row.problems) for label, row in selection.leaderboard({"2D": group(), **groups}).items()}
+    return {label: "; ".join(row.problems) for label, row in leaderboard.read({"2D": group(), **groups}).items()}
 
 
 def test_missing_folds_keep_their_row_without_numbers():
-    board = selection.leaderboard({"2D": group(), "3D": group(0.5, folds=(0,)), "cascade": []})
-    table = selection.table(board)
+    board = leaderboard.read({"2D": group(), "3D": group(0.5, folds=(0,)), "cascade": []})
+    table = leaderboard.table(board)
     assert table.loc["3D", ["left", "mean", "cases", "folds"]].tolist() == ["", "", 0, "1 of 2"]
     assert table.loc["cascade", ["networks", "folds", "seeds"]].tolist() == ["", "0 of 2", 0]
-    choice = selection.choose(board)
+    choice = leaderboard.choose(board)
     assert choice.label == "2D"
     assert choice.left_out == {"3D": ("has no record of fold 1 with seed 0",), "cascade": ("has no record",)}
     # On the folds that are asked for, the same records are complete.
-    assert (
-        selection.choose(selection.leaderboard({"2D": group(), "3D": group(0.5, folds=(0,))}, folds=[0])).label == "3D"
-    )
+    assert leaderboard.choose(leaderboard.read({"2D": group(), "3D": group(0.5, folds=(0,))}, folds=[0])).label == "3D"
 
 
 def test_everything_that_is_wrong_is_said_at_once():
@@ -203,12 +201,12 @@ def test_other_cohorts_folds_and_classes_are_named():
 
 def test_other_cases_or_the_same_in_other_folds_are_not_paired_and_the_odd_one_goes():
     swapped = group(0.3, fold_of={"a": 0, "b": 1, "c": 1, "d": 0})
-    board = selection.leaderboard({"odd": swapped, "2D": group(), "3D": group(0.1)})
+    board = leaderboard.read({"odd": swapped, "2D": group(), "3D": group(0.1)})
     assert board["odd"].problems == (
         "is not paired with the others: does not hold out, in fold 0: b; does not hold out, in fold 1: d; "
         "holds out besides, in fold 0: d; holds out besides, in fold 1: b",
     )
-    assert selection.choose(board).label == "3D"
+    assert leaderboard.choose(board).label == "3D"
 
 
 def test_seeds_must_hold_out_the_same_cases():
@@ -219,14 +217,14 @@ def test_seeds_must_hold_out_the_same_cases():
 
 def test_nothing_to_choose_from_is_refused_with_all_reasons():
     with pytest.raises(SelectionError, match="no record of 2D, 3D; run them first"):
-        selection.leaderboard({"2D": [], "3D": []})
+        leaderboard.read({"2D": [], "3D": []})
     with pytest.raises(SelectionError, match=r"folds \[0, 2\] of 2; they are counted from 0 to 1"):
-        selection.leaderboard({"2D": group()}, folds=[0, 2])
-    board = selection.leaderboard({"2D": group(folds=(1,)), "3D": []})
+        leaderboard.read({"2D": group()}, folds=[0, 2])
+    board = leaderboard.read({"2D": group(folds=(1,)), "3D": []})
     with pytest.raises(SelectionError, match="2D: has no record of fold 0 with seed 0; 3D: has no record"):
-        selection.choose(board)
+        leaderboard.choose(board)
     with pytest.raises(SelectionError, match="none is named"):
-        selection.choose(board, [])
+        leaderboard.choose(board, [])
 
 
 # ------------------------------------------------------------------------------------------------------ as properties
@@ -244,13 +242,13 @@ def test_the_choice_is_the_argmax_whatever_the_order_of_records(values):
         ]
         for number, of in enumerate(values)
     }
-    choice = selection.choose(selection.leaderboard(groups))
+    choice = leaderboard.choose(leaderboard.read(groups))
     means = [np.mean(of) for of in values]
     assert choice.level.mean == pytest.approx(max(means), abs=1e-8)
     assert all(change.mean >= -1e-8 for change in choice.others.difference)
     assert choice.elsewhere.mean <= max(np.mean([max(case) for case in zip(*values, strict=True)]), 0) + 1e-12
     turned = {label: of[::-1] for label, of in groups.items()}
-    assert selection.choose(selection.leaderboard(turned)).label == choice.label
+    assert leaderboard.choose(leaderboard.read(turned)).label == choice.label
 
 
 # --------------------------------------------------------------------------------------------------- published records
@@ -263,13 +261,13 @@ def test_published_records_make_a_leaderboard(pytestconfig):
     vnet = [store.get(one) for seed in (0, 1) for one in scales.vnet("short", folds, seed=seed)]
     other = [store.get(one) for one in scales.paper_a("short", folds, (0, 1))]
     groups = {"V-Net": vnet, "Paper A": other, "a fold": [of for of in other if of.experiment.fold == 0]}
-    board = selection.leaderboard(groups)
-    table = selection.table(board)
+    board = leaderboard.read(groups)
+    table = leaderboard.table(board)
     assert table.loc["V-Net", ["cases", "folds", "seeds"]].tolist() == [19, "5 of 5", 2]
     assert list(table.columns[:4]) == ["WT", "TC", "ET", "mean"]
     assert table.folds["a fold"] == "1 of 5"
-    levels = compare.levels({label: groups[label] for label in ("V-Net", "Paper A")})
+    levels = scores.levels({label: groups[label] for label in ("V-Net", "Paper A")})
     assert table["mean"]["V-Net"].mean == pytest.approx(levels["V-Net"].mean)
-    choice = selection.choose(board)
+    choice = leaderboard.choose(board)
     assert choice.level.mean == pytest.approx(max(of.mean for of in levels))
     assert list(choice.left_out) == ["a fold"]

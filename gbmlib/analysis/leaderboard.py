@@ -1,13 +1,10 @@
 """Which network, or average of networks, does best: the leaderboard of a cross-validation, and the choice it leads to.
 
 Isensee et al. (2018, section 2.6) train three models (2D, 3D, cascade), average all pairs of them, and submit the one
-of the highest mean foreground Dice over the held-out cases of a five-fold cross-validation; their table 2 lists them.
-The first network of the cascade has a row of its own there, but is not one of the three, so it is no candidate here
-unless it is named as one. (The public code, first version and second, takes it and its pairs for candidates. Table 2
-does not tell the two readings apart: that row is the best of no task.)
-
-A leaderboard is made from groups of records, label -> records. What cannot be compared (folds that are missing, other
-cases, other classes) keeps its row, with all that is wrong with it, and is never chosen.
+of the highest mean foreground Dice over the held-out cases; their table 2 lists them. The first network of the cascade
+has a row there, but is no candidate here unless it is named as one. (The public code takes it for one. Table 2 does not
+tell the two readings apart: that row is the best of no task.) What cannot be compared keeps its row, with all that is
+wrong with it, and is never chosen.
 """
 
 from __future__ import annotations
@@ -21,9 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from gbmlib.analysis import compare, statistics
-from gbmlib.analysis.compare import Groups
-from gbmlib.analysis.intervals import Interval, mean_interval
+from gbmlib.analysis import family, paired, scores
+from gbmlib.analysis.intervals import RESAMPLES, Interval, mean_interval
+from gbmlib.analysis.scores import Groups
 from gbmlib.cohorts import regions
 from gbmlib.study.cross_validation import LOW_RESOLUTION, PLUS
 from gbmlib.study.records import HELD_OUT, Record
@@ -31,7 +28,7 @@ from gbmlib.study.records import HELD_OUT, Record
 #: Means of Dice that differ by less are the same number, added up in another order.
 TIE = 1e-9
 
-Of = TypeVar("Of", bound=Hashable)
+Value = TypeVar("Value", bound=Hashable)
 
 
 class SelectionError(ValueError):
@@ -43,8 +40,8 @@ class Row:
     """What the records of one network, or of one average of networks, say.
 
     Attributes:
-        each: Dice of every held-out case under every seed (rows: case, seed) in each class (columns), folds pooled;
-            empty where there are problems.
+        dices: of every held-out case (rows) in each class (columns), mean over seeds, folds pooled; empty where there
+            are problems.
         fold_of: the fold that holds out each case.
         networks: how many are averaged.
         seeds: how many.
@@ -52,7 +49,7 @@ class Row:
         problems: why the row cannot be compared; empty where it can.
     """
 
-    each: pd.DataFrame
+    dices: pd.DataFrame
     fold_of: Mapping[str, int]
     networks: int
     seeds: int
@@ -62,11 +59,6 @@ class Row:
     records: tuple[Record, ...] = ()
 
     @cached_property
-    def dices(self) -> pd.DataFrame:
-        """Dice of every case (rows) in each class (columns), mean over seeds."""
-        return self.each.groupby(level="case", sort=False).mean()
-
-    @property
     def merit(self) -> pd.Series:
         """Mean Dice of each case over the classes: what the choice is made by."""
         return self.dices.mean(axis=1, skipna=False)
@@ -83,7 +75,7 @@ class Choice:
         label: the chosen one.
         level: its mean Dice over classes.
         others: a row for each other comparable row of the leaderboard, best first: ``Dice``, the chosen minus it (the
-            columns of ``analysis.statistics.table``; all others are one family) and ``candidate``.
+            columns of ``analysis.family.table``; all others are one family) and ``candidate``.
         shares: how often each candidate would be chosen if the cases were drawn again (bootstrap), largest first.
         tied: candidates of the same mean, which are less simple or come later.
         left_out: candidates that cannot be compared, with what is wrong.
@@ -99,9 +91,7 @@ class Choice:
     elsewhere: Interval | None
 
 
-def leaderboard(
-    groups: Groups, classes: Sequence[str] | None = None, folds: Iterable[int] | None = None
-) -> dict[str, Row]:
+def read(groups: Groups, classes: Sequence[str] | None = None, folds: Iterable[int] | None = None) -> dict[str, Row]:
     """Read groups of records (label -> records, possibly none) into comparable rows.
 
     Rows are comparable if each has every fold that is needed, under each of its seeds, and all hold out the same cases
@@ -115,28 +105,28 @@ def leaderboard(
     Raises:
         SelectionError: no group has a record, or the cross-validation has no such fold.
     """
-    records = [record for of in groups.values() for record in of]
-    if not records:
+    every = [record for records in groups.values() for record in records]
+    if not every:
         raise SelectionError(f"no record of {', '.join(groups) or 'anything'}; run them first")
-    design = _usual((record.experiment.cohort, record.experiment.folds) for record in records)
+    design = _usual((record.experiment.cohort, record.experiment.folds) for record in every)
     needed = sorted(set(range(design[1]) if folds is None else folds))
     if not needed or needed[-1] >= design[1] or needed[0] < 0:
         raise SelectionError(f"folds {needed} of {design[1]}; they are counted from 0 to {design[1] - 1}")
-    classes = list(classes) if classes is not None else classes_of(records[0])
-    rows = {label: _row(of, design, needed, classes) for label, of in groups.items()}
+    classes = list(classes) if classes is not None else classes_of(every[0])
+    rows = {label: _row(records, design, needed, classes) for label, records in groups.items()}
     complete = {label: frozenset(row.fold_of.items()) for label, row in rows.items() if not row.problems}
     usual = _usual(complete.values()) if complete else frozenset()
     for label, pairs in complete.items():
         if pairs != usual:
-            said = f"{_pairs('does not hold out', usual - pairs)}{_pairs('holds out besides', pairs - usual)}"
-            rows[label] = replace(rows[label], problems=(f"is not paired with the others: {said.rstrip('; ')}",))
+            faults = _listed("does not hold out", usual - pairs) + _listed("holds out besides", pairs - usual)
+            rows[label] = replace(rows[label], problems=(f"is not paired with the others: {'; '.join(faults)}",))
     return rows
 
 
 def classes_of(record: Record) -> list[str]:
     """The regions that a run was trained on, in order, without those that it was measured on besides."""
-    found = list(record.cases.region.unique())
-    return found if record.experiment.regions == "brats" else [name for name in found if name not in regions.BRATS]
+    names = list(record.cases.region.unique())
+    return names if record.experiment.regions == "brats" else [name for name in names if name not in regions.BRATS]
 
 
 def table(board: Leaderboard) -> pd.DataFrame:
@@ -152,7 +142,7 @@ def table(board: Leaderboard) -> pd.DataFrame:
             cells["mean"] = mean_interval(row.merit)
         counts = {"networks": row.networks or "", "cases": len(row.dices), "folds": f"{row.folds} of {row.needed}"}
         rows[label] = cells | counts | {"seeds": row.seeds}
-    names = [*_classes(board), "mean", "networks", "cases", "folds", "seeds"]
+    names = [*next(iter(board.values())).dices, "mean", "networks", "cases", "folds", "seeds"]
     return pd.DataFrame([{name: row.get(name, "") for name in names} for row in rows.values()], list(rows))
 
 
@@ -175,11 +165,10 @@ def choose(board: Leaderboard, candidates: Iterable[str] | None = None) -> Choic
     left_out = {label: board[label].problems for label in asked if board[label].problems}
     fit = sorted((label for label in asked if label not in left_out), key=lambda label: board[label].networks)
     if not fit:
-        said = "; ".join(f"{label}: {', '.join(of)}" for label, of in left_out.items())
-        raise SelectionError(f"no candidate can be compared ({said or 'none is named'})")
+        reasons = "; ".join(f"{label}: {', '.join(problems)}" for label, problems in left_out.items())
+        raise SelectionError(f"no candidate can be compared ({reasons or 'none is named'})")
     merits = pd.DataFrame({label: board[label].merit for label in fit})
-    best = _best(merits)
-    means = merits.mean()
+    best, means = _best(merits), merits.mean()
     return Choice(
         label=best,
         level=mean_interval(merits[best]),
@@ -192,36 +181,34 @@ def choose(board: Leaderboard, candidates: Iterable[str] | None = None) -> Choic
 
 
 def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[int], classes: Sequence[str]) -> Row:
-    problems = []
-    for cohort, folds in sorted({(of.experiment.cohort, of.experiment.folds) for of in records} - {design}):
-        problems.append(f"is of {cohort} in {folds} folds, the others of {design[0]} in {design[1]}")
-    records = [of for of in records if of.experiment.fold in needed]
-    runs = Counter((of.experiment.seed, of.experiment.fold) for of in records)
-    seeds, there = (sorted({run[part] for run in runs}) for part in (0, 1))
-    networks = max((len(getattr(of.experiment, "members", (of,))) for of in records), default=0)
-    nothing = pd.DataFrame(columns=list(classes), index=pd.MultiIndex.from_arrays([[], []], names=["case", "seed"]))
-    row = Row(nothing, {}, networks, len(seeds), len(there), len(needed))
+    designs = {(record.experiment.cohort, record.experiment.folds) for record in records} - {design}
+    problems = [
+        f"is of {cohort} in {folds} folds, the others of {design[0]} in {design[1]}"
+        for cohort, folds in sorted(designs)
+    ]
+    records = [record for record in records if record.experiment.fold in needed]
+    runs = Counter((record.experiment.seed, record.experiment.fold) for record in records)
+    seeds, folds = ({run[index] for run in runs} for index in (0, 1))
+    networks = max((len(getattr(record.experiment, "members", (record,))) for record in records), default=0)
+    row = Row(pd.DataFrame(columns=list(classes)), {}, networks, len(seeds), len(folds), len(needed))
     if not records:
         return replace(row, problems=(*problems, "has no record"))
-    for seed in seeds:
-        missing = [fold for fold in needed if (seed, fold) not in runs]
-        if missing:
-            problems.append(f"has no record of fold {', '.join(map(str, missing))} with seed {seed}")
+    for seed in sorted(seeds):
+        if missing := [str(fold) for fold in needed if (seed, fold) not in runs]:
+            problems.append(f"has no record of fold {', '.join(missing)} with seed {seed}")
     problems += [f"has {n} runs of fold {fold} with seed {seed}" for (seed, fold), n in runs.items() if n > 1]
-    cases = compare.cases_of(records)
-    held = cases[(cases.split == HELD_OUT) & (cases.metric == "dice") & cases.region.isin(list(classes))]
+    held = scores.tidy(records)
+    held = held[(held.split == HELD_OUT) & (held.metric == "dice") & held.region.isin(list(classes))]
     problems += _gaps(held, runs, classes)
     if problems:
         return replace(row, problems=tuple(problems))
-    each = held.groupby(["case", "seed", "region"], sort=False).value.mean().unstack("region")[list(classes)]
-    fold_of = dict(zip(held.case, held.fold, strict=True))
-    return replace(row, each=each.rename_axis(columns=None), fold_of=fold_of, records=tuple(records))
+    dices = scores.by_case(records, regions=classes)
+    return replace(row, dices=dices, fold_of=dict(zip(held.case, held.fold, strict=True)), records=tuple(records))
 
 
 def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequence[str]) -> list[str]:
     """What is missing, or there twice, in the Dice of held-out cases."""
-    lacking = [name for name in classes if name not in set(held.region)]
-    if lacking:
+    if lacking := [name for name in classes if name not in set(held.region)]:
         return [f"was not measured on {', '.join(lacking)}"]
     empty = sorted(set(runs) - set(zip(held.seed, held.fold, strict=True)))
     problems = [f"measured no held-out case in fold {fold} with seed {seed}" for seed, fold in empty]
@@ -232,8 +219,7 @@ def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequ
     for case, several in folds[folds.map(len) > 1].items():
         problems.append(f"holds out case {case} in folds {', '.join(map(str, sorted(several)))}")
     seeds = Counter(fold for _, fold in runs)
-    found = held.groupby(["fold", "case"]).seed.nunique()
-    for (fold, case), count in found.items():
+    for (fold, case), count in held.groupby(["fold", "case"]).seed.nunique().items():
         if count < seeds[fold]:
             problems.append(f"holds out case {case} in fold {fold} with {count} of {seeds[fold]} seeds")
     return problems
@@ -242,13 +228,11 @@ def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequ
 def _others(board: Leaderboard, best: str, candidates: Sequence[str]) -> pd.DataFrame:
     rest = {label: row for label, row in board.items() if label != best and not row.problems}
     levels = {label: mean_interval(row.merit) for label, row in rest.items()}
-    chosen, classes = board[best].records, _classes(board)
-    table = statistics.table(
-        {label: compare.paired(row.records, chosen, regions=classes) for label, row in rest.items()}
-    )
-    table.insert(0, "Dice", pd.Series(levels, dtype=object))
-    table["candidate"] = [label in candidates for label in table.index]
-    return table.loc[sorted(levels, key=lambda label: -levels[label].mean)]
+    chosen, classes = board[best].records, list(next(iter(board.values())).dices)
+    changes = {label: paired.compare(row.records, chosen, regions=classes) for label, row in rest.items()}
+    rows = pd.Series(levels, name="Dice", dtype=object).to_frame().join(family.table(changes))
+    rows["candidate"] = [label in candidates for label in rows.index]
+    return rows.loc[sorted(levels, key=lambda label: -levels[label].mean)]
 
 
 def _best(merits: pd.DataFrame) -> str:
@@ -257,12 +241,13 @@ def _best(merits: pd.DataFrame) -> str:
     return str(means.index[np.argmax(means >= means.max() - TIE)])
 
 
-def _shares(merits: pd.DataFrame, resamples: int = 9999, seed: int = 0) -> pd.Series:
+def _shares(merits: pd.DataFrame) -> pd.Series:
     """How often each column is the best, over as many cases drawn with replacement."""
-    drawn = np.random.default_rng(seed).multinomial(len(merits), np.full(len(merits), 1 / len(merits)), resamples)
-    means = drawn @ merits.to_numpy() / len(merits)
+    cases = len(merits)
+    drawn = np.random.default_rng(0).multinomial(cases, np.full(cases, 1 / cases), RESAMPLES)
+    means = drawn @ merits.to_numpy() / cases
     winners = (means >= means.max(1, keepdims=True) - TIE).argmax(1)
-    shares = np.bincount(winners, minlength=merits.shape[1]) / resamples
+    shares = np.bincount(winners, minlength=merits.shape[1]) / RESAMPLES
     return pd.Series(shares, merits.columns).sort_values(ascending=False, kind="stable")
 
 
@@ -271,22 +256,17 @@ def _elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> Interval | N
     folds = merits.index.map(fold_of)
     if folds.nunique() < 2:
         return None
-    return mean_interval(
-        pd.concat([merits.loc[folds == fold, _best(merits[folds != fold])] for fold in folds.unique()])
-    )
+    each = [merits.loc[folds == fold, _best(merits[folds != fold])] for fold in folds.unique()]
+    return mean_interval(pd.concat(each))
 
 
-def _classes(board: Leaderboard) -> list[str]:
-    return list(next(iter(board.values())).dices)
-
-
-def _usual(values: Iterable[Of]) -> Of:
+def _usual(values: Iterable[Value]) -> Value:
     """What occurs most often; of several the first."""
     return Counter(values).most_common(1)[0][0]
 
 
-def _pairs(what: str, pairs: Iterable[tuple[str, int]]) -> str:
+def _listed(what: str, pairs: Iterable[tuple[str, int]]) -> list[str]:
     by_fold: dict[int, list[str]] = {}
     for case, fold in sorted(pairs):
         by_fold.setdefault(fold, []).append(case)
-    return "".join(f"{what}, in fold {fold}: {', '.join(of)}; " for fold, of in sorted(by_fold.items()))
+    return [f"{what}, in fold {fold}: {', '.join(cases)}" for fold, cases in sorted(by_fold.items())]
