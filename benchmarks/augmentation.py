@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.pair import Pair
-from gbmlib.augment import nnunet, spatial_draws
+from gbmlib.augment import nnunet, spatial
 
 #: What nnU-Net v2 cuts for a patch of 128, and what both sides get.
 BLOCK_FOR_128 = 205
@@ -40,11 +40,12 @@ def ours(edge: int, threads: int, device: str = "cpu") -> Callable[[], object]:
     """Draws and applies rotation, scaling, elastic deformation, gamma and mirroring, anew at each call."""
     patch = (edge,) * 3
     images, label = (volume.to(device) for volume in _block(edge))
-    settings = nnunet.Settings(spatial_draws.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
+    settings = nnunet.Settings(spatial.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
     generator = torch.Generator().manual_seed(0)
 
     def run() -> tuple[Tensor, Tensor]:
-        out = nnunet.augment(images, label, settings, patch, generator)
+        drawn = nnunet.draw(1, CHANNELS, patch, settings, generator)
+        out = nnunet.apply(images, label, drawn, patch)
         if device == "cuda":
             torch.cuda.synchronize()
         return out

@@ -1,4 +1,4 @@
-"""Resampling there and back against nnU-Net v2's own calls, as installed: images, labels, probabilities."""
+"""Resampling there and back against nnU-Net v2's own calls, as installed: images, probabilities."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import numpy as np
 import torch
 
 from benchmarks.pair import Pair
-from gbmlib.preprocess import pipeline
-from gbmlib.preprocess.resampling import ANISOTROPIC
+from gbmlib.preprocess.grids import Prepared, restore_labels
+from gbmlib.preprocess.resampling import new_shape, resample, resample_to
 
 Spacing = tuple[float, float, float]
 
-#: From and to which spacing (z, y, x) in mm; of the last the coarse axis goes apart.
+#: From and to which spacing (z, y, x) in mm.
 CHANGES: dict[str, tuple[Spacing, Spacing]] = {
     "a coarser grid": ((1, 1, 1), (1.2, 1.2, 1.2)),
     "a finer grid": ((1, 1, 1), (0.8, 0.8, 0.8)),
-    "a coarser grid, slices of 5 mm": ((5, 1, 1), (5, 1.2, 1.2)),
 }
 CLASSES = 4
 
@@ -32,9 +31,6 @@ def pairs(volume: tuple[int, int, int]) -> list[Pair]:
         if torch.cuda.is_available():
             ours, theirs = partial(images, volume, *change, device="cuda"), partial(nnunet_images, volume, *change)
             out.append(Pair(f"{name} on the processor, ours on the graphics card", ours, theirs))
-    for to, change in list(CHANGES.items())[:2]:
-        name = f"labels of {shape} to {to}, linear per label, against nnU-Net v2"
-        out.append(Pair(name, partial(labels, volume, *change), partial(nnunet_labels, volume, *change)))
     change = CHANGES["a coarser grid"]
     name = f"probabilities of {CLASSES} classes back to {shape}, and which is largest, against nnU-Net v2"
     out.append(Pair(name, partial(back, volume, *change), partial(nnunet_back, volume, *change), memory=True))
@@ -44,58 +40,40 @@ def pairs(volume: tuple[int, int, int]) -> list[Pair]:
 def images(
     shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing, device: str = "cpu"
 ) -> Callable[[], object]:
-    """One channel by cubic splines, clipped to its range, the coarse axis apart where there is one."""
-    volume = _image(shape)
-    if device == "cpu":
-        return lambda: pipeline.resample(volume, spacing, new_spacing, 3, ANISOTROPIC, clip=True)
-    on_device = torch.from_numpy(volume).to(device)
+    """One channel by cubic splines, clipped to its range as nnU-Net's are."""
+    volume = torch.from_numpy(_image(shape)).to(device)
 
-    def resample() -> torch.Tensor:
-        out = pipeline.resample(on_device, spacing, new_spacing, 3, ANISOTROPIC, clip=True)
-        torch.cuda.synchronize()
+    def clipped() -> torch.Tensor:
+        out = resample(volume, spacing, new_spacing, 3).clamp_(volume.min(), volume.max())
+        if device == "cuda":
+            torch.cuda.synchronize()
         return out
 
-    return resample
+    return clipped
 
 
 def nnunet_images(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
     """nnU-Net v2's call for images, with the settings that its planner gives it."""
     from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
-    volume, new = _image(shape), pipeline.new_shape(shape, spacing, new_spacing)
+    volume, new = _image(shape), new_shape(shape, spacing, new_spacing)
     setting = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
     return lambda: resample_data_or_seg_to_shape(volume, new, spacing, new_spacing, **setting)
 
 
-def labels(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
-    """A label map, each label interpolated on its own."""
-    label, new = _label(shape), pipeline.new_shape(shape, spacing, new_spacing)
-    apart = pipeline.coarse_axis(spacing, new_spacing)
-    return lambda: pipeline.resample_labels(label, new, "linear", apart)[None]
-
-
-def nnunet_labels(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
-    """nnU-Net v2's call for label maps."""
-    from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
-
-    label, new = _label(shape)[None], pipeline.new_shape(shape, spacing, new_spacing)
-    setting = {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None}
-    return lambda: resample_data_or_seg_to_shape(label, new, spacing, new_spacing, **setting)
-
-
 def back(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
     """From probabilities on the network's grid to the label map of the native one."""
-    probabilities = _probabilities(pipeline.new_shape(shape, spacing, new_spacing))
+    probabilities = _probabilities(new_shape(shape, spacing, new_spacing))
     box = tuple(slice(0, extent) for extent in shape)
-    prepared = pipeline.Prepared("case", probabilities, None, box, shape)
-    return lambda: pipeline.restore_labels(probabilities, prepared, lambda slab: slab.argmax(0))
+    prepared = Prepared("case", probabilities, None, box, shape)
+    return lambda: restore_labels(probabilities, prepared, lambda slab: slab.argmax(0))
 
 
 def nnunet_back(shape: tuple[int, int, int], spacing: Spacing, new_spacing: Spacing) -> Callable[[], object]:
     """nnU-Net v2's call for probabilities, then the largest."""
     from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
-    probabilities = _probabilities(pipeline.new_shape(shape, spacing, new_spacing))
+    probabilities = _probabilities(new_shape(shape, spacing, new_spacing))
     setting = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 
     def restore() -> np.ndarray:
@@ -110,13 +88,7 @@ def _image(shape: tuple[int, int, int]) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((1, *shape), np.float32)
 
 
-def _label(shape: tuple[int, int, int]) -> np.ndarray:
-    """Three nested balls, the largest of a quarter of the volume's shortest edge: uint8 (z, y, x)."""
-    distance = np.sqrt(sum((place - extent / 2.1) ** 2 for place, extent in zip(np.indices(shape), shape, strict=True)))
-    return sum((distance < min(shape) * radius).astype(np.uint8) for radius in (0.25, 0.18, 0.1))
-
-
 def _probabilities(shape: tuple[int, int, int]) -> np.ndarray:
     """Of the classes at each voxel, adding up to 1, float32 (class, z, y, x)."""
     coarse = np.random.default_rng(0).random((CLASSES, 6, 6, 6), np.float32)
-    return torch.softmax(8 * torch.from_numpy(pipeline.resample_to(coarse, shape, 1)), 0).numpy()
+    return torch.softmax(8 * torch.from_numpy(resample_to(coarse, shape, 1)), 0).numpy()

@@ -1,20 +1,16 @@
 """Cases made of arrays, for tests of what is done to a case."""
 
-from types import SimpleNamespace
-
 import numpy as np
+
+from gbmlib.cohorts import Case
 
 
 def case_of(images, label=None, spacing=(1, 1, 1), name="case"):
     """A case with these images (channel, z, y, x)."""
-    return SimpleNamespace(
-        id=name,
-        images=lambda: images,
-        label=lambda: label,
-        has_label=label is not None,
-        shape=images.shape[1:],
-        spacing=spacing,
-    )
+    case = Case()
+    case.id, case.shape, case.spacing, case.has_label = name, images.shape[1:], spacing, label is not None
+    case.images, case.label = lambda: images, lambda: label
+    return case
 
 
 def brains(count=4, shape=(2, 5, 4, 3), seed=0, background=0.3):

@@ -27,12 +27,12 @@ FILES, LINES = 16, 300
 
 #: Lines of Python, JavaScript and CSS of each room. To raise one is a decision that its commit explains.
 BUDGETS = {
-    "": 350,
-    "cohorts": 2500,
-    "cohorts/check": 350,
+    "": 420,
+    "cohorts": 2000,
+    "cohorts/check": 300,
     "cohorts/phantom": 1050,
-    "preprocess": 1550,
-    "augment": 1150,
+    "preprocess": 1150,
+    "augment": 950,
     "models": 1200,
     "planner": 900,
     "evaluation": 750,
@@ -47,9 +47,7 @@ BUDGETS = {
 }
 
 #: Imports that still point the wrong way: (module, what it imports).
-KNOWN_IMPORTS = {
-    ("gbmlib.augment.cascade_noise", "gbmlib.evaluation.components"),
-}
+KNOWN_IMPORTS = set()
 
 #: Rooms that still have too many files.
 KNOWN_FULL = {"pages"}

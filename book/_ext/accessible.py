@@ -5,9 +5,10 @@ Names that screen readers say must hold the words that are seen, or a reader who
 button; a list must hold list items.
 """
 
-import os
 import re
 from pathlib import Path
+
+from gbmlib.files import written
 
 _MENDS = [
     # Shown is "Search Ctrl+K"; without a label of its own, the button is called by what it shows.
@@ -42,9 +43,8 @@ def mend_pages(app, exception) -> None:
         before = path.read_text(encoding="utf-8")
         after = mended(before)
         if after != before:
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-            unfinished.write_text(after, encoding="utf-8")
-            unfinished.replace(path)
+            with written(path) as unfinished:
+                unfinished.write_text(after, encoding="utf-8")
 
 
 def setup(app):

@@ -5,7 +5,6 @@ Of data that cannot be shared the table is published (:func:`publish`), so that 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from gbmlib.cohorts import Cohort, open_cohort, regions
 from gbmlib.evaluation import metrics
+from gbmlib.files import written
 from gbmlib.models.segvae import CROP
 from gbmlib.preprocess import pipeline
 
@@ -105,7 +105,7 @@ def crop_fractions(cohort: Cohort, size: Sequence[float] = CROP, progress: bool 
             continue
         label = case.label()
         patch = [max(1, round(length / step)) for length, step in zip(size, case.spacing, strict=True)]
-        cut = {"frame": label, "brain": label[pipeline.nonzero_box(case.images())]}
+        cut = {"frame": label, "brain": label[pipeline.nonzero_box(case.images(), case.id)]}
         for scheme in ("labels", "brats") if cohort.is_glioma else ("labels",):
             for cut_from, labels in cut.items():
                 share = expected_fraction(regions.to_channels(labels, scheme, cohort.labels), patch).mean()
@@ -131,8 +131,6 @@ def publish(spec: str, folder: str | Path, progress: bool = True) -> list[Path]:
 
 def write(table: pd.DataFrame, path: Path) -> Path:
     """Write a table that is published as CSV, six digits, whole or not at all; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    table.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
-    unfinished.replace(path)
+    with written(path) as unfinished:
+        table.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
     return path

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from gbmlib.files import FACTS
+
 #: Validation metrics of Adeniji and Liu (2019, table 1), columns in the order in which the table prints them. The names
 #: are the printed ones; what the last three columns hold is the subject of a chapter of its own.
 TABLE_1 = pd.DataFrame(
@@ -33,7 +35,7 @@ LOG_VALUES = ("precision", "recall", "accuracy", "dice")
 BASELINE_PRECISION = 0.35
 
 
-def table_2(task: str, folder: str | Path = "book/facts") -> pd.DataFrame:
+def table_2(task: str, folder: str | Path = FACTS) -> pd.DataFrame:
     """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a label (1, 2, …)."""
     table = pd.read_csv(Path(folder) / "isensee2018_table_2.csv", comment="#")
     return table[table.task == task].pivot(index="network", columns="label", values="dice") / 100

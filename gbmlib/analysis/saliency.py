@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.evaluation.sliding_window import sliding_window
-from gbmlib.preprocess.pipeline import Grid, restore
+from gbmlib.preprocess.grids import Grid, restore
 from gbmlib.study import predicting
 from gbmlib.study.records import Record
 from gbmlib.training.configuration import Experiment

@@ -24,10 +24,12 @@ from tqdm import tqdm
 
 from gbmlib.analysis import uncertainty
 from gbmlib.analysis.cohort_summary import write
-from gbmlib.cohorts import Case, Cohort, open_cohort, phantom_spec, regions
+from gbmlib.cohorts import Case, Cohort, open_cohort, regions
 from gbmlib.cohorts.folds import split
+from gbmlib.cohorts.phantom.spec import Spec
 from gbmlib.evaluation.components import bounding_box
-from gbmlib.preprocess.pipeline import restore
+from gbmlib.files import RECORDS
+from gbmlib.preprocess.grids import restore
 from gbmlib.study import cross_validation
 from gbmlib.study.out_of_fold import Predictor, local_record
 from gbmlib.study.predicting import device_of, inputs, load_network, prepare, statistics_of
@@ -84,7 +86,7 @@ def elsewhere(cohort: Cohort, cases: int = 6) -> Cohort | None:
     """Other patients like these, which no network of the study has seen; only of phantoms is there no end."""
     if not cohort.name.startswith("phantom:"):
         return None
-    spec = phantom_spec.Spec.parse(cohort.name.removeprefix("phantom:"))
+    spec = Spec.parse(cohort.name.removeprefix("phantom:"))
     return open_cohort(replace(spec, cases=min(cases, spec.cases), seed=spec.seed + FURTHER).name, cohort.modalities)
 
 
@@ -237,7 +239,7 @@ def paths_of(cohort_name: str, folder: str | Path) -> tuple[Path, Path]:
     return tuple(Path(folder) / f"{what}-{cohort_name}.csv" for what in ("uncertainty", "calibration"))
 
 
-def published(cohort_name: str, folder: str | Path = "book/records") -> tuple[pd.DataFrame, pd.DataFrame] | None:
+def published(cohort_name: str, folder: str | Path = RECORDS) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """The published tables of a cohort, as :func:`tables` gives them; None where they are not."""
     paths = paths_of(cohort_name, folder)
     if not all(path.exists() for path in paths):

@@ -11,14 +11,10 @@ paper gives no numbers. They are those of its public code (MIC-DKFZ/nnUNet, ``de
 - With probability 0.2 for the sample: every class loses one of its components, any one that covers less than 15 % of
   the patch. Voxels hang together across corners too.
 
-What lies outside the patch is unknown and never decides: it counts as empty where a mask grows and as full where it
-shrinks, as in scikit-image, which the code calls.
-
-Two things about the code. It draws a real number as radius, which scikit-image's ``ball`` makes a ball on a grid of
-``int(2 * radius + 1)`` points an axis. So half of all balls have their middle between voxels, and shift what they
-change by half a voxel: so it is here, see :func:`dilation`. And a later revision (02527d37) interchanges two arguments,
-the largest share and a probability of 0, after which no component is ever removed. nnU-Net v2 puts that right; it
-disturbs each class of a sample with probability 0.5 only.
+What lies outside the patch never decides: it counts as empty where a mask grows and as full where it shrinks, as in
+scikit-image, which the code calls. Radii are real numbers, so half of all balls have their middle between voxels, and
+shift what they change by half a voxel (:func:`dilation`). A later revision (02527d37) interchanges two arguments, after
+which no component is ever removed; nnU-Net v2 puts that right, and disturbs each class with probability 0.5 only.
 
     drawn = draw(batch, classes, generator)
     disturbed = apply(one_hot, drawn)
@@ -31,42 +27,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from gbmlib.augment.warp import one_thread
-from gbmlib.evaluation import components
 
 #: Of the public code: how often a sample is disturbed by operations, by how large a ball, and by a removal.
 P_OPERATION, RADII, P_REMOVAL = 0.4, (1.0, 8.0), 0.2
 #: Only a component that covers less of the patch than this is removed.
 LARGEST_SHARE = 0.15
-#: Of scikit-image's ``label`` as the code calls it; ``evaluation.components`` has another.
-CONNECTIVITY = 26
+#: Which voxels hang together, as in scikit-image's ``label`` as the code calls it.
+ACROSS_CORNERS = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One of :data:`OPERATIONS` on one class, with a ball of this radius in voxels.
-
-    Raises:
-        ValueError: an unknown name, a radius below 0 or a channel below 0.
-    """
+    """One of :data:`OPERATIONS` on one class, with a ball of this radius in voxels."""
 
     channel: int
     name: str
     radius: float
-
-    def __post_init__(self) -> None:
-        wrong = []
-        if self.name not in OPERATIONS:
-            wrong.append(f"there is no {self.name!r}; there are {', '.join(OPERATIONS)}")
-        if not self.radius >= 0:
-            wrong.append(f"a radius is in voxels, 0 or more, not {self.radius}")
-        if self.channel < 0:
-            wrong.append(f"classes count from 0, there is no {self.channel}")
-        if wrong:
-            raise ValueError("operation on a class: " + "; ".join(wrong))
 
 
 @dataclass(frozen=True)
@@ -93,15 +74,7 @@ def draw(
     """All random choices for a batch, from a generator of the host's.
 
     A probability of 0 leaves something out. It takes as much from the generator as any other: the rest draws the same.
-
-    Raises:
-        ValueError: says all that is wrong.
     """
-    named = {"p_operation": p_operation, "p_removal": p_removal}
-    wrong = [f"{name} is a probability, not {value}" for name, value in named.items() if not 0 <= value <= 1]
-    wrong += [f"{n} {what}, but at least one" for n, what in ((batch, "samples"), (classes, "classes")) if n < 1]
-    if wrong:
-        raise ValueError("disturbing a segmentation: " + "; ".join(wrong))
     chance = torch.rand((batch, 2), dtype=torch.float64, generator=generator).tolist()
     order, which, radius, component = torch.rand((4, batch, classes), dtype=torch.float64, generator=generator)
     order, names = order.argsort(1).tolist(), (which * len(OPERATIONS)).long().tolist()
@@ -119,8 +92,7 @@ def draw(
 def apply(one_hot: Tensor, parameters: Parameters) -> Tensor:
     """What a draw makes of the classes of a batch, on the device where they are.
 
-    The operations run there, on a graphics card without waiting for it. Components are numbered on the host (SciPy), so
-    a class that loses one makes the way there and back.
+    Components are numbered on the host (SciPy), so a class that loses one makes the way there and back.
 
     Args:
         one_hot: bool (sample, class, z, y, x), the foreground classes, a voxel in one of them at most: exclusive
@@ -129,11 +101,7 @@ def apply(one_hot: Tensor, parameters: Parameters) -> Tensor:
 
     Returns:
         A new tensor like it, again with a voxel in one class at most.
-
-    Raises:
-        ValueError: the tensor is not as above, or the draw is for other samples and classes.
     """
-    _check(one_hot, parameters)
     out = one_hot.clone()
     # Hundreds of short operations: see one_thread.
     with one_thread():
@@ -156,17 +124,12 @@ def dilation(mask: Tensor, radius: float) -> Tensor:
     end: a radius of 1 makes a cross of 7 voxels, one of 1.5 a cube of 2 x 2 x 2, one of 2 a ball of 33.
 
     A volume of one slice is treated in its plane, with the disc of that radius.
-
-    Raises:
-        ValueError: the mask is not as above, or the radius is below 0; so all four operations.
     """
-    _check_mask(mask, radius)
     return _spread(mask, radius, -1)
 
 
 def erosion(mask: Tensor, radius: float) -> Tensor:
     """A mask, bool (z, y, x), shrunk by the ball of :func:`dilation`; beyond the volume it is full."""
-    _check_mask(mask, radius)
     return ~_spread(~mask, radius, 1)
 
 
@@ -189,16 +152,14 @@ def remove_component(mask: Tensor, number: float) -> Tensor:
     Args:
         number: in [0, 1), where among the components that cover less than :data:`LARGEST_SHARE` of the volume the one
             to go is; they are in the order in which SciPy numbers them.
-
-    Raises:
-        ValueError: the number is not in [0, 1), or the mask is not as above.
     """
-    if not 0 <= number < 1:
-        raise ValueError(f"a component is chosen by a number from 0 to below 1, not {number}")
     kept = mask.cpu().numpy().copy()
-    box = components.bounding_box(kept)
-    numbers, count = components.components(kept[box], CONNECTIVITY)
-    voxels = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+    boxes = ndimage.find_objects(kept.astype(np.uint8))
+    if not boxes:
+        return mask
+    box = boxes[0]
+    numbers, _ = ndimage.label(kept[box], ACROSS_CORNERS)
+    voxels = np.bincount(numbers.ravel())[1:]
     small = np.flatnonzero(voxels < LARGEST_SHARE * kept.size) + 1
     if not len(small):
         return mask
@@ -210,8 +171,7 @@ def _spread(mask: Tensor, radius: float, sign: int) -> Tensor:
     """Whether a mask (z, y, x) holds any voxel of the ball around each voxel; sign -1 turns the ball around.
 
     The ball is put together from rows: the mask is spread along x once for each length of row, these along y to discs,
-    and these along z. That is exact, at most 150 operations on whole masks, and nothing is read back. (SciPy's distance
-    transform, which would do as well for balls around a voxel, takes many times longer.)
+    and these along z. That is exact, at most 150 operations on whole masks, and nothing is read back.
     """
     width = int(2 * radius + 1)
     # Empty voxels at the ends of rows and slices: so a step along any axis is a step in the flat volume.
@@ -253,33 +213,3 @@ def _add(out: Tensor, source: Tensor, steps: Sequence[int]) -> None:
         length = len(out) - abs(step)
         if length > 0:
             out.narrow(0, max(-step, 0), length).logical_or_(source.narrow(0, max(step, 0), length))
-
-
-def _check_mask(mask: Tensor, radius: float) -> None:
-    """That a mask and a radius are what the operations take."""
-    wrong = []
-    if mask.dtype != torch.bool or mask.ndim != 3:
-        wrong.append(f"the mask is {mask.dtype} of shape {tuple(mask.shape)}; it needs to be bool (z, y, x)")
-    if not radius >= 0:
-        wrong.append(f"a radius is in voxels, 0 or more, not {radius}")
-    if wrong:
-        raise ValueError("operation on a mask: " + "; ".join(wrong))
-
-
-def _check(one_hot: Tensor, parameters: Parameters) -> None:
-    """That a batch and a draw fit each other."""
-    wrong = []
-    if one_hot.dtype != torch.bool or one_hot.ndim != 5:
-        given = f"{one_hot.dtype} of shape {tuple(one_hot.shape)}"
-        wrong.append(f"the classes are {given}; they need to be bool (sample, class, z, y, x)")
-    else:
-        batch, classes = one_hot.shape[:2]
-        drawn = (len(parameters.operations), len(parameters.components))
-        if drawn != (batch, batch):
-            wrong.append(f"{batch} samples, but a draw of operations for {drawn[0]} and of components for {drawn[1]}")
-        if high := sorted({o.channel for done in parameters.operations for o in done if o.channel >= classes}):
-            wrong.append(f"operations on classes {high}, but there are {classes}, counted from 0")
-        if other := sorted({len(numbers) for numbers in parameters.components} - {0, classes}):
-            wrong.append(f"numbers of components for {other} classes, but there are {classes}")
-    if wrong:
-        raise ValueError("disturbing a segmentation: " + "; ".join(wrong))

@@ -1,9 +1,8 @@
 """Elastic deformation: a smooth random displacement as a few matrices, one for each axis.
 
 nnU-Net's augmentation (batchgenerators, ``elastic_deform_coordinates``) draws noise at every voxel, uniform in [-1, 1],
-smooths it by a Gaussian filter, and multiplies it by alpha. What comes out knows no detail finer than sigma, so here
-the noise is drawn on a lattice of at most half a sigma, and one small matrix an axis smooths and enlarges it at once.
-Variance and correlation are those of the filter; where the lattice is as fine as the voxels, so is every value.
+smooths it by a Gaussian filter, and multiplies it by alpha. Here the noise is drawn on a lattice of at most half a
+sigma, and one small matrix an axis smooths and enlarges it at once, with the filter's variance and correlation.
 """
 
 from __future__ import annotations

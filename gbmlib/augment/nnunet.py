@@ -6,7 +6,7 @@ and applied again.
 
     settings = paper_b(patch_size)
     drawn = draw(batch, channels, patch_size, settings, generator)
-    size = spatial_draws.reach(drawn.spatial, patch_size)  # or block_size(patch_size, settings), whatever is drawn
+    size = spatial.reach(drawn.spatial, patch_size)  # of the blocks to cut
     images, label = apply(blocks, block_labels, drawn, patch_size)
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from gbmlib.augment import intensity, spatial, spatial_draws
+from gbmlib.augment import gamma, spatial
 from gbmlib.augment.simple import draw_mirror, mirror
 
 #: What can be left out, by name.
@@ -37,34 +37,20 @@ class Settings:
         p_mirror: for each axis on its own.
         spare_zeros: whether background that is zero in every channel stays zero under gamma: for images that were
             normalised inside a mask only.
-
-    Raises:
-        ValueError: says all that is wrong.
     """
 
-    spatial: spatial_draws.Settings = field(default_factory=spatial_draws.Settings)
+    spatial: spatial.Settings = field(default_factory=spatial.Settings)
     gamma: tuple[float, float] = (0.7, 1.5)
     p_gamma: float = 0.3
     p_mirror: float = 0.5
     spare_zeros: bool = False
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"{name} is a probability, not {getattr(self, name)}"
-            for name in ("p_gamma", "p_mirror")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        if not 0 < self.gamma[0] <= self.gamma[1]:
-            wrong.append(f"gamma is (lowest, highest), above 0, not {self.gamma}")
-        if wrong:
-            raise ValueError("settings of the augmentation: " + "; ".join(wrong))
 
 
 @dataclass(frozen=True)
 class Parameters:
     """One draw for a batch, on the host: the map, exponents (sample, channel), mirrored axes (sample, 3), mask rule."""
 
-    spatial: spatial_draws.SpatialParameters
+    spatial: spatial.Parameters
     gamma: Tensor
     mirror: Tensor
     spare_zeros: bool = False
@@ -89,39 +75,18 @@ def paper_b(
         constants: "code" or "paper", for the one value in which they differ.
         spare_zeros: see :class:`Settings`.
         slicewise: whether slices are moved in their plane, whatever the rule above says; None follows it.
-
-    Raises:
-        ValueError: an unknown name; a patch that is not three positive numbers; one slice to be moved out of its plane.
     """
-    wrong = []
-    if unknown := sorted(set(without) - set(TRANSFORMS)):
-        wrong.append(f"there is no {', '.join(map(repr, unknown))} to leave out; there are {', '.join(TRANSFORMS)}")
-    if constants not in ANISOTROPIC:
-        wrong.append(f"constants are {' or '.join(map(repr, ANISOTROPIC))}, not {constants!r}")
-    if len(patch_size) != 3 or min(patch_size) < 1:
-        wrong.append(f"a patch is (z, y, x) of positive numbers, not {tuple(patch_size)}")
-    if slicewise is False and min(patch_size) == 1:
-        wrong.append(
-            f"a patch {tuple(patch_size)} is one slice, which moves in its plane alone; slicewise cannot be False"
-        )
-    if wrong:
-        raise ValueError("augmentation of nnU-Net: " + "; ".join(wrong))
-    moves = spatial_draws.Settings()
-    ruled = max(patch_size) > ANISOTROPIC[constants] * min(patch_size)
-    if ruled if slicewise is None else slicewise:
+    moves = spatial.Settings()
+    if slicewise is None:
+        slicewise = max(patch_size) > ANISOTROPIC[constants] * min(patch_size)
+    if slicewise:
         slices = min(range(3), key=patch_size.__getitem__)
-        plane = [patch_size[axis] for axis in spatial_draws.moving_axes(slices)]
+        plane = [patch_size[axis] for axis in spatial.moving_axes(slices)]
         longish = max(plane) > 1.5 * min(plane)
         moves = replace(moves, slices=slices, alpha=(0, 200), rotation=15 if longish else 180)
     moves = replace(moves, **{f"p_{name}": 0.0 for name in ("rotation", "scaling", "elastic") if name in without})
-    return Settings(
-        moves, spare_zeros=spare_zeros, **{f"p_{name}": 0.0 for name in ("gamma", "mirror") if name in without}
-    )
-
-
-def block_size(patch_size: Sequence[int], settings: Settings) -> tuple[int, int, int]:
-    """How large a block (z, y, x) to cut for a patch: see ``augment.spatial_draws.block_size``."""
-    return spatial_draws.block_size(patch_size, settings.spatial)
+    never = {f"p_{name}": 0.0 for name in ("gamma", "mirror") if name in without}
+    return Settings(moves, spare_zeros=spare_zeros, **never)
 
 
 def draw(
@@ -132,8 +97,8 @@ def draw(
     A transform that is left out takes as much from the generator as one that is not: the others draw the same.
     """
     return Parameters(
-        spatial_draws.draw(batch, patch_size, settings.spatial, generator),
-        intensity.draw_gamma(batch, channels, settings.p_gamma, settings.gamma, generator),
+        spatial.draw(batch, patch_size, settings.spatial, generator),
+        gamma.draw(batch, channels, settings.p_gamma, settings.gamma, generator),
         draw_mirror(batch, settings.p_mirror, generator),
         settings.spare_zeros,
     )
@@ -143,18 +108,7 @@ def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Seq
     """What a draw makes of blocks: images (sample, channel, z, y, x) and label (sample, z, y, x) of the patch's size.
 
     Several label maps (sample, map, z, y, x) go the same way as one.
-
-    Raises:
-        ValueError: shapes do not fit; says how.
     """
     images, label = spatial.apply(images, label, parameters.spatial, patch_size)
-    images = intensity.gamma(images, parameters.gamma, parameters.spare_zeros)
+    images = gamma.apply(images, parameters.gamma, parameters.spare_zeros)
     return mirror(images, parameters.mirror), mirror(label, parameters.mirror)
-
-
-def augment(
-    images: Tensor, label: Tensor, settings: Settings, patch_size: Sequence[int], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw and apply at once, for blocks of :func:`block_size`: see :func:`draw` and :func:`apply`."""
-    parameters = draw(len(images), images.shape[1], patch_size, settings, generator)
-    return apply(images, label, parameters, patch_size)

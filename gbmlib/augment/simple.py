@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gbmlib.augment.warp import send
+from gbmlib.augment.warp import to_device
 
 
 def draw_flips(probability: float, generator: torch.Generator) -> tuple[int, ...]:
@@ -64,15 +64,15 @@ def intensity(images: Tensor, shifts: Sequence[float], factors: Sequence[float])
     return torch.where(images != 0, moved, images)
 
 
-def around_one(side: Tensor, part: Tensor, bounds: tuple[float, float]) -> Tensor:
+def around_one(side: Tensor, share: Tensor, bounds: tuple[float, float]) -> Tensor:
     """Factors within bounds from two uniform draws in [0, 1): below 1 as often as above, and uniform on either side.
 
     So batchgenerators draws scaling and gamma. Where the bounds lie on one side of 1, uniform between them.
     """
     low, high = bounds
     if not low < 1 < high:
-        return low + (high - low) * part
-    return torch.where(side < 0.5, low + (1 - low) * part, 1 + (high - 1) * part)
+        return low + (high - low) * share
+    return torch.where(side < 0.5, low + (1 - low) * share, 1 + (high - 1) * share)
 
 
 def draw_mirror(batch: int, probability: float, generator: torch.Generator) -> Tensor:
@@ -90,6 +90,6 @@ def mirror(volume: Tensor, axes: Tensor) -> Tensor:
         return volume.flip(*flipped.values())
     out = torch.empty_like(volume)
     for pattern, samples in patterns.items():
-        rows = send(torch.tensor(samples), volume.device)
+        rows = to_device(torch.tensor(samples), volume.device)
         out[rows] = volume[rows].flip(flipped[pattern])
     return out

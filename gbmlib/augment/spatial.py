@@ -5,28 +5,150 @@ batchgenerators), a point p of the patch, measured from the patch's centre c, is
 deformed first, then rotated, then scaled. Images are interpolated linearly, as nnU-Net v2 does; the first public code
 used cubic splines. Labels are interpolated linearly, each on its own, and the largest wins.
 
-Parameters are drawn on the host (``augment.spatial_draws``), and applied by a deterministic function on any device.
+Parameters are drawn on the host (:func:`draw`), and applied by a deterministic function on any device (:func:`apply`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from gbmlib.augment import elastic, warp
-from gbmlib.augment.spatial_draws import SpatialParameters, moving_axes
+from gbmlib.augment.simple import around_one
 
 #: Voxels computed at once: few enough for the processor's cache, many enough to fill a graphics card.
 CHUNK = {"cpu": 2**17, "cuda": 2**23}
 
+#: A margin of so many standard deviations of the displacement at a face keeps borders out of all but freak draws.
+SAFE_DEVIATIONS = 4
 
-def apply(
-    images: Tensor, label: Tensor, parameters: SpatialParameters, patch_size: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+
+@dataclass(frozen=True)
+class Settings:
+    """What is drawn, and how often.
+
+    Attributes:
+        rotation: the largest angle about each axis, in degrees; uniform from minus to plus.
+        scaling: lowest and highest factor, one for all axes, below 1 as often as above. Above 1, things get smaller.
+        alpha, sigma: bounds of the elastic deformation's strength and width (voxels), uniform.
+        p_rotation, p_scaling, p_elastic: the probability of each for a sample; 0 leaves it out.
+        slices: the axis (0 z, 1 y, 2 x) across which the patch's slices lie, where each is to stay in its plane: all
+            slices of a sample then share one map of the plane. None moves the patch in three dimensions.
+    """
+
+    rotation: float = 15
+    scaling: tuple[float, float] = (0.85, 1.25)
+    alpha: tuple[float, float] = (0, 900)
+    sigma: tuple[float, float] = (9, 13)
+    p_rotation: float = 0.2
+    p_scaling: float = 0.2
+    p_elastic: float = 0.2
+    slices: int | None = None
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One draw for a batch: all that :func:`apply` needs, on the host.
+
+    Attributes:
+        matrix: A (sample, axis, axis) for the axes that move (three, or the two of the slices' plane).
+        alpha, sigma: of the elastic deformation (sample,); alpha 0 is none.
+        noise: uniform in [-1, 1] (sample, axis, …) on the lattice of ``augment.elastic.lattice``; None where no
+            sample is deformed.
+        slices: as in :class:`Settings`.
+    """
+
+    matrix: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    noise: Tensor | None
+    slices: int | None = None
+
+    @property
+    def moved(self) -> list[int]:
+        """The samples that are not just cut out."""
+        same = (self.matrix == torch.eye(self.matrix.shape[-1], dtype=self.matrix.dtype)).flatten(1).all(1)
+        return (~same | (self.alpha != 0)).nonzero().flatten().tolist()
+
+    def __getitem__(self, samples: slice | list[int]) -> Parameters:
+        """The draw for some of the samples."""
+        taken = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value[samples] for name, value in taken.items() if isinstance(value, Tensor)})
+
+
+def draw(batch: int, patch_size: Sequence[int], settings: Settings, generator: torch.Generator) -> Parameters:
+    """Parameters for every sample of a batch.
+
+    A batch takes the same numbers from the generator whatever the settings, so that to leave one transform out does not
+    change the draws of the others.
+    """
+    drawn = torch.rand((batch, 10), dtype=torch.float64, generator=generator)
+    seeds = torch.randint(2**62, (batch,), generator=generator).tolist()
+    rotated, angles = drawn[:, 0] < settings.p_rotation, (2 * drawn[:, 1:4] - 1) * math.radians(settings.rotation)
+    scaled, factor = drawn[:, 4] < settings.p_scaling, around_one(drawn[:, 5], drawn[:, 6], settings.scaling)
+    deformed, alpha = drawn[:, 7] < settings.p_elastic, _between(drawn[:, 8], settings.alpha)
+    axes = moving_axes(settings.slices)
+    noise = None
+    if deformed.any():
+        size = [patch_size[axis] for axis in axes]
+        noise = torch.zeros((batch, len(axes), *elastic.lattice(size, settings.sigma[0])))
+        for sample in deformed.nonzero().flatten().tolist():
+            noise[sample].uniform_(-1, 1, generator=torch.Generator().manual_seed(seeds[sample]))
+    return Parameters(
+        matrix=turned(angles * rotated[:, None], settings.slices) * torch.where(scaled, factor, 1)[:, None, None],
+        alpha=alpha * deformed,
+        sigma=_between(drawn[:, 9], settings.sigma),
+        noise=noise,
+        slices=settings.slices,
+    )
+
+
+def moving_axes(slices: int | None) -> list[int]:
+    """The axes (0 z, 1 y, 2 x) along which voxels move."""
+    return [axis for axis in range(3) if axis != slices]
+
+
+def turned(angles: Tensor, slices: int | None = None) -> Tensor:
+    """Rotation matrices (sample, axis, axis) from angles (sample, 3) in radians: about z first, then y, then x.
+
+    With ``slices``, the rotation about that axis alone, as matrices of the plane.
+    """
+    matrix = torch.eye(3, dtype=angles.dtype).expand(len(angles), 3, 3)
+    for axis in range(3) if slices is None else (slices,):
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        about = torch.eye(3, dtype=angles.dtype).repeat(len(angles), 1, 1)
+        about[:, first, first] = about[:, second, second] = angles[:, axis].cos()
+        about[:, second, first] = angles[:, axis].sin()
+        about[:, first, second] = -angles[:, axis].sin()
+        matrix = about @ matrix
+    axes = moving_axes(slices)
+    return matrix[:, axes][:, :, axes]
+
+
+def reach(parameters: Parameters, patch_size: Sequence[int]) -> tuple[int, int, int]:
+    """How large a block (z, y, x) must be so that no border of it enters the patch; the patch where none moves.
+
+    The margin for the elastic deformation is four standard deviations at a face of the patch, where its variance is
+    half of that inside; only freak draws go further, and read the block's outermost voxels again. Patch and block
+    differ by even numbers, so that their centres agree.
+    """
+    axes = moving_axes(parameters.slices)
+    half = torch.tensor([(patch_size[axis] - 1) / 2 for axis in axes], dtype=torch.float64)
+    margin = elastic.deviation(parameters.alpha, parameters.sigma, len(axes)) * SAFE_DEVIATIONS / math.sqrt(2)
+    furthest = (parameters.matrix.abs() @ (half + margin[:, None])[:, :, None]).squeeze(-1).amax(0)
+    # What rounding adds to the product of a rotation there and back is no reason for another voxel.
+    more = (furthest - half - 1e-6).ceil().clamp(min=0).int().tolist()
+    size = list(patch_size)
+    for axis, extra in zip(axes, more, strict=True):
+        size[axis] += 2 * extra
+    return tuple(size)
+
+
+def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The patches that a draw makes of blocks.
 
     Samples that do not move are cut out of the block's middle as they are. Only values that the label map holds come
@@ -43,7 +165,11 @@ def apply(
     Raises:
         ValueError: shapes do not fit; says how.
     """
-    _check(images, label, parameters, patch_size)
+    if label.shape[-3:] != images.shape[2:] or not len(label) == len(images) == len(parameters.matrix):
+        raise ValueError(
+            f"images {tuple(images.shape)}, label {tuple(label.shape)} and a draw for {len(parameters.matrix)} samples "
+            "do not fit each other"
+        )
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False), warp.one_thread():
         images, slices = images.float(), parameters.slices
         maps = label if label.ndim == 5 else label[:, None]
@@ -52,18 +178,18 @@ def apply(
             volumes = _warp(*volumes, parameters, patch_size)
         else:  # slices that move alike are channels of one plane
             start = (images.shape[2 + slices] - patch_size[slices]) // 2
-            thick = [of.narrow(2 + slices, start, patch_size[slices]).movedim(2 + slices, 2) for of in volumes]
+            thick = [volume.narrow(2 + slices, start, patch_size[slices]).movedim(2 + slices, 2) for volume in volumes]
             plane = [patch_size[axis] for axis in moving_axes(slices)]
-            moved = _warp(*(of.flatten(1, 2) for of in thick), parameters, plane)
+            moved = _warp(*(volume.flatten(1, 2) for volume in thick), parameters, plane)
             volumes = [
-                of.unflatten(1, (whole.shape[1], patch_size[slices])).movedim(2, 2 + slices).contiguous()
-                for of, whole in zip(moved, volumes, strict=True)
+                volume.unflatten(1, (whole.shape[1], patch_size[slices])).movedim(2, 2 + slices).contiguous()
+                for volume, whole in zip(moved, volumes, strict=True)
             ]
         images, maps = volumes
         return images, maps if label.ndim == 5 else maps[:, 0]
 
 
-def _warp(images: Tensor, label: Tensor, parameters: SpatialParameters, patch: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _warp(images: Tensor, label: Tensor, parameters: Parameters, patch: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Of images and label (sample, channel, …), each channel by the same map of its sample."""
     size, device = images.shape[2:], images.device
     chunk = CHUNK.get(device.type, CHUNK["cpu"])
@@ -78,7 +204,7 @@ def _warp(images: Tensor, label: Tensor, parameters: SpatialParameters, patch: S
     for piece in _pieces(len(moved), chunk // math.prod(patch)):
         samples = moved[piece]
         where = _map(parameters[samples], patch, device)
-        rows = warp.send(torch.tensor(samples), device) if len(samples) > 1 else samples[0]
+        rows = warp.to_device(torch.tensor(samples), device) if len(samples) > 1 else samples[0]
         for slab in _pieces(patch[0], chunk // math.prod(patch[1:])):
             points = where(slab).flatten(2)
             cells = warp.find_cells([points[:, axis].flatten() + half[axis] for axis in range(len(size))], origin, size)
@@ -94,10 +220,10 @@ def _warp(images: Tensor, label: Tensor, parameters: SpatialParameters, patch: S
     return tuple(out)
 
 
-def _map(parameters: SpatialParameters, patch: Sequence[int], device: torch.device) -> Callable[[slice], Tensor]:
+def _map(parameters: Parameters, patch: Sequence[int], device: torch.device) -> Callable[[slice], Tensor]:
     """Where a slab of the patch's first axis is read: (sample, axis, slab, rest), in voxels from the block's centre."""
     positions = [torch.arange(extent, device=device, dtype=torch.float64) - (extent - 1) / 2 for extent in patch]
-    matrix = warp.send(parameters.matrix, device)
+    matrix = warp.to_device(parameters.matrix, device)
     columns = [matrix[:, :, axis, None] * line for axis, line in enumerate(positions)]
     rest = columns[1] if len(patch) == 2 else (columns[1][..., None] + columns[2][..., None, :]).flatten(2)
     first, rest = columns[0][..., None].float(), rest[:, :, None].float()
@@ -105,9 +231,9 @@ def _map(parameters: SpatialParameters, patch: Sequence[int], device: torch.devi
         return lambda slab: first[:, :, slab] + rest
     # A acts on the displacements, which are linear in the noise: so on the noise, of which there is far less.
     noise = parameters.matrix @ parameters.noise.double().flatten(2) * parameters.alpha[:, None, None]
-    fine = warp.send(noise.float().view_as(parameters.noise), device)
+    fine = warp.to_device(noise.float().view_as(parameters.noise), device)
     outer, *inner = (
-        warp.send(elastic.smoothing(extent, points, parameters.sigma).float(), device)
+        warp.to_device(elastic.smoothing(extent, points, parameters.sigma).float(), device)
         for extent, points in zip(patch, fine.shape[2:], strict=True)
     )
     fine = torch.einsum("nd...i,noi->nd...o", fine, inner[-1])
@@ -123,19 +249,5 @@ def _pieces(number: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, number)) for start in range(0, number, size)]
 
 
-def _check(images: Tensor, label: Tensor, parameters: SpatialParameters, patch_size: Sequence[int]) -> None:
-    wrong = []
-    of_one = label[:, 0] if label.ndim == 5 and label.shape[1] else label
-    if images.ndim != 5 or of_one.shape != (images.shape[0], *images.shape[2:]):
-        wrong.append(
-            "images are (sample, channel, z, y, x) and the label (sample, z, y, x) of the same extents, not "
-            f"{tuple(images.shape)} and {tuple(label.shape)}"
-        )
-    elif len(patch_size) != 3 or any(p > s for p, s in zip(patch_size, images.shape[2:], strict=True)):
-        wrong.append(f"a patch of {tuple(patch_size)} does not lie in a block of {tuple(images.shape[2:])}")
-    if len(parameters.matrix) != len(images):
-        wrong.append(f"parameters are of {len(parameters.matrix)} samples and the batch has {len(images)}")
-    if label.is_floating_point():
-        wrong.append(f"the label map holds integers, not {label.dtype}")
-    if wrong:
-        raise ValueError("spatial augmentation: " + "; ".join(wrong))
+def _between(share: Tensor, bounds: tuple[float, float]) -> Tensor:
+    return bounds[0] + (bounds[1] - bounds[0]) * share

@@ -95,7 +95,7 @@ def _largest(held: Tensor, fractions: Sequence[Tensor]) -> Tensor:
     return chosen
 
 
-def send(values: Tensor, device: torch.device) -> Tensor:
+def to_device(values: Tensor, device: torch.device) -> Tensor:
     """A small tensor of the host's on the device, without waiting for what the device is at."""
     if device.type != "cuda":
         return values.to(device)

@@ -19,15 +19,13 @@ import torch
 from gbmlib import models, planner
 from gbmlib.analysis import prevalence, published
 from gbmlib.evaluation import sliding_window
+from gbmlib.files import RECORDS, listed, sizes
 from gbmlib.models.segvae import CROP
 from gbmlib.models.summary import magnitudes
 from gbmlib.planner import table_1 as paper_table
-from gbmlib.planner.words import listed, sizes
 from gbmlib.study import nnunet
 from gbmlib.study.cross_validation import LOW_RESOLUTION, PLUS
-from gbmlib.study.records import BOOK
 
-FOLDER = Path("book/facts")
 BUDGET = 128**3
 
 
@@ -112,7 +110,7 @@ def cascades(folder: Path) -> Finding:
     return Finding(large == given, f"the rule gives {listed(sorted(large))}; printed are {listed(sorted(given))}")
 
 
-def skull_stripped(folder: Path, records: str = BOOK) -> Finding:
+def skull_stripped(folder: Path, records: str | Path = RECORDS) -> Finding:
     """Cropping to what is not zero takes a quarter or more of brain images without a skull."""
     of = nnunet.published_fingerprint("brats2018-19", records)
     if of is None or of.kept is None:

@@ -16,6 +16,7 @@ from gbmlib.analysis.paired import Paired
 from gbmlib.analysis.scores import UnpairedError
 from gbmlib.claims.ledger import ByFactorial, ByRuns, Claim
 from gbmlib.cohorts import regions
+from gbmlib.files import FACTS
 from gbmlib.study import scales
 from gbmlib.study.catalogue import Run, Runs, cohorts_of, runs_of
 from gbmlib.study.records import TRAIN, Record, Store
@@ -82,7 +83,7 @@ class Evidence:
     """What the claims are decided by: a store, of which each record is looked for once, and the folder of facts."""
 
     store: Store
-    facts: Path = Path("book/facts")
+    facts: Path = FACTS
     _records: dict[str, Record | None] = field(default_factory=dict)
 
     def records(self, wanted: Sequence[Any]) -> list[Record]:

@@ -16,11 +16,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 
 from gbmlib.analysis import scores
 from gbmlib.claims.checks import CHECKS
+from gbmlib.files import CLAIMS
 from gbmlib.study.catalogue import FAMILIES, runs_of
 from gbmlib.study.records import HELD_OUT
 from gbmlib.study.scales import PUBLISHED
-
-FILE = Path("book/claims.yml")
 
 Measure = Literal["dice", "precision", "recall", "accuracy", "hausdorff95", "surface_dice"]
 
@@ -119,7 +118,7 @@ class Claim(_Strict):
         return f"claim-{self.id}"
 
 
-def read(path: str | Path = FILE, chapters: Sequence[str] | None = None) -> list[Claim]:
+def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> list[Claim]:
     """The claims of a file, in order.
 
     Args:

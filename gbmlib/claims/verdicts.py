@@ -21,6 +21,7 @@ from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.checks import CHECKS
 from gbmlib.claims.evidence import Comparison, Evidence, compared, question, wanted
 from gbmlib.claims.ledger import ByCheck, Claim, Open
+from gbmlib.files import FACTS
 from gbmlib.study import catalogue, scales
 from gbmlib.study.records import Store
 
@@ -80,7 +81,7 @@ class Verdict:
         return deciding((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
 
 
-def decide(claims: Sequence[Claim], store: Store, facts: str | Path = "book/facts") -> dict[str, Verdict]:
+def decide(claims: Sequence[Claim], store: Store, facts: str | Path = FACTS) -> dict[str, Verdict]:
     """The verdict on each claim, by id, in order.
 
     Holm's correction takes together the comparisons of all claims of a family that are given, whether they have records

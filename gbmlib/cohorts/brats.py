@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from gbmlib.cohorts import layout
 from gbmlib.cohorts.case import FileCase, ImageFile
 from gbmlib.cohorts.cohort import GLIOMA, Cohort
 from gbmlib.cohorts.layout import Convention, Layout
-from gbmlib.cohorts.problems import CaseError, Problem, few
+from gbmlib.cohorts.problems import CaseError, Problem
+from gbmlib.files import few
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
@@ -92,7 +93,9 @@ def scan(path: str) -> Layout:
     _adopt(strays, files)
     # A hospital's own set may have two of the four throughout; what one case has, all must have.
     modalities = tuple(name for name in MODALITIES if any(name in of_case for of_case in files.values()))
-    problems = [f for case_id in sorted(files) for f in _faults(case_id, files[case_id], family, modalities)]
+    problems = [
+        problem for case_id in sorted(files) for problem in _faults(case_id, files[case_id], family, modalities)
+    ]
     return Layout(
         kind="brats",
         root=root,
@@ -119,80 +122,75 @@ def recognise(family: str, ids: Iterable[str], labels: Iterable[tuple[str, froze
     Raises:
         CaseError: the values fit no convention, or more than one.
     """
-    others = {match[1] for match in (re.match(r"BraTS-([A-Z]+)-", name) for name in ids) if match} - set(CHALLENGES)
-    if others:
-        raise CaseError(
-            f"label convention not recognised: the meaning of label values in the BraTS challenges {sorted(others)} is "
-            f"not that of glioma or changed between years; known here are {list(CHALLENGES)}. Convert the labels to "
-            "1 necrotic and non-enhancing, 2 oedema, 3 enhancing, under names without that prefix"
-        )
     enhancing, other = (4, 3) if family == "t1ce" else (3, 4)
+    others = {match[1] for match in (re.match(r"BraTS-([A-Z]+)-", name) for name in ids) if match} - set(CHALLENGES)
     seen: dict[str, frozenset[int]] = {}
-    for case_id, values in labels:
+    for case_id, values in () if others else labels:
         seen[case_id] = values
-        if {3, 4} <= values:
+        clear = sum(enhancing in held for held in seen.values())
+        if {3, 4} <= values or (clear >= ENOUGH and not any(other in held for held in seen.values())):
             break
-        clear = [found for found in seen.values() if enhancing in found]
-        if len(clear) >= ENOUGH and not any(other in found for found in seen.values()):
-            break
-    return _by_names_of_2023(seen) if family == "t1c" else _by_names_of_2017(seen)
-
-
-def _by_names_of_2017(seen: dict[str, frozenset[int]]) -> Convention:
-    values = frozenset().union(*seen.values())
-    both = [case_id for case_id, found in seen.items() if {3, 4} <= found]
-    if any(re.match(r"BraTS-[A-Z]+-", case_id) for case_id in both):
-        raise CaseError(
-            f"label convention not recognised: the labels of {few(both)} hold 3 and 4 under ids of 2023 and later but "
-            "file names of 2017 to 2021; a 4 is the resection cavity in the one and the enhancing tumour in the other. "
-            "Give the files the names of their release"
-        )
-    if both:
+    fault = _challenges(others) or _misfit(family, seen, enhancing)
+    if fault:
+        raise CaseError(f"label convention not recognised: {fault}")
+    if any({3, 4} <= values for values in seen.values()):
         text = "BraTS 2015: 1 necrotic, 2 oedema, 3 non-enhancing, 4 enhancing; 3 is merged into 1, 4 becomes 3"
         return Convention({0: 0, 1: 1, 2: 2, 3: 1, 4: 3}, GLIOMA, text)
-    if 3 in values and 4 not in values:
-        raise CaseError(
-            f"label convention not recognised: the labels of {_holders(seen, 3)} hold 3 but none holds 4. Files named "
-            "_t1ce (2017 to 2021) have 4 for the enhancing tumour, and 3, besides 4, only with the values of 2015; a 3 "
-            "without a 4 may be enhancing (2023 and later) or non-enhancing (2015). Convert 3 to the value that it "
-            "means: 4 if enhancing, 1 if not"
-        )
-    _refuse_masks(seen, values, 4)
-    text = "BraTS 2017 to 2021: 1 necrotic and non-enhancing core, 2 oedema, 4 enhancing tumour; 4 becomes 3"
-    return Convention({0: 0, 1: 1, 2: 2, 4: 3}, GLIOMA, text + _without_evidence(seen, 4))
-
-
-def _by_names_of_2023(seen: dict[str, frozenset[int]]) -> Convention:
-    values = frozenset().union(*seen.values())
-    if 4 in values:
-        raise CaseError(
-            f"label convention not recognised: the labels of {_holders(seen, 4)} hold 4. Files named -t1c (2023 and "
-            "later) have 1, 2 and 3; a 4 is the resection cavity in the post-treatment data of 2024, or the enhancing "
-            "tumour of 2017 to 2021 under new names. Take those cases out, or convert 4 to the value that it means"
-        )
-    _refuse_masks(seen, values, 3)
-    text = "BraTS 2023 and later: 1 necrotic and non-enhancing core, 2 oedema, 3 enhancing tumour; kept as they are"
-    return Convention({0: 0, 1: 1, 2: 2, 3: 3}, GLIOMA, text + _without_evidence(seen, 3))
-
-
-def _refuse_masks(seen: dict[str, frozenset[int]], values: frozenset[int], enhancing: int) -> None:
-    if values & {1, 2, enhancing} == {1}:
-        raise CaseError(
-            f"label convention not recognised: no label holds a value but 1 ({_holders(seen, 1)}), as masks of the "
-            f"whole tumour do; needed are 1 necrotic and non-enhancing, 2 oedema, {enhancing} enhancing"
-        )
-
-
-def _without_evidence(seen: dict[str, frozenset[int]], enhancing: int) -> str:
     if not seen:
-        return " (by the file names: no case has a label)"
+        evidence = " (by the file names: no case has a label)"
+    else:
+        evidence = "" if _holders(seen, enhancing) else f" (by the file names: no label has {enhancing})"
+    structures = f"1 necrotic and non-enhancing core, 2 oedema, {enhancing} enhancing tumour"
+    if family == "t1ce":
+        text = f"BraTS 2017 to 2021: {structures}; 4 becomes 3"
+    else:
+        text = f"BraTS 2023 and later: {structures}; kept as they are"
+    return Convention({0: 0, 1: 1, 2: 2, enhancing: 3}, GLIOMA, text + evidence)
+
+
+def _challenges(others: Collection[str]) -> str:
+    """Why the labels of other challenges are refused; empty where there are none."""
+    if not others:
+        return ""
     return (
-        "" if any(enhancing in found for found in seen.values()) else f" (by the file names: no label has {enhancing})"
+        f"the meaning of label values in the BraTS challenges {sorted(others)} is not that of glioma or changed "
+        f"between years; known here are {list(CHALLENGES)}. Convert the labels to 1 necrotic and non-enhancing, 2 "
+        "oedema, 3 enhancing, under names without that prefix"
     )
 
 
+def _misfit(family: str, seen: dict[str, frozenset[int]], enhancing: int) -> str:
+    """Why the values of labels fit no convention of a family of file names; empty where they do."""
+    values = frozenset().union(*seen.values())
+    both = [case_id for case_id, held in seen.items() if {3, 4} <= held]
+    if family == "t1c" and 4 in values:
+        return (
+            f"the labels of {_holders(seen, 4)} hold 4. Files named -t1c (2023 and later) have 1, 2 and 3; a 4 is the "
+            "resection cavity in the post-treatment data of 2024, or the enhancing tumour of 2017 to 2021 under new "
+            "names. Take those cases out, or convert 4 to the value that it means"
+        )
+    if any(re.match(r"BraTS-[A-Z]+-", case_id) for case_id in both):
+        return (
+            f"the labels of {few(both)} hold 3 and 4 under ids of 2023 and later but file names of 2017 to 2021; a 4 "
+            "is the resection cavity in the one and the enhancing tumour in the other. Give the files the names of "
+            "their release"
+        )
+    if family == "t1ce" and 3 in values and 4 not in values:
+        return (
+            f"the labels of {_holders(seen, 3)} hold 3 but none holds 4. Files named _t1ce (2017 to 2021) have 4 for "
+            "the enhancing tumour, and 3, besides 4, only with the values of 2015; a 3 without a 4 may be enhancing "
+            "(2023 and later) or non-enhancing (2015). Convert 3 to the value that it means: 4 if enhancing, 1 if not"
+        )
+    if values & {1, 2, enhancing} == {1}:
+        return (
+            f"no label holds a value but 1 ({_holders(seen, 1)}), as masks of the whole tumour do; needed are 1 "
+            f"necrotic and non-enhancing, 2 oedema, {enhancing} enhancing"
+        )
+    return ""
+
+
 def _holders(seen: dict[str, frozenset[int]], value: int) -> str:
-    return few([case_id for case_id, found in seen.items() if value in found])
+    return few([case_id for case_id, values in seen.items() if value in values])
 
 
 def _case(case_id: str, files: dict[str, list[Path]]) -> FileCase:

@@ -6,20 +6,22 @@ Inside the library every volume is in canonical orientation (RAS+) and in the or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from gbmlib.cohorts.nifti import Grid, canonical_grid, grid_of, load, read, to_file_axes, translate, volume, write
+from gbmlib.cohorts.nifti import Grid, canonical_grid, grid_of, load, to_file_axes, translate, volume, write
 from gbmlib.cohorts.problems import CaseError, fault
-
-__all__ = ["Case", "CaseError", "FileCase", "ImageFile", "read", "translate", "write"]
 
 ONE_GRID = "resample them to one grid, or fetch the case again"
 SET_FINITE = "find out where they come from, and set them to 0 if they are background"
+
+_EDGE = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Case:
         """The label map, uint8 (z, y, x), in the cohort's internal convention."""
         raise NotImplementedError
 
+    def with_modalities(self, modalities: Sequence[str]) -> Case:
+        """The same case with these channels, in this order."""
+        raise NotImplementedError
+
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
         """Write a label map (z, y, x; internal convention) as NIfTI in the case's native space and file convention."""
         raise NotImplementedError
@@ -68,15 +74,22 @@ class Case:
         """Read a label map of this case, such as :meth:`write` wrote: uint8 (z, y, x), internal convention."""
         raise NotImplementedError
 
+    def content(self) -> str:
+        """What tells this case's voxels from any other's, wherever it lies."""
+        total = sha256(f"{self.id} {tuple(self.spacing)}".encode())
+        for array in (self.images(), self.label() if self.has_label else np.empty(0)):
+            total.update(f"{array.shape}{array.dtype.str}".encode() + np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
+
 
 @dataclass(frozen=True)
 class FileCase(Case):
     """A case whose volumes are NIfTI files; nothing is read before it is asked for.
 
     ``values`` maps each value a label file may hold to the internal one; any other value raises :class:`CaseError`.
-    Where several file values share an internal one, the first of them is what :meth:`write` gives back. ``digests`` are
-    those of the files as they were released, by modality and "label", where these files are copies in another form
-    (``cohorts.packed``).
+    Where several file values share an internal one, the first of them is what :meth:`write` gives back. ``released``
+    holds the digests of the files as they were released, by modality and "label", where these files are copies in
+    another form (``cohorts.packed``).
     """
 
     id: str
@@ -84,7 +97,7 @@ class FileCase(Case):
     files: Mapping[str, ImageFile]
     label_file: Path | None
     values: Mapping[int, int] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
+    released: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -116,11 +129,10 @@ class FileCase(Case):
         return self._grid.affine.copy()
 
     def with_modalities(self, modalities: Sequence[str]) -> FileCase:
-        """The same case with these channels, in this order."""
         return replace(self, files={name: self.files[name] for name in modalities})
 
     def images(self) -> np.ndarray:
-        """All channels, float32 (channel, z, y, x).
+        """As :meth:`Case.images`.
 
         Raises:
             CaseError: a file is missing, damaged or lies on another grid than the first, or holds voxels that are not
@@ -129,16 +141,15 @@ class FileCase(Case):
         out = np.empty((len(self.files), *self.shape), np.float32)
         problems = []
         for path in dict.fromkeys(file.path for file in self.files.values()):
-            here = [(index, file) for index, file in enumerate(self.files.values()) if file.path == path]
             try:
                 image = load(path, self.id)
                 self._agrees(canonical_grid(image.shape, image.affine, path, self.id), path)
-                for index, file in here:
-                    expect_channels(image.shape, file, self.id)
-                    out[index] = volume(image, path, self.id, file.channel)
-                    broken = 0 if image.get_data_dtype().kind in "biu" else int((~np.isfinite(out[index])).sum())
-                    if broken:
-                        raise fault(self.id, path, f"({self.modalities[index]}) {not_finite(broken)}", SET_FINITE)
+                for index, file in enumerate(self.files.values()):
+                    if file.path == path:
+                        expect_channels(image.shape, file, self.id)
+                        out[index] = volume(image, path, self.id, file.channel)
+                        if what := not_finite(out[index]):
+                            raise fault(self.id, path, f"({self.modalities[index]}) {what}", SET_FINITE)
             except CaseError as error:
                 problems.append(str(error))
         if problems:
@@ -146,7 +157,7 @@ class FileCase(Case):
         return out
 
     def label(self) -> np.ndarray:
-        """The label map, uint8 (z, y, x), in the cohort's internal convention.
+        """As :meth:`Case.label`.
 
         Raises:
             CaseError: there is no label; its file is missing, damaged, on another grid than the images, or holds
@@ -157,21 +168,14 @@ class FileCase(Case):
         return self.read(self.label_file)
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Read a label map of this case, such as :meth:`write` wrote: uint8 (z, y, x), internal convention.
-
-        Raises:
-            CaseError: as :meth:`label`.
-        """
+        """As :meth:`Case.read`; raises :class:`CaseError` as :meth:`label` does."""
         path = Path(path)
         image = load(path, self.id)
         self._agrees(canonical_grid(image.shape, image.affine, path, self.id), path)
         return np.ascontiguousarray(translate(volume(image, path, self.id), self.values, f"case {self.id}: {path}"))
 
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
-        """Write a label map (z, y, x; internal convention) as NIfTI in the case's native space and file convention.
-
-        The file takes header, orientation and affine of the case's first image. Nothing is left behind on failure.
-        """
+        """As :meth:`Case.write`; the file takes header, orientation and affine of the case's first image."""
         if label_map.shape != self.shape:
             raise CaseError(f"case {self.id}: the label map is {label_map.shape}, the case {self.shape} (z, y, x)")
         back = {internal: stored for stored, internal in reversed(self.values.items())}
@@ -181,19 +185,58 @@ class FileCase(Case):
         original = load(self.reference, self.id)
         write(path, to_file_axes(stored, original), original)
 
+    def digests(self) -> dict[str, str]:
+        """A digest of the content of each file, by modality, and by "label" ("none" where there is none)."""
+        if self.released:
+            return dict(self.released)
+        paths = {**{name: file.path for name, file in self.files.items()}, "label": self.label_file}
+        contents = {path: _content(path) for path in set(paths.values()) if path}
+        return {name: contents.get(path, "none") for name, path in paths.items()}
+
+    def content(self) -> str:
+        channels = [(name, file.channel) for name, file in self.files.items()]
+        return f"{digest([self])} {channels} {sorted(self.values.items())}"
+
     def _agrees(self, grid: Grid, path: Path) -> None:
         difference = self._grid.difference(grid)
         if difference:
             raise fault(self.id, path, f"and {self.reference.name} differ in {difference}", ONE_GRID)
 
 
+def digest(cases: Iterable[FileCase]) -> str:
+    """A digest of the content of all files, wherever they lie.
+
+    Cheap: a gzip stream ends in a checksum of its content, so its size and its first and last 64 KiB pin it; a plain
+    file is hashed whole.
+    """
+    total = sha256()
+    for case in cases:
+        contents = case.digests()
+        for name in (*case.files, "label"):
+            total.update(f"{case.id}\0{name}\0{contents[name]}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(_EDGE)
+            file.seek(max(_EDGE, size - _EDGE) if head[:2] == b"\x1f\x8b" else _EDGE)
+            return sha256(b"%d\0" % size + head + file.read()).hexdigest()
+    except OSError as error:
+        raise CaseError(f"{path} cannot be read ({error.strerror}); fetch it again") from error
+
+
 def expect_channels(shape: tuple[int, ...], file: ImageFile, case_id: str) -> None:
     """Raise :class:`CaseError` where an image of this shape (x, y, z, …) has not the channels its data set names."""
-    found = int(np.prod(shape[3:], dtype=int))
-    if found != file.channels:
-        what = f"has {found} channel(s), shape {shape}; the data set names {file.channels}"
+    channels = int(np.prod(shape[3:], dtype=int))
+    if channels != file.channels:
+        what = f"has {channels} channel(s), shape {shape}; the data set names {file.channels}"
         raise fault(case_id, file.path, what, "fetch the file again, or correct the names")
 
 
-def not_finite(count: int) -> str:
-    return f"holds voxels that are not finite ({count})"
+def not_finite(image: np.ndarray) -> str:
+    """How many voxels are not finite, in words; empty where all are."""
+    broken = 0 if image.dtype.kind in "biu" else image.size - int(np.isfinite(image).sum())
+    return f"holds voxels that are not finite ({broken})" if broken else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gbmlib.cohorts.case import Case, CaseError
+from gbmlib.cohorts.case import Case
+from gbmlib.cohorts.problems import CaseError
 
 #: The internal convention of every glioma cohort, whatever its files hold.
 GLIOMA = {1: "necrotic and non-enhancing core", 2: "oedema", 3: "enhancing tumour"}
@@ -22,7 +23,6 @@ class Cohort:
         modalities: the channels of every case.
         labels: internal label value to its meaning (0 is background).
         convention: one sentence that says which label convention was recognised and how it was converted.
-        select: makes the same case with other channels; given by the reader.
         digest: computes the digest of the data; given by the reader.
         modality_kinds: ``"MR"`` or ``"CT"`` for each channel.
     """
@@ -33,7 +33,6 @@ class Cohort:
     modalities: tuple[str, ...]
     labels: Mapping[int, str]
     convention: str
-    select: Callable[[Case, tuple[str, ...]], Case]
     digest: Callable[[], str]
     modality_kinds: tuple[str, ...] = ()
 
@@ -50,6 +49,10 @@ class Cohort:
         raise KeyError(f"cohort {self.name} has no case {case_id!r}; its first are {[c.id for c in self.cases[:3]]}")
 
     @property
+    def labelled(self) -> tuple[Case, ...]:
+        return tuple(case for case in self.cases if case.has_label)
+
+    @property
     def fingerprint(self) -> str:
         """A digest of the data: records made from other data of the same name are told apart by it."""
         return self.digest()
@@ -60,7 +63,11 @@ class Cohort:
         return dict(self.labels) == GLIOMA
 
     def with_modalities(self, modalities: Sequence[str]) -> Cohort:
-        """The same cases with these channels, in this order."""
+        """The same cases with these channels, in this order.
+
+        Raises:
+            CaseError: the cohort lacks one, or one is named twice.
+        """
         wanted = (modalities,) if isinstance(modalities, str) else tuple(modalities)
         missing = [name for name in wanted if name not in self.modalities]
         if missing:
@@ -70,7 +77,7 @@ class Cohort:
         kinds = dict(zip(self.modalities, self.modality_kinds, strict=True)) if self.modality_kinds else {}
         return replace(
             self,
-            cases=tuple(self.select(case, wanted) for case in self.cases),
+            cases=tuple(case.with_modalities(wanted) for case in self.cases),
             modalities=wanted,
             modality_kinds=tuple(kinds[name] for name in wanted if name in kinds),
         )

@@ -6,17 +6,19 @@ continues when it is asked for again. A task that is there is left alone.
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import http.client
 import shutil
 import tarfile
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.error import HTTPError
 
-import pooch
 from filelock import FileLock
 from tqdm import tqdm
-from tqdm.utils import CallbackIOWrapper
 
 #: Open data, hosted for everybody by Amazon Web Services.
 ADDRESS = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
@@ -114,27 +116,29 @@ def is_there(task: str, folder: str | Path) -> bool:
 
 def _download(address: str, file: Path, progress: bool) -> None:
     """Fetch what a file still lacks, again and again while there is headway."""
-    left = ATTEMPTS
+    left, why = ATTEMPTS, None
     while left:
         had = _size(file)
         try:
             return _fetch_rest(address, file, progress)
-        except OSError as error:  # of the connection (all errors of requests are), or of the disk
-            if error.errno is not None:
-                raise DownloadError(f"{file} cannot be written ({error.strerror}); choose another folder") from error
-            why, answer = error, getattr(error, "response", None)
-            if answer is not None and answer.status_code == 416:  # nothing from here on: the file is whole, or foreign
-                if answer.headers.get("Content-Range", "").endswith(f"/{had}"):
+        except HTTPError as error:
+            if error.code == 416:  # nothing from here on: the file is whole, or foreign
+                if error.headers.get("Content-Range", "").endswith(f"/{had}"):
                     return None
                 file.unlink()
-            elif answer is not None and 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
+            elif 400 <= error.code < 500 and error.code not in (408, 429):
                 raise DownloadError(
-                    f"{address} answers {answer.status_code} ({answer.reason}): the archive is not there. Look for it "
+                    f"{address} answers {error.code} ({error.reason}): the archive is not there. Look for it "
                     f"at http://medicaldecathlon.com; give the address of a mirror by --address, or put the archive "
                     f"into {file.parent} yourself and call again"
                 ) from error
-            left = ATTEMPTS if _size(file) > had else left - 1
-            time.sleep(PAUSE if left else 0)
+            why = error
+        except (OSError, http.client.HTTPException, ValueError) as error:  # of the connection, the address or the disk
+            if getattr(error, "filename", None) or getattr(error, "errno", None) == errno.ENOSPC:
+                raise DownloadError(f"{file} cannot be written ({error}); choose another folder") from error
+            why = error
+        left = ATTEMPTS if _size(file) > had else left - 1
+        time.sleep(PAUSE if left else 0)
     raise DownloadError(
         f"{address} gave nothing in {ATTEMPTS} attempts ({why}). Check the connection (behind a proxy: the variable "
         f"HTTPS_PROXY) and call again: {amount(_size(file))} are here, and the download continues from there"
@@ -144,30 +148,24 @@ def _download(address: str, file: Path, progress: bool) -> None:
 def _fetch_rest(address: str, file: Path, progress: bool) -> None:
     """One request, for the bytes after those that are there; a server that cannot do that gives all anew."""
     had = _size(file)
-    with (
-        file.open("r+b" if had else "wb") as out,
-        tqdm(desc=address.rsplit("/", 1)[-1], unit="B", unit_scale=True, disable=None if progress else True) as bar,
-    ):
-
-        def begin(answer: Any, **_: Any) -> None:
-            """Between the answer's headers and its body."""
-            if answer.status_code not in (200, 206):
-                return
-            resumed = answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
-            kept = had if resumed else 0
-            if answer.status_code == 206 and not resumed:
-                raise DownloadError(f"{address} sends another part than it was asked for; choose another --address")
-            rest = int(answer.headers.get("Content-Length", 0))
+    request = urllib.request.Request(address, headers={"Range": f"bytes={had}-"} if had else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        resumed = answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
+        if answer.status == 206 and not resumed:
+            raise DownloadError(f"{address} sends another part than it was asked for; choose another --address")
+        kept, rest = had if resumed else 0, int(answer.headers.get("Content-Length", 0))
+        # The archive's files take no more room than the archive, and for a while both are there.
+        _expect_room(rest + kept + rest, file.parent, f"for the rest of {address} and its files")
+        name, disable = address.rsplit("/", 1)[-1], None if progress else True
+        bar = tqdm(desc=name, total=kept + rest or None, initial=kept, unit="B", unit_scale=True, disable=disable)
+        with bar, file.open("r+b" if had else "wb") as out:
             out.truncate(kept)
             out.seek(kept)
-            # The archive's files take no more room than the archive, and for a while both are there.
-            _expect_room(rest + kept + rest, file.parent, f"for the rest of {address} and its files")
-            bar.reset(kept + rest or None)
-            bar.update(kept)
-
-        headers = {"Range": f"bytes={had}-", "Accept-Encoding": "identity"} if had else {"Accept-Encoding": "identity"}
-        get = pooch.HTTPDownloader(chunk_size=CHUNK, timeout=TIMEOUT, headers=headers, hooks={"response": begin})
-        get(address, CallbackIOWrapper(bar.update, out, "write"), None)
+            while piece := answer.read(CHUNK):
+                out.write(piece)
+                bar.update(len(piece))
+    if _size(file) < kept + rest:
+        raise ConnectionError("the connection broke")
 
 
 def _expect_room(needed: float, folder: Path, what: str) -> None:
@@ -181,10 +179,11 @@ def _expect_room(needed: float, folder: Path, what: str) -> None:
 
 def _verify(file: Path, task: str, advice: str) -> None:
     """Raises :class:`DownloadError`: the file is not the archive that was published."""
-    found = pooch.file_hash(str(file), alg="md5")
-    if found != TASKS[task].md5:
+    with file.open("rb") as content:
+        md5 = hashlib.file_digest(content, "md5").hexdigest()
+    if md5 != TASKS[task].md5:
         raise DownloadError(
-            f"{file} ({amount(_size(file))}) is not the published archive: its MD5 is {found}, that of {task} "
+            f"{file} ({amount(_size(file))}) is not the published archive: its MD5 is {md5}, that of {task} "
             f"{TASKS[task].md5}; {advice}"
         )
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from sklearn.model_selection import KFold
 
-from gbmlib.cohorts import Case, CaseError
+from gbmlib.cohorts.case import Case
+from gbmlib.cohorts.problems import CaseError
 
 #: The seed of nnU-Net's splits (MIC-DKFZ/nnUNet). It sorts cases where this sorts patients, so its folds are the same
 #: where both have one order: on the hippocampus, not where a patient's name begins with another's (2013_2, 2013_23).

@@ -11,17 +11,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
-from gbmlib.cohorts.case import FileCase
+from gbmlib.cohorts.case import FileCase, digest
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.nifti import label_values, read
-from gbmlib.cohorts.problems import CaseError, Problem, few, refuse
-
-EXAMPLES = {"brats": "BraTS2018", "msd": "Task01_BrainTumour"}
-
-_EDGE = 64 * 1024
+from gbmlib.cohorts.problems import CaseError, Problem, refuse
+from gbmlib.files import few
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Convention:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a scan of a folder found.
+    """What lies in a folder.
 
     Attributes:
         kind: "brats" or "msd".
@@ -44,7 +40,7 @@ class Layout:
         cases: sorted by id; a case may lack files, and its ``values`` are not settled yet.
         modalities: what a case must have, in order.
         modality_kinds: "MR" or "CT" for each.
-        problems: the faults found so far.
+        problems: the faults that show without opening an image.
         recognise: tells the convention from the values of each label, given as pairs of case id and values; takes
             only as many as it needs, and raises :class:`CaseError` where they fit no convention.
     """
@@ -78,7 +74,7 @@ def cohort(layout: Layout) -> Cohort:
     Raises:
         CaseError: the layout has faults (all are listed), or its labels follow no convention that is known.
     """
-    refuse(f"{layout.spec} cannot be opened", layout.problems, f"gbmlib.cohorts.check({layout.spec!r}) looks deeper.")
+    _refuse(layout, layout.problems, "looks deeper")
     convention = _settled(layout)
     return Cohort(
         name=layout.name,
@@ -87,7 +83,6 @@ def cohort(layout: Layout) -> Cohort:
         modalities=layout.modalities,
         labels=convention.labels,
         convention=convention.text,
-        select=FileCase.with_modalities,
         digest=cache(lambda: digest(layout.labelled or layout.cases)),
         modality_kinds=layout.modality_kinds,
     )
@@ -106,51 +101,24 @@ def _settled(layout: Layout) -> Convention:
             yield case.id, seen[case.id]
 
     convention = layout.recognise(values())
-    foreign = {case_id: sorted(found - set(convention.values)) for case_id, found in seen.items()}
-    problems = [strange(case_id, layout, unknown, convention) for case_id, unknown in foreign.items() if unknown]
-    refuse(f"{layout.spec} cannot be opened", problems, f"gbmlib.cohorts.check({layout.spec!r}) reads every label.")
+    _refuse(layout, strange_values(layout, seen, convention), "reads every label")
     return convention
 
 
-def strange(case_id: str, layout: Layout, unknown: Iterable[int], convention: Convention) -> Problem:
-    """The problem of a label that holds values its cohort's convention does not know."""
-    file = next((case.label_file for case in layout.cases if case.id == case_id), None)
-    what = f"holds the label values {list(unknown)}; the cohort's convention knows {sorted(convention.values)}"
-    return Problem(case_id, file, "error", what, "fetch the label again, or keep other conventions in a cohort apart")
+def _refuse(layout: Layout, problems: Iterable[Problem], does: str) -> None:
+    refuse(f"{layout.spec} cannot be opened", problems, f"gbmlib.cohorts.check({layout.spec!r}) {does}.")
 
 
-def digest(cases: Iterable[FileCase]) -> str:
-    """A digest of the content of all files, wherever they lie.
-
-    Cheap: a gzip stream ends in a checksum of its content, so its size and its first and last 64 KiB pin it; a plain
-    file is hashed whole.
-    """
-    total = sha256()
-    for case in cases:
-        known = case.digests or digests(case)
-        for name in (*case.files, "label"):
-            total.update(f"{case.id}\0{name}\0{known[name]}\n".encode())
-    return total.hexdigest()[:16]
-
-
-def digests(case: FileCase) -> dict[str, str]:
-    """The digest of the content of each of a case's files, by modality, and by "label" ("none" where there is none)."""
-    files = {**{name: file.path for name, file in case.files.items()}, "label": case.label_file}
-    contents = {path: _content(path) for path in set(files.values()) if path}
-    return {name: contents.get(path, "none") for name, path in files.items()}
-
-
-def _content(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            head = file.read(_EDGE)
-            packed = head[:2] == b"\x1f\x8b"
-            rest = max(_EDGE, size - _EDGE) if packed else _EDGE
-            file.seek(rest)
-            return sha256(b"%d\0" % size + head + file.read()).hexdigest()
-    except OSError as error:
-        raise CaseError(f"{path} cannot be read ({error.strerror}); fetch it again") from error
+def strange_values(layout: Layout, seen: Mapping[str, frozenset[int]], convention: Convention) -> list[Problem]:
+    """The labels, values by case id, that hold values their cohort's convention does not know."""
+    files, known = {case.id: case.label_file for case in layout.cases}, set(convention.values)
+    what = "holds the label values {}; the cohort's convention knows " + str(sorted(known))
+    remedy = "fetch the label again, or keep other conventions in a cohort apart"
+    return [
+        Problem(case_id, files[case_id], "error", what.format(sorted(values - known)), remedy)
+        for case_id, values in seen.items()
+        if values - known
+    ]
 
 
 def existing(path: str, kind: str) -> Path:
@@ -160,9 +128,7 @@ def existing(path: str, kind: str) -> Path:
         CaseError: there is no such folder, or it is empty; says what the nearest folder holds.
     """
     if not path.strip():
-        raise CaseError(
-            f"{kind}: needs the path of a folder, as in {kind}:data/{'BraTS2018' if kind == 'brats' else ''}"
-        )
+        raise CaseError(f"{kind}: needs the path of a folder, as in {kind}:data/BraTS2018")
     root = Path(os.path.abspath(Path(path.strip()).expanduser()))
     if not root.exists():
         near = next(parent for parent in root.parents if parent.exists())
@@ -192,11 +158,11 @@ def stem(name: str) -> str:
     return name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _litter(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def listing(folder: Path) -> str:
     """What a folder holds, in a few words."""
     names = sorted(child.name + "/" * child.is_dir() for child in folder.iterdir() if not _litter(child.name))
     return few(names, 8) or "nothing"
+
+
+def _litter(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

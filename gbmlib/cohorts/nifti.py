@@ -8,7 +8,6 @@ was cut short never passes for an image.
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from gbmlib.cohorts.problems import CaseError, fault
+from gbmlib.files import written
 
 #: Two grids are one if no corner of the volume moves by this part of a voxel or more. Rounding noise stays below: an
 #: origin cut to two decimals moves by 0.005 mm, and float32 quaternions turn by up to 3e-4 rad, 0.08 voxels over 240.
@@ -149,13 +149,8 @@ def write(path: str | Path, data: np.ndarray, like: nib.Nifti1Image) -> None:
     header = like.header.copy()
     header.set_data_dtype(data.dtype)
     header["scl_slope"], header["scl_inter"], header["cal_max"], header["cal_min"] = 1, 0, 0, 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with written(path) as unfinished:
         nib.save(type(like)(data, like.affine, header), unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def not_whole(stored: np.ndarray) -> str:

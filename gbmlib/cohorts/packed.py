@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from gbmlib.cohorts import layout
-from gbmlib.cohorts.case import FileCase, ImageFile
+from gbmlib.cohorts.case import FileCase, ImageFile, digest
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.nifti import load
 from gbmlib.cohorts.problems import CaseError
@@ -52,11 +52,11 @@ def write(cohort: Cohort, folder: Path, whole: bool) -> None:
     Raises:
         CaseError: a cohort that is not made of files, or a file that cannot be read.
     """
-    cases = [case for case in cohort if case.has_label]
+    cases = cohort.labelled
     if not all(isinstance(case, FileCase) for case in cases):
         raise CaseError(f"cohort {cohort.name} does not come from files, so there is nothing to pack")
     folder.mkdir(parents=True)
-    said = {
+    header = {
         "name": cohort.name,
         "modalities": list(cohort.modalities),
         "modality_kinds": list(cohort.modality_kinds),
@@ -65,11 +65,11 @@ def write(cohort: Cohort, folder: Path, whole: bool) -> None:
         "whole": whole,
         "cases": [_write(case, folder, whole) for case in cases],
     }
-    (folder / COHORT).write_text(json.dumps(said, indent=1) + "\n")
+    (folder / COHORT).write_text(json.dumps(header, indent=1) + "\n")
 
 
 def _write(case: FileCase, folder: Path, whole: bool) -> dict:
-    """Pack one case; what ``cohort.json`` says of it."""
+    """Pack one case; returns its entry in ``cohort.json``."""
     own = folder / case.id
     own.mkdir()
     names = {}
@@ -89,7 +89,7 @@ def _write(case: FileCase, folder: Path, whole: bool) -> dict:
         "files": {name: [names[file.path], file.channel, file.channels] for name, file in case.files.items()},
         "label": label,
         "values": list(case.values.items()),
-        "digests": dict(case.digests or layout.digests(case)),
+        "digests": case.digests(),
     }
 
 
@@ -101,24 +101,23 @@ def cohort(path: str) -> Cohort:
     """
     root = layout.existing(path, "packed")
     try:
-        said = json.loads((root / COHORT).read_text())
-        cases = tuple(_case(root, of, said["whole"]) for of in said["cases"])
+        header = json.loads((root / COHORT).read_text())
+        cases = tuple(_case(root, entry, header["whole"]) for entry in header["cases"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CaseError(f"packed:{path}: {root / COHORT} cannot be read ({error}); unpack it again") from error
     return Cohort(
-        name=said["name"],
+        name=header["name"],
         spec=f"packed:{root}",
         cases=cases,
-        modalities=tuple(said["modalities"]),
-        labels=dict(said["labels"]),
-        convention=said["convention"],
-        select=PackedCase.with_modalities,
-        digest=cache(lambda: layout.digest(cases)),
-        modality_kinds=tuple(said["modality_kinds"]),
+        modalities=tuple(header["modalities"]),
+        labels=dict(header["labels"]),
+        convention=header["convention"],
+        digest=cache(lambda: digest(cases)),
+        modality_kinds=tuple(header["modality_kinds"]),
     )
 
 
-def _case(root: Path, said: dict, whole: bool) -> PackedCase:
-    files = {name: ImageFile(root / file, channel, count) for name, (file, channel, count) in said["files"].items()}
-    values = dict(said["values"])
-    return PackedCase(said["id"], said["patient"], files, root / said["label"], values, said["digests"], whole=whole)
+def _case(root: Path, entry: dict, whole: bool) -> PackedCase:
+    files = {name: ImageFile(root / file, channel, count) for name, (file, channel, count) in entry["files"].items()}
+    label, values = root / entry["label"], dict(entry["values"])
+    return PackedCase(entry["id"], entry["patient"], files, label, values, entry["digests"], whole=whole)

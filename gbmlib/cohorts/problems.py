@@ -1,11 +1,13 @@
-"""What can be wrong with a data set, said so that it can be put right: the case, the file, the fault, the remedy."""
+"""Faults of a data set, told so that they can be put right: the case, the file, what is wrong, the remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+from gbmlib.files import counted
 
 #: An *error* keeps a case from being used; a *warning* lets it be used, with results that may mislead; a *note* is a
 #: property of the data that is worth knowing.
@@ -62,27 +64,21 @@ def refuse(what: str, problems: Iterable[Problem], advice: str = "") -> None:
     """Raise one :class:`CaseError` that lists every error among the problems; do nothing where there is none."""
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
-        lines = [f"{what}: {count}", *(f"  - {problem}" for problem in errors)]
+        lines = [f"{what}: {counted(len(errors), 'problem')}", *(f"  - {problem}" for problem in errors)]
         raise CaseError("\n".join([*lines, advice] if advice else lines))
-
-
-def few(names: Sequence[str], limit: int = 5) -> str:
-    """The first names of a list, and how many more there are."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that was found in a data set, worst first.
+    """All faults of a data set, worst first.
 
     Attributes:
         spec: the data set.
         name: the cohort's name; empty where none could be made out.
-        cases: how many cases were found.
+        cases: how many cases there are.
         labelled: how many of them have a label.
         convention: the label convention that was recognised.
-        problems: everything found, in order of severity, then of cases.
+        problems: in order of severity, then of cases.
         root: the folder that the printed file names are relative to.
     """
 
@@ -95,27 +91,19 @@ class Report:
     root: Path | None = None
 
     @property
-    def errors(self) -> tuple[Problem, ...]:
-        return self.of("error")
+    def counts(self) -> dict[str, int]:
+        """How many problems there are of each severity."""
+        return {severity: sum(problem.severity == severity for problem in self.problems) for severity in SEVERITIES}
 
     @property
     def ok(self) -> bool:
         """Whether the data set can be used: it may have warnings and notes, but no error."""
-        return not self.errors
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many problems there are of each severity."""
-        return {severity: len(self.of(severity)) for severity in SEVERITIES}
-
-    def of(self, severity: str) -> tuple[Problem, ...]:
-        return tuple(problem for problem in self.problems if problem.severity == severity)
+        return not self.counts["error"]
 
     @property
     def summary(self) -> str:
-        counts = ", ".join(f"{n} {severity}{'' if n == 1 else 's'}" for severity, n in self.counts.items())
-        cases = f"{self.cases} case{'' if self.cases == 1 else 's'}, {self.labelled} with a label"
-        return f"{self.name or self.spec}: {cases}; {counts}"
+        counts = ", ".join(counted(count, severity) for severity, count in self.counts.items())
+        return f"{self.name or self.spec}: {counted(self.cases, 'case')}, {self.labelled} with a label; {counts}"
 
     def __str__(self) -> str:
         lines = [self.summary, *filter(None, [self.convention])]
@@ -127,13 +115,11 @@ class Report:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("", "case", "file", "what", "remedy"))
-        rows = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in cells) + "</tr>"
-            for problem in self.problems
-            for cells in [(problem.severity, problem.case, self._place(problem), problem.what, problem.remedy)]
-        )
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if self.problems else ""
+        cells = [("", "case", "file", "what", "remedy")]
+        cells += [(p.severity, p.case, self._place(p), p.what, p.remedy) for p in self.problems]
+        columns = [[f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row] for row in cells]
+        rows = "".join(f"<tr>{''.join(row)}</tr>" for row in columns)
+        table = f"<table>{rows}</table>" if self.problems else ""
         lines = "<br>".join(escape(line) for line in (self.summary, self.convention) if line)
         return f"<p>{lines}</p>{table}"
 

@@ -8,7 +8,7 @@ Two schemes, by name:
   tumour ET = {3} (Menze et al. 2015, section V).
 
 Adeniji and Liu (2019, section 1) name the nested regions but describe one channel for each of the labels 4, 1 and 2;
-their code trains on exclusive labels. Both readings are at hand here, and a configuration says which it uses.
+their code trains on exclusive labels.
 """
 
 from __future__ import annotations

@@ -164,8 +164,8 @@ def own_case(
     case = FileCase(name, name, chosen, None, values)
     found = examine(case, skull_stripped=kind != "CT")
     problems += found.problems
-    for one, content in found.contents.items():
-        twins = [other for other, same in found.contents.items() if same == content]
+    for one, content in found.digests.items():
+        twins = [other for other, same in found.digests.items() if same == content]
         if len(twins) > 1 and twins[0] == one:
             what = f"{' and '.join(twins)} are the same image"
             problems.append(Problem(name, None, "error", what, "give each modality its own file"))
@@ -177,7 +177,6 @@ def own_case(
         modalities=tuple(modalities),
         labels=dict(labels),
         convention=f"written as {sorted(values)}",
-        select=FileCase.with_modalities,
         digest=lambda: "",
         modality_kinds=(kind,) * len(modalities),
     )

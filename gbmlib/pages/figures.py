@@ -38,7 +38,7 @@ def planes(case: Case, position: Sequence[int] | None = None) -> plt.Figure:
             or the middle.
     """
     images = case.images()
-    box = pipeline.nonzero_box(images)
+    box = pipeline.nonzero_box(images, case.id)
     at = position if position is not None else _most_labelled(case)
     z, y, x = (place - part.start for place, part in zip(at, box, strict=True))
     images = images[(slice(None), *box)]

@@ -15,7 +15,7 @@ from gbmlib import models
 from gbmlib.analysis.factorial import Cells
 from gbmlib.augment.nnunet import TRANSFORMS
 from gbmlib.cohorts import GLIOMA, regions
-from gbmlib.planner.words import sizes
+from gbmlib.files import sizes
 from gbmlib.study import head_to_head, nnunet
 from gbmlib.study.head_to_head import named
 from gbmlib.training import batches

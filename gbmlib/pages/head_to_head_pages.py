@@ -16,10 +16,10 @@ from gbmlib.analysis import factorial, intervals, scores
 from gbmlib.analysis.factorial import Cells, judged, margin
 from gbmlib.analysis.intervals import Difference, mean_interval
 from gbmlib.analysis.scores import UnpairedError
+from gbmlib.files import listed
 from gbmlib.pages import ablation_figures, ablation_pages, factorial_figures, wording
 from gbmlib.pages.ablation_pages import Prose
 from gbmlib.pages.head_to_head_configurations import Wanted
-from gbmlib.planner.words import listed
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.head_to_head import named
 

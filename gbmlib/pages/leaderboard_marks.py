@@ -16,6 +16,7 @@ from gbmlib.analysis import family, leaderboard, published
 from gbmlib.analysis.leaderboard import Leaderboard
 from gbmlib.analysis.scores import Groups
 from gbmlib.cohorts import GLIOMA
+from gbmlib.files import FACTS
 from gbmlib.pages import leaderboard_figures, unet_figures, unet_pages, wording
 from gbmlib.pages.ablation_pages import Prose, caption
 from gbmlib.pages.leaderboard_pages import left_out
@@ -39,7 +40,7 @@ LINES = 40
 
 
 def beside_paper(
-    groups: Groups, task: str, folds: Iterable[int] | None = None, folder: str | Path = "book/facts"
+    groups: Groups, task: str, folds: Iterable[int] | None = None, folder: str | Path = FACTS
 ) -> list[Any]:
     """Our rows beside table 2 of the paper, how far they are apart, and what the paper's rule makes of its own rows.
 
@@ -92,7 +93,7 @@ def _their_choice(theirs: pd.DataFrame) -> str:
 # ------------------------------------------------------------------------------------------------ nnU-Net v2, by case
 
 
-def marks(task: str, folder: str | Path = "book/facts") -> tuple[pd.DataFrame, pd.DataFrame]:
+def marks(task: str, folder: str | Path = FACTS) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Dice of nnU-Net v2's 3D network for each case (rows) and class (columns), and what else is known of each case
     (its fold there, and for gliomas its name and twin in the Decathlon)."""
     table = pd.read_csv(Path(folder) / MARKS[task], comment="#", index_col="case", dtype={"twin": str})
@@ -105,7 +106,7 @@ def beside_second(
     task: str,
     labels: Sequence[str] | None = None,
     folds: Iterable[int] | None = None,
-    folder: str | Path = "book/facts",
+    folder: str | Path = FACTS,
 ) -> list[Any]:
     """Our networks beside nnU-Net v2's 3D one on the same cases, paired: what it was trained on, means, differences,
     and a figure of the cases for the first label.

@@ -85,8 +85,10 @@ def learned(records: Sequence[Record]) -> Prose:
     names = leaderboard.classes_of(records[0])
     found = dict.fromkeys(names, 0)
     for record in records:
+        # Records from before labels were kept are of cohorts that count theirs from 1.
+        labels = record.provenance.get("labels") or {str(value): name for value, name in enumerate(names, 1)}
         for value in record.provenance["single_components"]:
-            found[names[value - 1]] += 1
+            found[labels[str(value)]] += 1
     said = ", ".join(f"{name} in {count} of {counted(len(records), 'fold')}" for name, count in found.items())
     return Prose(f"Of the training labels each of these is a single component: {said}.")
 

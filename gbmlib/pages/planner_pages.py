@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
+from gbmlib.files import sizes
 from gbmlib.planner import Fingerprint, Network, Plan, memory, plan
-from gbmlib.planner.words import sizes
 from gbmlib.study import provenance
 from gbmlib.viewer import colours
 from gbmlib.viewer.display import show

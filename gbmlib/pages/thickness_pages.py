@@ -10,10 +10,10 @@ import pandas as pd
 
 from gbmlib.analysis import family, paired, scores
 from gbmlib.analysis.intervals import Interval, mean_interval
-from gbmlib.files import minutes
+from gbmlib.files import minutes, sizes
 from gbmlib.pages import ablation_pages, unet_figures, unet_pages, wording
 from gbmlib.pages.ablation_pages import Prose
-from gbmlib.planner.words import AXES, sizes
+from gbmlib.planner.words import AXES
 from gbmlib.study import catalogue, nnunet, nnunet_ablations
 from gbmlib.study.records import Record, Store
 

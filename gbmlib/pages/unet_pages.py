@@ -18,11 +18,10 @@ from gbmlib.analysis import family, intervals, paired, published, scores
 from gbmlib.analysis.intervals import mean_interval
 from gbmlib.analysis.scores import Groups
 from gbmlib.cohorts import GLIOMA, regions
-from gbmlib.files import counted
+from gbmlib.files import FACTS, counted, sizes
 from gbmlib.pages import ablation_pages, wording
 from gbmlib.pages.ablation_pages import Prose
 from gbmlib.planner.table_1 import tasks
-from gbmlib.planner.words import sizes
 from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
 
@@ -82,14 +81,14 @@ def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
 # ----------------------------------------------------------------------------------------------- beside printed numbers
 
 
-def reference(folder: str | Path = "book/facts") -> pd.DataFrame:
+def reference(folder: str | Path = FACTS) -> pd.DataFrame:
     """Dice of nnU-Net v2's 3D network for each hippocampus (rows) and label (columns), as published, held out."""
     return pd.read_csv(Path(folder) / "nnunet_v2_hippocampus_dice.csv", comment="#", index_col="case").drop(
         columns="fold"
     )
 
 
-def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+def hippocampus(groups: Groups, folder: str | Path = FACTS) -> pd.DataFrame:
     """Held-out Dice of each label: our networks, the paper's, and nnU-Net v2's, there also on our held-out cases."""
     theirs, rows = reference(folder), {}
     labels = list(theirs)
@@ -110,7 +109,7 @@ def hippocampus(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFra
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def against_reference(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+def against_reference(groups: Groups, folder: str | Path = FACTS) -> pd.DataFrame:
     """Our networks minus nnU-Net v2, paired by case: a row a network; differences for each label and in their mean,
     and what the mean decides (the networks are a family)."""
     if not groups:
@@ -146,7 +145,7 @@ def levels(dices: pd.DataFrame) -> dict[str, Any]:
     return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
 
 
-def gliomas(groups: Groups, folder: str | Path = "book/facts") -> pd.DataFrame:
+def gliomas(groups: Groups, folder: str | Path = FACTS) -> pd.DataFrame:
     """Held-out Dice of a glioma's exclusive labels beside what table 2 of the paper prints for its own, larger data."""
     theirs, rows = published.table_2("BrainTumour", folder), {}
     order = [GLIOMA[value] for value in DECATHLON_ORDER]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gbmlib.files import FACTS
 from gbmlib.planner.planning import Plan
 from gbmlib.preprocess.fingerprint import Fingerprint
 
@@ -15,13 +16,13 @@ from gbmlib.preprocess.fingerprint import Fingerprint
 COLUMNS = ("median_shape", "patch_size", "batch_size", "pools")
 
 
-def tasks(folder: str | Path = "book/facts") -> dict[str, Fingerprint]:
+def tasks(folder: str | Path = FACTS) -> dict[str, Fingerprint]:
     """The fingerprints of the seven tasks by name, in the order of the table."""
     names = dict.fromkeys(printed(folder).index.get_level_values("task"))
     return {name: Fingerprint.read(Path(folder) / "fingerprints" / f"{name}.json") for name in names}
 
 
-def printed(folder: str | Path = "book/facts") -> pd.DataFrame:
+def printed(folder: str | Path = FACTS) -> pd.DataFrame:
     """The table as printed: a row for each task and network, cells as tuples of whole numbers."""
     table = pd.read_csv(Path(folder) / "isensee2018_table_1.csv", dtype=str).set_index(["task", "network"])
     return table.map(lambda cell: tuple(map(int, cell.split("x"))))

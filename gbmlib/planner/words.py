@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gbmlib.files import listed, number, sizes
 from gbmlib.planner import rule
 
 if TYPE_CHECKING:
@@ -16,22 +17,6 @@ AXES = "zyx"
 
 #: How many steps of a shrinking patch have a sentence each.
 TOLD = 4
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number with so many decimals at most, a half rounded up: 1.37, 0.768, 400."""
-    whole, rest = divmod(math.floor(value * 10**digits + 0.5), 10**digits)
-    return f"{whole:,}" + (f".{rest:0{digits}d}".rstrip("0") if rest else "")
-
-
-def sizes(values: Sequence[float], digits: int = 3) -> str:
-    """``320 x 232``."""
-    return " x ".join(number(value, digits) for value in values)
-
-
-def listed(names: Sequence[str]) -> str:
-    """``z, y and x``."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def times(pools: int) -> str:

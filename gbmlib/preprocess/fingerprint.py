@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gbmlib.cohorts import Case, CaseError, Cohort, open_cohort
+from gbmlib.files import written
 from gbmlib.preprocess import normalise, pipeline
 
 KINDS = ("MR", "CT")
@@ -127,19 +127,16 @@ class Fingerprint:
             raise ValueError(f"a fingerprint has shapes and spacings, and of {sorted(known)} no other; this has {has}")
         several = values.get("intensities") or ()
         try:
-            values["intensities"] = tuple(of and Intensities(**of) for of in several)
+            values["intensities"] = tuple(values and Intensities(**values) for values in several)
         except TypeError as error:
             raise ValueError(f"intensities: {error}; each is null, or has low, high, mean and deviation") from error
         return cls(**values)
 
     def write(self, path: str | Path) -> Path:
         """Write it as JSON, whole or not at all; returns the path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_text(self.to_json(), encoding="utf-8")
-        unfinished.replace(path)
-        return path
+        with written(path) as unfinished:
+            unfinished.write_text(self.to_json(), encoding="utf-8")
+        return Path(path)
 
     @classmethod
     def read(cls, path: str | Path) -> Fingerprint:
@@ -162,17 +159,17 @@ def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
             without a labelled voxel.
     """
     kinds = cohort.modality_kinds or ("MR",) * len(cohort.modalities)
-    labelled = [case for case in cohort if case.has_label]
+    labelled = cohort.labelled
     if not labelled:
         raise CaseError(f"cohort {cohort.name} has no case with a label, so there is nothing to plan a training for")
     shapes, faults = [], []
     for case in tqdm(labelled, "fingerprint", unit="case", disable=not progress, leave=False):
         try:
-            box = pipeline.nonzero_box(case.images())
-        except (CaseError, ValueError) as error:
-            faults.append(str(error) if isinstance(error, CaseError) else f"case {case.id}: {error}")
+            box = pipeline.nonzero_box(case.images(), case.id)
+        except CaseError as error:
+            faults.append(str(error))
         else:
-            shapes.append(tuple(part.stop - part.start for part in box))
+            shapes.append(tuple(side.stop - side.start for side in box))
     if faults:
         raise CaseError("\n".join(faults))
     before = sum(math.prod(case.shape) for case in labelled)
@@ -189,8 +186,8 @@ def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
 
 def _intensities(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[Intensities | None, ...]:
     """Those of the channels that are CT, as ``preprocess.normalise.statistics`` has them."""
-    of = normalise.statistics(cases, "ct")
-    rows = np.stack([of.low, of.high, of.mean, of.deviation])[:, :, 0, 0, 0].T.tolist()
+    ct = normalise.statistics(cases, "ct")
+    rows = np.stack([ct.low, ct.high, ct.mean, ct.deviation])[:, :, 0, 0, 0].T.tolist()
     return tuple(Intensities(*row) if kind == "CT" else None for kind, row in zip(kinds, rows, strict=True))
 
 
@@ -205,32 +202,35 @@ def publish(spec: str, folder: str | Path) -> Path:
     return measured.write(path_of(measured.name, folder))
 
 
-def _problems(of: Fingerprint) -> list[str]:
+def _problems(data: Fingerprint) -> list[str]:
     """What is wrong with the values of a fingerprint."""
-    found = []
-    if not len(of.shapes):
-        found.append("shapes is empty; give one (z, y, x) for each case, or the median and cases=")
-    if len(of.shapes) != len(of.spacings):
-        found.append(f"there are {len(of.shapes)} shapes and {len(of.spacings)} spacings; give one of each for a case")
-    fault = _first(of.shapes, lambda size: size == int(size) and 1 <= size <= LARGEST)
-    if fault is not None:
-        found.append(
-            f"shapes[{fault}] is {of.shapes[fault]}; it takes three whole numbers of voxels, 1 to {LARGEST:,} (z, y, x)"
+    wrong = []
+    if not len(data.shapes):
+        wrong.append("shapes is empty; give one (z, y, x) for each case, or the median and cases=")
+    if len(data.shapes) != len(data.spacings):
+        wrong.append(
+            f"there are {len(data.shapes)} shapes and {len(data.spacings)} spacings; give one of each for a case"
         )
-    fault = _first(of.spacings, lambda step: math.isfinite(step) and 1e-6 <= step <= 1e6)
+    fault = _first(data.shapes, lambda size: size == int(size) and 1 <= size <= LARGEST)
     if fault is not None:
-        found.append(f"spacings[{fault}] is {of.spacings[fault]}; it takes three positive numbers of mm (z, y, x)")
-    if not of.kinds or isinstance(of.kinds, str) or any(kind not in KINDS for kind in of.kinds):
-        found.append(f"kinds is {of.kinds!r}; it takes 'MR' or 'CT' for each channel, as in kinds=('MR', 'MR')")
-    if of.cases is not None and not (_whole(of.cases) and max(1, len(of.shapes)) <= of.cases <= MOST):
-        found.append(f"cases is {of.cases!r}; it takes a whole number, of shapes ({len(of.shapes)}) or more")
-    if not _whole(of.labels) or not 1 <= of.labels <= 255:
-        found.append(f"labels is {of.labels!r}; it takes the number of classes without the background, 1 to 255")
-    if of.kept is not None and not 0 < of.kept <= 1:
-        found.append(f"kept is {of.kept!r}; it takes the share of voxels that cropping keeps, over 0 and at most 1")
-    if of.intensities and len(of.intensities) != len(of.kinds):
-        found.append(f"there are intensities of {len(of.intensities)} channels and kinds of {len(of.kinds)}")
-    return found
+        wrong.append(
+            f"shapes[{fault}] is {data.shapes[fault]}; it takes three whole numbers of voxels, 1 to "
+            f"{LARGEST:,} (z, y, x)"
+        )
+    fault = _first(data.spacings, lambda step: math.isfinite(step) and 1e-6 <= step <= 1e6)
+    if fault is not None:
+        wrong.append(f"spacings[{fault}] is {data.spacings[fault]}; it takes three positive numbers of mm (z, y, x)")
+    if not data.kinds or isinstance(data.kinds, str) or any(kind not in KINDS for kind in data.kinds):
+        wrong.append(f"kinds is {data.kinds!r}; it takes 'MR' or 'CT' for each channel, as in kinds=('MR', 'MR')")
+    if data.cases is not None and not (_whole(data.cases) and max(1, len(data.shapes)) <= data.cases <= MOST):
+        wrong.append(f"cases is {data.cases!r}; it takes a whole number, of shapes ({len(data.shapes)}) or more")
+    if not _whole(data.labels) or not 1 <= data.labels <= 255:
+        wrong.append(f"labels is {data.labels!r}; it takes the number of classes without the background, 1 to 255")
+    if data.kept is not None and not 0 < data.kept <= 1:
+        wrong.append(f"kept is {data.kept!r}; it takes the share of voxels that cropping keeps, over 0 and at most 1")
+    if data.intensities and len(data.intensities) != len(data.kinds):
+        wrong.append(f"there are intensities of {len(data.intensities)} channels and kinds of {len(data.kinds)}")
+    return wrong
 
 
 def _whole(value: Any) -> bool:

@@ -1,7 +1,4 @@
-"""A prepared case and the way back: where its grid lies in the native volume, and volumes on it restored to there.
-
-There is ``preprocess.pipeline.prepare``; the names of this module can be imported from ``preprocess.pipeline``.
-"""
+"""A prepared case and the way back: where its grid lies in the native volume, and volumes on it restored to there."""
 
 from __future__ import annotations
 
@@ -13,6 +10,9 @@ import torch
 
 from gbmlib.preprocess.resampling import bands, matrix, multiply, resample_to
 
+#: About how much memory a slab of probabilities and what is made of it may take; one plane is the least.
+SLAB_MB = 128
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -21,7 +21,9 @@ class Grid:
     Attributes:
         id: the case's id.
         shape: of the prepared volumes, their axes in the order of ``axes``.
-        box, native_shape, axes: as of :class:`Prepared`.
+        box: where the crop lies in the native volume (z, y, x).
+        native_shape: (z, y, x) of the native volume.
+        axes: which native axis (0, 1, 2 for z, y, x) each axis of the prepared volumes is.
     """
 
     id: str
@@ -36,12 +38,9 @@ class Prepared:
     """A case as a network sees it, with what the way back needs.
 
     Attributes:
-        id: the case's id.
         images: float32 (channel, z, y, x), cropped, resampled, normalised; its axes in the order of ``axes``.
         label: uint8 (z, y, x) on the same grid, or None.
-        box: where the crop lies in the native volume (z, y, x).
-        native_shape: (z, y, x) of the native volume.
-        axes: which native axis (0, 1, 2 for z, y, x) each axis of ``images`` and ``label`` is.
+        id, box, native_shape, axes: as of :class:`Grid`.
     """
 
     id: str
@@ -62,18 +61,17 @@ class Prepared:
         return Grid(self.id, self.shape, self.box, self.native_shape, self.axes)
 
 
-def restore(volume: np.ndarray, grid: Grid | Prepared, order: int = 1) -> np.ndarray:
+def restore(volume: np.ndarray, grid: Grid | Prepared) -> np.ndarray:
     """Bring channels (channel, z, y, x) on the prepared grid back to the native one: linear, zero outside the crop.
 
-    Exact where the grid was only cropped; float32. ``order`` 3 is the cubic spline, which may overshoot. All channels
-    are held in native size; :func:`restore_labels` never does so.
+    Exact where the grid was only cropped; float32.
 
     Raises:
         ValueError: the volume is not on the prepared grid.
     """
     native = _to_native_axes(np.asarray(volume, np.float32), grid)
     out = np.zeros((len(volume), *grid.native_shape), np.float32)
-    out[(slice(None), *grid.box)] = resample_to(native, _box_shape(grid), order)
+    out[(slice(None), *grid.box)] = resample_to(native, _box_shape(grid), 1)
     return out
 
 
@@ -81,44 +79,38 @@ def restore_labels(
     probabilities: np.ndarray | torch.Tensor,
     grid: Grid | Prepared,
     to_labels: Callable[[np.ndarray], np.ndarray],
-    order: int = 1,
-    memory_mb: float = 128,
 ) -> np.ndarray:
     """The label map (z, y, x) in native space, uint8, of probabilities (channel, z, y, x) on the prepared grid.
 
-    What ``to_labels(restore(probabilities, grid))`` gives, to rounding, slab by slab: probabilities of many classes
-    in native size are what memory runs out of. Outside the crop the label is 0.
+    What ``to_labels(restore(probabilities, grid))`` gives, to rounding, slab by slab, so that probabilities of many
+    classes are never held in native size. Outside the crop the label is 0.
 
     Args:
         probabilities: of any float type, on any device; they are resampled there.
         to_labels: from channels (channel, z, y, x) to labels (z, y, x), voxel by voxel: ``lambda p: p.argmax(0)``, or
             ``cohorts.regions.to_labels`` with its scheme. It is given float32 arrays.
-        order: 1 is linear, 3 the cubic spline.
-        memory_mb: about how much memory a slab and what is made of it may take; one plane is the least.
 
     Raises:
-        ValueError: the volume is not on the prepared grid, or an unknown order.
+        ValueError: the volume is not on the prepared grid.
     """
-    if order not in (1, 3):
-        raise ValueError(f"order {order!r}: probabilities come back by 1, linear, or 3, the cubic spline")
     native = _to_native_axes(torch.as_tensor(probabilities).detach(), grid)
     out = np.zeros(grid.native_shape, np.uint8)
     inside, start = out[grid.box], 0
-    for slab in _slabs(native, _box_shape(grid), order, memory_mb):
+    for slab in _slabs(native, _box_shape(grid)):
         inside[start : start + slab.shape[1]] = to_labels(slab.cpu().numpy())
         start += slab.shape[1]
     return out
 
 
-def _slabs(volume: torch.Tensor, shape: tuple[int, ...], order: int, memory_mb: float) -> Iterator[torch.Tensor]:
-    """A volume resampled to a shape, a few planes at a time, float32."""
-    sizes = tuple(volume.shape[1:])
-    across, *in_plane = (None if old == new else matrix(old, new, order) for old, new in zip(sizes, shape, strict=True))
+def _slabs(volume: torch.Tensor, shape: tuple[int, ...]) -> Iterator[torch.Tensor]:
+    """A volume resampled linearly to a shape, a few planes at a time, float32."""
+    extents = tuple(volume.shape[1:])
+    across, *in_plane = (None if old == new else matrix(old, new, 1) for old, new in zip(extents, shape, strict=True))
     # A slab is there in two sizes at once while an axis is resampled, and to_labels makes something of it.
-    plane = len(volume) * max(shape[1], sizes[1]) * max(shape[2], sizes[2]) * 4
-    height = max(1, int(memory_mb * 2**20 / (4 * plane)))
-    parts = ((n, min(n + height, shape[0]), n, n + height) for n in range(0, shape[0], height))
-    for start, stop, low, high in parts if across is None else bands(across, height):
+    plane = len(volume) * max(shape[1], extents[1]) * max(shape[2], extents[2]) * 4
+    height = max(1, int(SLAB_MB * 2**20 / (4 * plane)))
+    slabs = ((n, min(n + height, shape[0]), n, n + height) for n in range(0, shape[0], height))
+    for start, stop, low, high in slabs if across is None else bands(across, height):
         slab = volume[:, low:high].float()
         slab = slab if across is None else multiply(slab, across[start:stop, low:high], 0, banded=True)
         for axis, by in enumerate(in_plane, 1):
@@ -138,4 +130,4 @@ def _to_native_axes(volume: np.ndarray | torch.Tensor, grid: Grid | Prepared) ->
 
 
 def _box_shape(grid: Grid | Prepared) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in grid.box)
+    return tuple(side.stop - side.start for side in grid.box)

@@ -19,13 +19,12 @@ tomography ``"ct_masked"`` and ``"ct"`` (:func:`scheme_for`). For the other two 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from gbmlib.cohorts import Case, CaseError
-from gbmlib.preprocess.percentiles import Histogram
 
 NORMALISATION = ("image", "dataset", "position", "whole", "ct", "ct_masked")
 
@@ -35,10 +34,11 @@ BY_STATISTICS = ("dataset", "position", "ct", "ct_masked")
 #: Schemes by which a zero voxel is background and stays zero; under the others it is a value as any.
 ZERO_IS_BACKGROUND = ("image", "dataset", "position", "ct_masked")
 
-Number = np.ndarray | float
-
 #: What CT is clipped to, in per cent of the foreground's voxels (Isensee et al. 2018, section 2.2).
 PERCENTILES = (0.5, 99.5)
+
+#: Bits of a float32 that tell one bin of a histogram from another: sign, exponent, and the first 13 of its digits.
+BITS = 22
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Statistics:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name to array, of those that there are; ``Statistics(**arrays)`` is the way back."""
-        return {of.name: getattr(self, of.name) for of in fields(self) if getattr(self, of.name) is not None}
+        return {name: array for name, array in vars(self).items() if array is not None}
 
 
 def scheme_for(kinds: Sequence[str], masked: bool) -> str:
@@ -84,9 +84,8 @@ def scheme_for(kinds: Sequence[str], masked: bool) -> str:
 def zscore(images: np.ndarray, whole: bool = False) -> np.ndarray:
     """Each channel less its mean, over its deviation, both taken over its non-zero voxels; zero stays zero.
 
-    Adeniji and Liu (2019), section 4.1. A constant channel becomes zero rather than infinite. With ``whole`` all voxels
-    count, zeros as well, and all are moved. Each channel has its own non-zero voxels, where masked CT (and nnU-Net's
-    code) take those of any channel: they differ where a field of view is cut.
+    A constant channel becomes zero. With ``whole`` all voxels count and are moved, zeros as well. Each channel has its
+    own non-zero voxels, where masked CT (and nnU-Net's code) take those of any channel.
     """
     out = np.zeros(images.shape, np.float32)
     for channel, normalised in zip(images, out, strict=True):
@@ -100,9 +99,8 @@ def zscore(images: np.ndarray, whole: bool = False) -> np.ndarray:
 def standardise(images: np.ndarray, by: Statistics) -> np.ndarray:
     """Images (channel, z, y, x) less the mean, over the deviation, float32; zero voxels are background and stay zero.
 
-    Where the deviation is zero over the training cases, nothing is known of what is usual, and the result is zero. The
-    code behind ``"dataset"`` moves the background too, to -mean / deviation; here a zero is background under every
-    normalisation, so that they differ in their statistics alone.
+    Where the deviation is zero the result is zero. The code behind ``"dataset"`` moves the background too, to
+    -mean / deviation; here the schemes differ in their statistics alone.
     """
     varies = by.deviation > 0
     out = (images - by.mean) / np.where(varies, by.deviation, 1)
@@ -135,16 +133,15 @@ def statistics(cases: Iterable[Case], kind: str) -> Statistics:
 
     - ``"position"``: a mean and a deviation for each voxel position of the native grid over the cases, zeros included.
       This is what the words say, and it would lose "relative spatial information" as the paper reports. It needs cases
-      that lie on one grid, as registered ones do. Where hardly any training brain reaches, at the rim, deviations are
-      small, and a held-out case can lie hundreds of them off.
+      on one grid. At the rim, where few training brains reach, deviations are small, and a case can lie hundreds off.
     - ``"dataset"``: one mean and deviation for each channel, over the non-zero voxels of all cases. This is what their
       code computes (vliu15/3d-brain-tumor-segmentation), under the name of voxel-wise statistics.
 
     And of Isensee et al. (2018, section 2.2):
 
     - ``"ct"``, ``"ct_masked"``: for each channel the 0.5 and 99.5 percentiles, mean and deviation of every voxel under
-      any label of any case. Memory does not grow with the data: percentiles come from counts
-      (``preprocess.percentiles.Histogram``), exact for the whole numbers that CT consists of.
+      any label of any case. Memory does not grow with the data: percentiles come from counts (:class:`Histogram`),
+      exact for the whole numbers that CT consists of.
 
     Deviations are those of the population (divided by n). The images' own way is :func:`zscore`.
 
@@ -221,7 +218,7 @@ def _joined(count, mean, squares, n, new_mean, new_squares):
     return total, mean + gap * share, squares + new_squares + gap**2 * count * share
 
 
-def _of_moments(count: Number, mean: np.ndarray, squares: np.ndarray) -> Statistics:
+def _of_moments(count: np.ndarray | float, mean: np.ndarray, squares: np.ndarray) -> Statistics:
     return Statistics(mean.astype(np.float32), np.sqrt(squares / np.maximum(count, 1)).astype(np.float32))
 
 
@@ -233,3 +230,41 @@ def _moments(several: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
         mean = values.mean() if values.size else 0.0
         rows.append((values.size, mean, np.square(values - mean).sum()))
     return tuple(np.array(part).reshape(-1, 1, 1, 1) for part in zip(*rows, strict=True))
+
+
+class Histogram:
+    """Counts of float32 numbers in bins as fine as their leading digits: 32 MB, however many numbers there are.
+
+    A bin holds the numbers that share sign, exponent and the first 14 binary digits. So every whole number up to 16,384
+    has a bin of its own, as Hounsfield units do, and percentiles are exact; others are known to one part in 8,192.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(2**BITS, np.int64)
+
+    @property
+    def count(self) -> int:
+        """How many numbers were added."""
+        return int(self._counts.sum())
+
+    def add(self, values: np.ndarray) -> None:
+        """Count finite numbers of any shape."""
+        bits = np.ascontiguousarray(values, np.float32).ravel().view(np.uint32)
+        # As unsigned integers, positive floats are in order and negative ones in reverse order.
+        ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+        self._counts += np.bincount(ordered >> (32 - BITS), minlength=2**BITS)
+
+    def percentile(self, percent: float) -> float:
+        """As ``np.percentile`` of all the numbers, by linear interpolation between two of them; one at least."""
+        total = np.cumsum(self._counts)
+        place = percent / 100 * (int(total[-1]) - 1)
+        below = int(place)
+        low, high = (self._value(np.searchsorted(total, i, side="right")) for i in (below, below + (place > below)))
+        return low + (high - low) * (place - below)
+
+    def _value(self, bin_number: np.integer) -> float:
+        """The number of a bin that is nearest to zero: the whole number, where it holds one."""
+        ordered = np.uint32(bin_number) << np.uint32(32 - BITS)
+        positive = ordered >> 31
+        bits = ordered & np.uint32(0x7FFFFFFF) if positive else ~(ordered | np.uint32(2 ** (32 - BITS) - 1))
+        return float(bits.view(np.float32))

@@ -3,18 +3,16 @@
 Each is a linear map along each axis, so a volume takes three matrix products. The matrices come from SciPy's own
 one-dimensional interpolation of unit impulses; the result is SciPy's to rounding, at a fraction of the cost.
 
-Where nnU-Net's public code resamples (``resample_data_or_seg``, in both of its versions) three things differ from a
-plain spline, and each is an option here: beyond a spacing ratio of 3 the coarse axis goes apart, by nearest neighbour
-(``apart``, :func:`coarse_axis`); cubic results are clipped to the range of their input, since scikit-image's ``resize``
-does so unless told otherwise (``clip``); and labels are interpolated linearly, each label on its own, where the paper
-says nearest neighbour (:func:`resample_labels`).
+Two rules for a case, by name (:data:`RESAMPLING`): ``"average"`` averages images over the new voxels and takes the
+label that fills most of each, for a coarser grid, where point samples of a spline would alias; ``"spline"`` is the text
+of Isensee et al. (2018, section 2.2), cubic splines for images and nearest neighbour for labels. (nnU-Net's public code
+also takes a coarse axis apart, clips what overshoots, and interpolates each label linearly.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
@@ -25,14 +23,8 @@ from scipy import ndimage
 #: A volume in NumPy or in torch; what comes back is of the same kind, on the same device.
 Volume = TypeVar("Volume", np.ndarray, torch.Tensor)
 
+RESAMPLING = ("average", "spline")
 ORDERS = (0, 1, 3, "area")
-LABELS = ("nearest", "linear", "majority")
-
-#: Beyond this ratio of the largest to the smallest spacing nnU-Net's public code takes the coarse axis apart.
-ANISOTROPIC = 3.0
-
-#: Two spacings are equal within this share: files store 0.6 as 0.6000003.
-SLACK = 1e-3
 
 #: Rows of a spline's matrix that are multiplied at once. A row has weights over 1e-8 for some 30 voxels only, so a
 #: band of rows leaves most of the volume aside.
@@ -40,76 +32,17 @@ BAND = 32
 NEGLIGIBLE = 1e-8
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How images and labels of a case get to another grid.
-
-    Attributes:
-        images: the order of :func:`resample_to`.
-        labels: the way of :func:`resample_labels`.
-        anisotropy: the ratio of spacings beyond which the coarse axis goes apart; None: never.
-        clip: whether images stay within their range.
-    """
-
-    images: int | str
-    labels: str
-    anisotropy: float | None = None
-    clip: bool = False
-
-
-#: ``"average"`` for a coarser grid, where point samples of a spline would alias; ``"spline"``, the text of Isensee et
-#: al. (2018, section 2.2); ``"spline_apart"``, the same with strongly anisotropic axes apart; ``"public_code"``, all
-#: that nnU-Net's public code does.
-RULES = {
-    "average": Rule("area", "majority"),
-    "spline": Rule(3, "nearest"),
-    "spline_apart": Rule(3, "nearest", ANISOTROPIC),
-    "public_code": Rule(3, "linear", ANISOTROPIC, clip=True),
-}
-RESAMPLING = tuple(RULES)
-
-
 def new_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, int, int]:
     """The shape at another spacing: round(shape x spacing / new spacing), at least one voxel."""
     return tuple(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, new_spacing, strict=True))
 
 
-def coarse_axis(
-    spacing: Sequence[float], new_spacing: Sequence[float], ratio: float | None = ANISOTROPIC
-) -> int | None:
-    """The axis that is resampled apart, or None: nnU-Net's rule (``determine_do_sep_z_and_axis``).
-
-    The spacing decides whose largest step is over ``ratio`` times its smallest: that of the volume, or else the new
-    one. Its largest step says which axis. Where two axes share that step, as in (0.2, 1.3, 1.3), there is no such axis.
-    """
-    if ratio is None:
-        return None
-    for steps in (spacing, new_spacing):
-        if max(steps) > ratio * min(steps):
-            coarse = [axis for axis in range(3) if steps[axis] * (1 + SLACK) >= max(steps)]
-            return coarse[0] if len(coarse) == 1 else None
-    return None
+def resample(volume: Volume, spacing: Sequence[float], new_spacing: Sequence[float], order: int | str = 3) -> Volume:
+    """Resample (channel, z, y, x) from one spacing to another (z, y, x, mm); see :func:`resample_to`."""
+    return resample_to(volume, new_shape(volume.shape[1:], spacing, new_spacing), order)
 
 
-def resample(
-    volume: Volume,
-    spacing: Sequence[float],
-    new_spacing: Sequence[float],
-    order: int | str = 3,
-    anisotropy: float | None = None,
-    clip: bool = False,
-) -> Volume:
-    """Resample (channel, z, y, x) from one spacing to another (z, y, x, mm); see :func:`resample_to`.
-
-    ``anisotropy`` is the ratio of spacings beyond which the coarse axis goes apart (:func:`coarse_axis`).
-    """
-    size = new_shape(volume.shape[1:], spacing, new_spacing)
-    return resample_to(volume, size, order, coarse_axis(spacing, new_spacing, anisotropy), clip)
-
-
-def resample_to(
-    volume: Volume, shape: Sequence[int], order: int | str = 3, apart: int | None = None, clip: bool = False
-) -> Volume:
+def resample_to(volume: Volume, shape: Sequence[int], order: int | str = 3) -> Volume:
     """Resample (channel, z, y, x) to a shape (z, y, x) that covers the same box; edges extend outwards.
 
     Args:
@@ -118,58 +51,51 @@ def resample_to(
             ``skimage.transform.resize(mode="edge", clip=False)`` and ``scipy.ndimage.zoom(grid_mode=True,
             mode="nearest")`` compute (it may overshoot the range of its input); ``"area"`` averages over each new
             voxel. All but 0 give float32.
-        apart: an axis (0 to 2 for z, y, x) along which the nearest voxel is picked, whatever the order.
-        clip: keep each channel within the range of its input, as scikit-image and so nnU-Net do by default; with
-            ``apart``, each slice across that axis within its own.
 
     Raises:
-        ValueError: the volume has not four axes, or the order or the axis is unknown.
+        ValueError: the volume has not four axes, or the order is unknown.
     """
     if volume.ndim != 4:
         raise ValueError(f"resampling takes (channel, z, y, x); this volume has shape {tuple(volume.shape)}")
     if order not in ORDERS:
         raise ValueError(f"order {order!r}: unknown; use 0, 1, 3 or 'area'")
-    if apart not in (None, 0, 1, 2):
-        raise ValueError(f"apart {apart!r}: no axis; use 0, 1 or 2 for z, y or x, or None")
+    shape = tuple(int(size) for size in shape)
     if isinstance(volume, np.ndarray):
-        if tuple(volume.shape[1:]) == tuple(shape):
-            return volume.copy() if order == 0 else volume.astype(np.float32)
         if order == 0:
-            return take(volume, [nearest(old, int(new)) for old, new in zip(volume.shape[1:], shape, strict=True)])
-        return _resample(torch.from_numpy(np.ascontiguousarray(volume, np.float32)), shape, order, apart, clip).numpy()
-    if tuple(volume.shape[1:]) == tuple(shape):
-        return volume.detach().clone() if order == 0 else volume.detach().to(torch.float32, copy=True)
-    return _resample(volume.detach() if order == 0 else volume.detach().float(), shape, order, apart, clip)
-
-
-def _resample(
-    volume: torch.Tensor, shape: Sequence[int], order: int | str, apart: int | None, clip: bool
-) -> torch.Tensor:
-    out, bounds = volume, None
-    if clip and order != 0:
-        across = [axis + 1 for axis in range(3) if axis != apart]
-        bounds = [volume.amin(across, keepdim=True), volume.amax(across, keepdim=True)]
+            return _nearest(volume, shape)
+        return resample_to(torch.from_numpy(np.ascontiguousarray(volume, np.float32)), shape, order).numpy()
+    out = volume.detach() if order == 0 else volume.detach().float()
     # Axes that shrink most go first: the later products are then smaller.
     for axis in sorted(range(3), key=lambda axis: shape[axis] / volume.shape[axis + 1]):
-        old, new = volume.shape[axis + 1], int(shape[axis])
-        if old == new:
-            continue
-        if order == 0 or axis == apart:
-            pick = torch.from_numpy(nearest(old, new)).to(volume.device)
-            out = out.index_select(axis + 1, pick)
-            bounds = bounds and [bound.index_select(axis + 1, pick) if axis == apart else bound for bound in bounds]
-        else:
+        old, new = volume.shape[axis + 1], shape[axis]
+        if old != new and order == 0:
+            out = out.index_select(axis + 1, torch.from_numpy(nearest(old, new)).to(volume.device))
+        elif old != new:
             out = multiply(out, matrix(old, new, order), axis, banded=order == 3)
-    return (out if bounds is None else out.clamp(*bounds)).contiguous()
+    return out.clone() if out.data_ptr() == volume.data_ptr() else out.contiguous()
 
 
-def take(volume: np.ndarray, picks: Sequence[np.ndarray]) -> np.ndarray:
-    """The voxels at these places along the last three axes, axis after axis: ten times faster than all at once."""
-    ratios = [len(pick) / old for pick, old in zip(picks, volume.shape[-3:], strict=True)]
+def resample_labels(label: np.ndarray, shape: Sequence[int], resampling: str) -> np.ndarray:
+    """A label map (z, y, x) on a grid of another shape that covers the same box; the dtype stays.
+
+    Labels are never mixed: ``"spline"`` takes the nearest voxel's, ``"average"`` the one that fills most of each new
+    voxel, the lower of equals.
+    """
+    if resampling == "spline":
+        return resample_to(label[None], shape, 0)[0]
+    values = np.flatnonzero(np.bincount(label.ravel()))
+    shares = resample_to(np.stack([label == value for value in values]).astype(np.float32), shape, "area")
+    return values[shares.argmax(0)].astype(label.dtype)
+
+
+def _nearest(volume: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The nearest voxels, axis after axis: ten times faster than all at once."""
+    ratios = [new / old for old, new in zip(volume.shape[1:], shape, strict=True)]
+    out = volume
     # Axes that shrink first, so that less is left; of those that grow the last first, so that whole rows follow.
     for axis in sorted(range(3), key=lambda axis: (ratios[axis], axis if ratios[axis] < 1 else -axis)):
-        volume = volume.take(picks[axis], axis - 3)
-    return volume
+        out = out.take(nearest(volume.shape[axis + 1], shape[axis]), axis + 1)
+    return out
 
 
 def multiply(volume: torch.Tensor, by: np.ndarray, axis: int, banded: bool = False) -> torch.Tensor:
@@ -187,21 +113,21 @@ def multiply(volume: torch.Tensor, by: np.ndarray, axis: int, banded: bool = Fal
 
 def _multiply_bands(volume: torch.Tensor, by: np.ndarray, axis: int, height: int) -> torch.Tensor:
     """Band after band of the matrix, each with that part of the volume where it has weights, without a copy."""
-    channels, *sizes = volume.shape
+    channels, *extents = volume.shape
     new = len(by)
     if axis == 2:
-        rows, out = volume.view(-1, sizes[2]), volume.new_empty(channels * sizes[0] * sizes[1], new)
+        rows, out = volume.view(-1, extents[2]), volume.new_empty(channels * extents[0] * extents[1], new)
         for start, stop, low, high in bands(by, height):
             torch.mm(rows[:, low:high], torch.from_numpy(by[start:stop, low:high]).T, out=out[:, start:stop])
     else:
         # One product for each channel along z, for each plane along y.
-        planes = volume.view(-1, sizes[axis], int(np.prod(sizes[axis + 1 :])))
+        planes = volume.view(-1, extents[axis], int(np.prod(extents[axis + 1 :])))
         out = volume.new_empty(len(planes), new, planes.shape[2])
         for start, stop, low, high in bands(by, height):
             weights = torch.from_numpy(by[start:stop, low:high]).expand(len(planes), -1, -1)
             torch.bmm(weights, planes[:, low:high], out=out[:, start:stop])
-    sizes[axis] = new
-    return out.view(channels, *sizes)
+    extents[axis] = new
+    return out.view(channels, *extents)
 
 
 def bands(by: np.ndarray, height: int = BAND) -> Iterator[tuple[int, int, int, int]]:
@@ -244,6 +170,5 @@ def matrix(old: int, new: int, order: int | str) -> np.ndarray:
         shares = np.clip(high - low, 0, None)
         return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
     at = centres(old, new)[None]
-    impulses = np.eye(old)
-    columns = [ndimage.map_coordinates(impulse, at, order=order, mode="nearest") for impulse in impulses]
+    columns = [ndimage.map_coordinates(impulse, at, order=order, mode="nearest") for impulse in np.eye(old)]
     return np.stack(columns, axis=1).astype(np.float32)

@@ -13,7 +13,7 @@ import gbmlib
 from gbmlib import models
 from gbmlib.cohorts import Case, CaseError, Cohort, regions
 from gbmlib.cohorts.folds import split
-from gbmlib.preprocess import pipeline
+from gbmlib.preprocess import normalise, pipeline
 from gbmlib.preprocess.normalise import BY_STATISTICS
 from gbmlib.study import out_of_fold, provenance
 from gbmlib.study.predicting import STATISTICS, decide_channels, inputs, measure, on_grid, predict, prepare, schemes
@@ -106,7 +106,7 @@ def _statistics(experiment: Experiment, cohort: Cohort, held_in: tuple[str, ...]
     """Over the training cases alone: those held out must not tell how they are normalised."""
     if experiment.normalisation not in BY_STATISTICS:
         return None
-    return pipeline.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
+    return normalise.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
 
 
 def _previous(experiment: Experiment, cohort: Cohort, store: Store) -> dict[str, np.ndarray]:

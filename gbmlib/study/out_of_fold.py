@@ -7,7 +7,6 @@ Half precision, as in nnU-Net: they are within 0.0005 of what was computed, and 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -17,7 +16,8 @@ import torch
 
 from gbmlib.cohorts import Case, Cohort
 from gbmlib.cohorts.folds import split
-from gbmlib.preprocess.pipeline import Grid, Prepared, restore
+from gbmlib.files import written
+from gbmlib.preprocess.grids import Grid, Prepared, restore
 from gbmlib.study.predicting import decide, inputs, load_network, predict, prepare, statistics_of
 from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
@@ -39,11 +39,8 @@ def save(path: str | Path, probabilities: torch.Tensor | np.ndarray, grid: Grid 
         "native_shape": list(grid.native_shape),
         "axes": list(grid.axes),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
+    with written(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, probabilities=volume.half().numpy(), grid=json.dumps(place))
-    unfinished.replace(path)
 
 
 def load(path: str | Path) -> tuple[np.ndarray, Grid]:

@@ -15,6 +15,7 @@ from gbmlib import models
 from gbmlib.cohorts import Case, CaseError, Cohort, regions
 from gbmlib.evaluation import metrics
 from gbmlib.preprocess import cache, pipeline
+from gbmlib.preprocess.grids import restore, restore_labels
 from gbmlib.preprocess.normalise import BY_STATISTICS
 from gbmlib.study.records import TRAIN, Record
 from gbmlib.training import patches, samples, tensors, validation
@@ -141,7 +142,7 @@ def on_grid(
     experiment: Experiment, cohort: Cohort, case: Case, prepared: pipeline.Prepared, label_map: np.ndarray
 ) -> torch.Tensor:
     """A label map in native space as ``training.samples.Sample.previous`` has it, on the grid of the network."""
-    found = pipeline.onto(label_map, prepared, case.spacing, experiment.spacing, experiment.resampling)
+    found = pipeline.onto(label_map, prepared, experiment.resampling)
     numbered = sum((found == value) * np.uint8(number) for number, value in enumerate(sorted(cohort.labels), 1))
     return torch.from_numpy(numbered.astype(np.uint8))
 
@@ -183,8 +184,8 @@ def decide_channels(
         return regions.to_labels(native, experiment.regions, cohort.labels, composition=experiment.composition)
 
     if experiment.softmax:  # of any number of classes, so slab by slab
-        return pipeline.restore_labels(probabilities, grid, to_labels), None
-    native = pipeline.restore(torch.as_tensor(probabilities).cpu().numpy(), grid)
+        return restore_labels(probabilities, grid, to_labels), None
+    native = restore(torch.as_tensor(probabilities).cpu().numpy(), grid)
     return to_labels(native), native >= 0.5
 
 

@@ -27,6 +27,7 @@ import pandas as pd
 from filelock import FileLock
 
 import gbmlib
+from gbmlib.files import RECORDS, written
 from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -39,7 +40,7 @@ PREDICTIONS, PROBABILITIES = "predictions", "probabilities"
 FILES = ("config.json", "history.csv", "cases.csv", "provenance.json")
 
 #: Folders of a store and of published records, unless told otherwise.
-RUNS, BOOK = "runs", "book/records"
+RUNS, BOOK = "runs", RECORDS
 
 #: Called with each record whose scores or history are read.
 on_read: list[Callable[[Record], None]] = []
@@ -240,17 +241,11 @@ class Store:
 
     def publish(self, record: Record, folder: str | Path) -> Record:
         """Copy a record's small files to a folder of published records, whole or not at all."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f".{record.id}.{os.getpid()}"
-        unfinished.mkdir()
-        for name in FILES:
-            shutil.copyfile(record.path / name, unfinished / name)
-        final, old = folder / record.id, folder / f".{record.id}.{os.getpid()}.old"
-        if final.exists():
-            final.replace(old)
-        unfinished.replace(final)
-        shutil.rmtree(old, ignore_errors=True)
+        final = Path(folder) / record.id
+        with written(final) as unfinished:
+            unfinished.mkdir()
+            for name in FILES:
+                shutil.copyfile(record.path / name, unfinished / name)
         return Record(final, published=True)
 
 

@@ -16,11 +16,12 @@ from filelock import Timeout
 from tqdm import tqdm
 
 from gbmlib.cohorts import CaseError, Cohort, open_cohort, place_of
+from gbmlib.cohorts.opening import opened
 from gbmlib.study import provenance
 from gbmlib.study.fit_ensemble import fit_ensemble
 from gbmlib.study.fit_network import fit_network
 from gbmlib.study.predicting import device_of, full_float32
-from gbmlib.study.records import Record, Store, voxels_of
+from gbmlib.study.records import Record, RecordError, Store, voxels_of
 from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -56,11 +57,14 @@ def run(
 
     Raises:
         CaseError: the data of a cohort is not known here, or lacks what the configuration asks of it.
+        RecordError: a record was made from other data of the name of its cohort.
         TrainingError: a run could not be completed; those that were stay in the store. With an executor the others
             go on, but for those that need it, and several failures come together as an ``ExceptionGroup``.
         ValueError: a process pool that forks.
     """
     experiments = list(experiments)
+    for experiment in experiments:
+        _expect_same_data(experiment, store)
     missing = to_do(experiments, store)
     tasks = {e.id: (e, store, {name: place_of(name) for name in cohorts_of(e)}, device) for e in missing}
     if executor is None:
@@ -74,6 +78,16 @@ def run(
             raise ValueError('this pool forks; make it with mp_context=multiprocessing.get_context("spawn")')
         _side_by_side(tasks, executor, progress, checkpoint_seconds)
     return [store.get(experiment) for experiment in experiments]
+
+
+def _expect_same_data(experiment: Run, store: Store) -> None:
+    """Refuse a record that was made from other data than what is opened here under the name of its cohort."""
+    record, cohort = store.get(experiment), opened(experiment.cohort)
+    if record and cohort and record.provenance["fingerprint"] != cohort.fingerprint:
+        raise RecordError(
+            f"{record.path} was made from other data than {cohort.spec}, which is also called {cohort.name}; choose "
+            "another store, or move the record away to run it again"
+        )
 
 
 def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
@@ -178,6 +192,7 @@ def _run(
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": cohort.fingerprint,
         "convention": cohort.convention,
+        "labels": {str(value): name for value, name in cohort.labels.items()},
         "cases": len(cohort),
         "elsewhere": {other.name: other.fingerprint for other in others},
     }

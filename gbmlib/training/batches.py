@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gbmlib.augment import cascade_noise, nnunet, simple, spatial_draws
+from gbmlib.augment import cascade_noise, nnunet, simple, spatial
 from gbmlib.preprocess.normalise import ZERO_IS_BACKGROUND
 from gbmlib.training import patches
 from gbmlib.training.configuration import Experiment
@@ -103,7 +103,7 @@ def _nnunet(
     """A batch under the second paper's augmentation: larger blocks are cut, and warped down to the patch."""
     patch = experiment.patch_size
     parameters = nnunet.draw(len(batch), len(batch[0].images), patch, settings(experiment), generator)
-    size = spatial_draws.reach(parameters.spatial, patch)
+    size = spatial.reach(parameters.spatial, patch)
     corners = [
         tuple(start - (block - own) // 2 for start, block, own in zip(corner, size, patch, strict=True))
         for corner in corners

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from gbmlib.files import written
 
 _MARK = "__tensor__"
 
@@ -18,11 +19,8 @@ def save(path: Path, tree: Any) -> None:
     """Write nested dictionaries and lists of tensors, numbers, strings and None; whole or not at all."""
     tensors: dict[str, torch.Tensor] = {}
     plain = _take_out(tree, tensors, "")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, unfinished, metadata={"tree": json.dumps(plain)})
-    with open(unfinished, "r+b") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    with written(path) as unfinished:
+        save_file(tensors, unfinished, metadata={"tree": json.dumps(plain)})
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> Any:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gbmlib.files import written
+
 #: The bundle that every page of the book shares, below the page's own ``data-content_root``.
 PLOTLY = "_static/plotly-cartesian.min.js"
 
@@ -51,10 +53,8 @@ def save_page(path: str | Path, title: str, fragment: str) -> Path:
         "<style>body { max-width: 72rem; margin: 0 auto; padding: 0.5rem; background: #15181c; }</style>\n"
         f"</head>\n<body>\n<main>\n{fragment}\n</main>\n</body>\n</html>\n"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    with written(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     return path
 
 

@@ -85,7 +85,7 @@ def test_every_case_target_and_place_has_a_line():
     assert list(table.columns) == ["case", "scheme", "cut_from", "fraction"]
     assert len(table) == 2 * 2 * 2
     case = cohort.cases[1]
-    label, box = case.label(), pipeline.nonzero_box(case.images())
+    label, box = case.label(), pipeline.nonzero_box(case.images(), case.id)
     found = table[table.case == case.id].set_index(["scheme", "cut_from"]).fraction
     for scheme, (cut_from, part) in product(("labels", "brats"), {"frame": label, "brain": label[box]}.items()):
         masks = regions.to_channels(part, scheme)

@@ -12,7 +12,7 @@ from gbmlib.analysis import uncertainty, uncertainty_members
 from gbmlib.analysis.uncertainty_members import by_region, elsewhere, members, mirrorings, over_folds, within_folds
 from gbmlib.cohorts import open_cohort, regions
 from gbmlib.cohorts.folds import split
-from gbmlib.preprocess.pipeline import restore
+from gbmlib.preprocess.grids import restore
 from gbmlib.study import cross_validation
 from gbmlib.study.out_of_fold import Predictor
 from gbmlib.study.records import Store

@@ -352,39 +352,3 @@ def test_one_class():
     drawn = cascade_noise.draw(2, 1, torch.Generator().manual_seed(0), 1, 1)
     assert [len(operations) for operations in drawn.operations] == [1, 1]
     assert cascade_noise.apply(classes((6, 6, 6), 1)[None].repeat(2, 1, 1, 1, 1), drawn).shape == (2, 1, 6, 6, 6)
-
-
-# ---------------------------------------------------------------------------------------------------------- bad input
-
-
-def test_bad_draws_are_refused_in_one_go():
-    with pytest.raises(ValueError, match=r"p_operation is a probability, not 2.*p_removal.*-1.*0 samples.*0 classes"):
-        cascade_noise.draw(0, 0, torch.Generator(), 2, -1)
-    with pytest.raises(ValueError, match=r"no 'melting'; there are dilation.*radius.*not nan.*count from 0.*-1"):
-        Operation(-1, "melting", math.nan)
-
-
-def test_bad_batches_are_refused():
-    batch = torch.zeros((2, 3, 4, 4, 4), dtype=torch.bool)
-    nothing = Parameters(((), ()), ((), ()))
-    for wrong in (batch.float(), batch[0]):
-        with pytest.raises(ValueError, match=r"they need to be bool \(sample, class, z, y, x\)"):
-            cascade_noise.apply(wrong, nothing)
-    with pytest.raises(ValueError, match="2 samples, but a draw of operations for 1 and of components for 2"):
-        cascade_noise.apply(batch, Parameters(((),), ((), ())))
-    drawn = Parameters(((Operation(3, "dilation", 1),), ()), ((), (0.5,)))
-    with pytest.raises(ValueError, match=r"on classes \[3\], but there are 3.*for \[1\] classes, but there are 3"):
-        cascade_noise.apply(batch, drawn)
-
-
-@pytest.mark.parametrize("number", [-0.1, 1, math.nan])
-def test_bad_numbers_are_refused(number):
-    with pytest.raises(ValueError, match="from 0 to below 1"):
-        cascade_noise.remove_component(row(1, 0, 0), number)
-
-
-@pytest.mark.parametrize("name", cascade_noise.OPERATIONS)
-def test_bad_masks_are_refused(name):
-    for mask in (torch.zeros(2, 3), torch.zeros((2, 3, 4), dtype=torch.uint8)):
-        with pytest.raises(ValueError, match=r"needs to be bool \(z, y, x\).*0 or more, not -1"):
-            cascade_noise.OPERATIONS[name](mask, -1)

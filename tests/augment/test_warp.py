@@ -81,14 +81,14 @@ def test_asking_only_mixed_cells_changes_nothing(seed):
 
 def test_sending_to_where_it_is_changes_nothing():
     values = torch.arange(3)
-    assert warp.send(values, torch.device("cpu")) is values
+    assert warp.to_device(values, torch.device("cpu")) is values
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
 def test_sending_does_not_wait():
     torch.cuda.set_sync_debug_mode("error")
     try:
-        sent = warp.send(torch.arange(3), torch.device("cuda"))
+        sent = warp.to_device(torch.arange(3), torch.device("cuda"))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert sent.tolist() == [0, 1, 2]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from folders import NEW, OLD, label_of, noise, save
 
-from gbmlib import cohorts
-from gbmlib.cohorts import GLIOMA, CaseError, brats, layout, open_cohort, phantom
+from gbmlib.cohorts import GLIOMA, CaseError, brats, layout, open_cohort, opening, phantom
+from gbmlib.cohorts.case import digest
 
 FOUR = ("flair", "t1", "t1ce", "t2")
 
@@ -285,10 +285,10 @@ def test_fingerprint_sees_the_middle_of_large_files(tmp_path, brats_case):
         brats_case(folder, "a", end=end)
         data = noise(0, (90, 60, 40))
         assert save(folder / f"a_t1{end}", data).stat().st_size > 3 * 65536
-        before = layout.digest(brats.cohort(str(folder)).cases)
+        before = digest(brats.cohort(str(folder)).cases)
         data[45, 30, 20] += 1
         save(folder / f"a_t1{end}", data)
-        assert layout.digest(brats.cohort(str(folder)).cases) != before
+        assert digest(brats.cohort(str(folder)).cases) != before
 
 
 def test_choosing_modalities(tmp_path, brats_case):
@@ -308,15 +308,26 @@ def test_choosing_modalities(tmp_path, brats_case):
 def test_a_name_opens_once_its_place_is_known(tmp_path, brats_case, monkeypatch):
     for number in range(3):
         brats_case(tmp_path / "x", f"BraTS2021_0000{number}")
-    monkeypatch.setattr(cohorts, "_places", {})
+    monkeypatch.setattr(opening, "_opened", {})
     monkeypatch.setenv("GBM_COHORTS", f"brats:{tmp_path}/none;")
     with pytest.raises(CaseError, match=r"'brats2021-3' is the name .*\n.*none does not exist"):
         open_cohort("brats2021-3")
     monkeypatch.setenv("GBM_COHORTS", f"brats:{tmp_path}/none; brats:{tmp_path}/x")
     assert open_cohort("brats2021-3", ["t1"]).spec == f"brats:{tmp_path}/x"
-    assert cohorts.place_of("brats2021-3") == f"brats:{tmp_path}/x"
+    assert opening.place_of("brats2021-3") == f"brats:{tmp_path}/x"
     with pytest.raises(CaseError, match="unknown kind 'mri'"):
         open_cohort("mri:x")
+
+
+def test_a_name_of_two_data_sets_stands_for_neither(tmp_path, brats_case, monkeypatch):
+    monkeypatch.setattr(opening, "_opened", {})
+    for folder, seed in (("a", 1), ("b", 2), ("copy", 2)):
+        brats_case(tmp_path / folder, "BraTS2021_00001", seed=seed)
+    assert open_cohort(f"brats:{tmp_path}/b").name == open_cohort(f"brats:{tmp_path}/copy").name == "brats2021-1"
+    assert open_cohort("brats2021-1").spec == f"brats:{tmp_path}/b"
+    assert open_cohort(f"brats:{tmp_path}/a").spec == f"brats:{tmp_path}/a"
+    with pytest.raises(CaseError, match=r"two data sets, brats:.*/b and brats:.*/a, .*told apart"):
+        open_cohort("brats2021-1")
 
 
 def test_a_set_with_two_modalities_throughout_opens_with_these(tmp_path):

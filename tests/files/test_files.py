@@ -1,10 +1,10 @@
-"""Numbers as texts have them."""
+"""Numbers as texts have them, and files that are there whole or not at all."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gbmlib.files import counted, markdown_table, millimetres, minutes
+from gbmlib.files import FACTS, RECORDS, counted, few, listed, markdown_table, millimetres, minutes, sizes, written
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,43 @@ def test_spacing_is_one_number_where_axes_share_it(spacing, said):
 def test_a_table_has_a_line_a_row():
     assert markdown_table(("a", "b"), [("1", "2"), ("3", "")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 |  |"
     assert markdown_table(("a",), []) == "| a |\n| --- |"
+
+
+def test_lists_and_sizes():
+    assert [listed(names) for names in (["z"], ["z", "y"], ["z", "y", "x"])] == ["z", "z and y", "z, y and x"]
+    assert sizes((320, 1.3666, 0.7675)) == "320 x 1.367 x 0.768"
+    assert (few(["a", "b"]), few(["a", "b", "c"], 2)) == ("a, b", "a, b and 1 more")
+
+
+def test_a_file_and_a_folder_take_the_place_of_what_was_there(tmp_path):
+    for content in ("one", "two"):
+        with written(tmp_path / "new" / "file.txt") as path:
+            assert path.suffix == ".txt"
+            path.write_text(content)
+        with written(tmp_path / "folder") as path:
+            path.mkdir()
+            (path / content).write_text(content)
+    assert (tmp_path / "new" / "file.txt").read_text() == "two"
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["two"]
+
+
+def fail(path, make):
+    with written(path) as unfinished:
+        make(unfinished)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_text("half"), lambda path: path.mkdir()], ids=["file", "folder"]
+)
+def test_after_a_failure_nothing_is_left_and_what_was_there_stays(tmp_path, make):
+    (tmp_path / "file").write_text("before")
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "file", make)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
+
+
+def test_places_do_not_depend_on_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert RECORDS.is_dir()
+    assert any(FACTS.iterdir())

@@ -75,6 +75,10 @@ class Several(SimpleNamespace):
     def __iter__(self):
         return iter(self.cases)
 
+    @property
+    def labelled(self):
+        return [case for case in self.cases if case.has_label]
+
 
 def cohort(*cases, kinds=("MR",), labels=None):
     modalities = tuple(f"channel {number}" for number in range(len(kinds)))

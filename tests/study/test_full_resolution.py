@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gbmlib.cohorts import open_cohort, regions
-from gbmlib.preprocess import pipeline
+from gbmlib.preprocess import grids
 from gbmlib.study import nnunet, predicting
 
 CASE = "Brats18_2013_2_1"
@@ -47,7 +47,7 @@ def test_a_shifted_prediction_would_be_seen(cohort):
     prepared = predicting.prepare(planned(), case)
     classes = regions.to_channels(np.roll(prepared.label, 1, 2), "labels", cohort.labels)
     perfect = np.concatenate([~classes.any(0, keepdims=True), classes]).astype(np.float32)
-    assert (pipeline.restore_labels(perfect, prepared, lambda p: p.argmax(0)) != case.label()).any()
+    assert (grids.restore_labels(perfect, prepared, lambda p: p.argmax(0)) != case.label()).any()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import torch
 from gbmlib import models
 from gbmlib.cohorts import open_cohort, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
-from gbmlib.preprocess import pipeline
+from gbmlib.preprocess import grids
 from gbmlib.preprocess.fingerprint import Fingerprint
 from gbmlib.study import nnunet, predicting, run, scales
 from gbmlib.study.records import Store
@@ -253,7 +253,7 @@ def test_slices_across_another_axis_come_back_where_they_were(tmp_path):
     prepared, plain = predicting.prepare(side, case), predicting.prepare(experiment, case)
     np.testing.assert_array_equal(prepared.images, plain.images.transpose(0, 2, 1, 3))
     assert case.read(record.prediction(case.id)).shape == case.shape
-    np.testing.assert_array_equal(pipeline.restore(prepared.images, prepared), pipeline.restore(plain.images, plain))
+    np.testing.assert_array_equal(grids.restore(prepared.images, prepared), grids.restore(plain.images, plain))
 
 
 def test_the_cascade_is_the_3d_network_and_the_one_before_it():

@@ -6,7 +6,7 @@ import torch
 from cases_in_memory import case_of
 
 from gbmlib.preprocess import pipeline
-from gbmlib.preprocess.pipeline import Grid
+from gbmlib.preprocess.grids import Grid, restore
 from gbmlib.study import out_of_fold
 
 WHOLE = (slice(0, 2), slice(0, 2), slice(0, 2))
@@ -42,8 +42,8 @@ def test_what_was_kept_goes_back_to_native_space_as_if_it_had_not_been(tmp_path)
     prepared = pipeline.prepare(case_of(images), (1.7, 1.7, 1.7), axes=(2, 0, 1))
     volume = drawn(prepared.shape).astype(np.float16)
     out_of_fold.save(tmp_path / "a.npz", volume, prepared)
-    expected = pipeline.restore(volume.astype(np.float32), prepared)
-    np.testing.assert_array_equal(pipeline.restore(*out_of_fold.load(tmp_path / "a.npz")), expected)
+    expected = restore(volume.astype(np.float32), prepared)
+    np.testing.assert_array_equal(restore(*out_of_fold.load(tmp_path / "a.npz")), expected)
 
 
 def test_the_average_by_hand():
@@ -63,8 +63,8 @@ def test_networks_of_different_grids_meet_in_native_space():
     of = [(drawn(prepared.shape, seed), prepared.grid) for seed, prepared in enumerate((coarse, fine))]
     mean, where = out_of_fold.average(of)
     assert where.shape == where.native_shape == (8, 8, 8)
-    np.testing.assert_allclose(mean, sum(pipeline.restore(*pair) for pair in of) / 2, atol=1e-6)
-    np.testing.assert_allclose(pipeline.restore(mean, where), mean)
+    np.testing.assert_allclose(mean, sum(restore(*pair) for pair in of) / 2, atol=1e-6)
+    np.testing.assert_allclose(restore(mean, where), mean)
     turned = pipeline.prepare(case_of(images), (1, 1, 1), axes=(2, 1, 0))
     volume = drawn(fine.shape)
     mean, _ = out_of_fold.average([(volume, fine.grid), (volume.transpose(0, 3, 2, 1), turned.grid)])

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import torch
 
 from gbmlib.cohorts import CaseError, open_cohort, phantom, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
-from gbmlib.preprocess import pipeline
+from gbmlib.preprocess import normalise
 from gbmlib.study import Experiment, fit_network, predicting, run, runner, scales
 from gbmlib.study.records import RecordError, Store
 from gbmlib.training import loop
@@ -205,6 +206,17 @@ def test_a_written_phantom_cohort_trains_like_any_other(tmp_path):
     cohort = open_cohort(f"brats:{tmp_path / 'data'}")
     record = run([tiny(cohort=cohort.name, epochs=1)], Store(tmp_path / "runs"), progress=False)[0]
     assert record.provenance["cases"] == 4
+    assert run([record.experiment], Store(tmp_path / "runs"), progress=False)[0].path == record.path
+
+
+def test_a_record_of_other_data_under_the_same_name_is_not_taken(finished, tmp_path):
+    store, record = finished
+    shutil.copytree(record.path, tmp_path / record.id)
+    path = tmp_path / record.id / "provenance.json"
+    path.write_text(path.read_text().replace(record.provenance["fingerprint"], "0123456789abcdef"))
+    with pytest.raises(RecordError, match=r"made from other data than phantom:.* choose another store"):
+        run([record.experiment], Store(tmp_path), progress=False)
+    assert run([record.experiment], store, progress=False) == [record]
 
 
 def test_a_record_of_another_configuration_is_not_taken(finished, tmp_path):
@@ -258,7 +270,7 @@ def test_statistics_come_from_the_training_cases_and_stay_with_the_run(kind, tmp
     cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
     trained = record.cases[record.cases.split == "train"].case.unique()
     kept = predicting.statistics_of(record)
-    again = pipeline.statistics((cohort[case] for case in sorted(trained)), kind)
+    again = normalise.statistics((cohort[case] for case in sorted(trained)), kind)
     np.testing.assert_allclose(kept.mean, again.mean, rtol=1e-6)
     np.testing.assert_allclose(kept.deviation, again.deviation, rtol=1e-6)
     # What the run wrote can be predicted again with them, and not without.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gbmlib.augment import nnunet, spatial_draws
+from gbmlib.augment import nnunet, spatial
 from gbmlib.study import Experiment
 from gbmlib.training import batches, loop, patches
 from gbmlib.training.samples import Sample, encode
@@ -151,7 +151,7 @@ def test_mirroring_alone_is_a_plain_crop_mirrored(samples):
 
 def always(monkeypatch):
     """Every transform for every sample."""
-    settings = nnunet.Settings(spatial_draws.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
+    settings = nnunet.Settings(spatial.Settings(p_rotation=1, p_scaling=1, p_elastic=1), p_gamma=1)
     monkeypatch.setattr(batches, "settings", lambda experiment: settings)
 
 

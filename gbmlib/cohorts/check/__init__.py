@@ -1,28 +1,26 @@
 """Everything that is wrong with a data set, in one report.
 
 :func:`check` reads every file of a data set, also of one that ``cohorts.open_cohort`` refuses, and does not
-stop at the first fault. On the command line: ``python -m gbmlib check brats:PATH``.
+stop at the first fault: faults inside one case are in ``check.content``, faults between cases here. On the command
+line: ``python -m gbmlib check brats:PATH``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from gbmlib.cohorts import brats, decathlon, layout
 from gbmlib.cohorts.case import Case
-from gbmlib.cohorts.check.content import Found, examine
-from gbmlib.cohorts.layout import Layout
-from gbmlib.cohorts.problems import SEVERITIES, CaseError, Problem, Report, few
-
-__all__ = ["Problem", "Report", "check"]
-
-_SCANS: dict[str, Callable[[str], Layout]] = {"brats": brats.scan, "msd": decathlon.scan}
+from gbmlib.cohorts.check.content import Contents, examine
+from gbmlib.cohorts.layout import Convention, Layout, strange_values
+from gbmlib.cohorts.opening import open_cohort, place_of, reader_of
+from gbmlib.cohorts.problems import SEVERITIES, CaseError, Problem, Report
+from gbmlib.files import few
 
 #: Cases read at once; unpacking and hashing run beside each other. A BraTS case takes about 150 MB.
 WORKERS = 2
@@ -45,106 +43,91 @@ def check(spec: str, progress: bool = True) -> Report:
     Raises:
         CaseError: the spec is of no known kind. A folder that is missing or wrong is an error in the report.
     """
-    from gbmlib.cohorts import open_cohort, place_of  # the package imports this module
-
     spec = place_of(spec)
     kind, _, path = spec.partition(":")
-    if kind not in _SCANS:
-        cohort = open_cohort(spec)
-        found = _examine_all(cohort.cases, cohort.modality_kinds, progress)
-        problems = [
-            *_of_cases(found, cohort.cases),
-            *_never_seen(found, cohort.labels),
-            *_duplicates(found, cohort.cases),
-        ]
-        return _report(spec, cohort.name, cohort.cases, cohort.convention, problems, None)
-    try:
-        there = _SCANS[kind](path)
-    except CaseError as error:
-        problem = Problem("", Path(path), "error", f"cannot be opened: {error}", f"give the right folder to {kind}:")
-        return _report(spec, "", (), "", [problem], None)
-    found = _examine_all(there.cases, there.modality_kinds, progress)
-    convention, of_labels = _labels(there, found)
-    problems = [*there.problems, *_of_cases(found, there.cases), *of_labels, *_duplicates(found, there.cases)]
-    return _report(there.spec, there.name, there.cases, convention, problems, there.root)
+    reader = reader_of(spec)
+    if hasattr(reader, "scan"):
+        try:
+            layout = reader.scan(path)
+        except CaseError as error:
+            what, remedy = f"cannot be opened: {error}", f"give the right folder to {kind}:"
+            return _report(spec, "", (), "", [Problem("", Path(path), "error", what, remedy)], None)
+        contents = _examine_all(layout.cases, layout.modality_kinds, progress)
+        convention, problems = _labels(layout, contents)
+        problems = [*layout.problems, *_each(contents, layout.cases), *problems, *_duplicates(contents, layout.cases)]
+        return _report(layout.spec, layout.name, layout.cases, convention, problems, layout.root)
+    cohort = open_cohort(spec)
+    contents = _examine_all(cohort.cases, cohort.modality_kinds, progress)
+    stored = getattr(cohort.cases[0], "values", {value: value for value in cohort.labels})
+    absent = _absent(contents, Convention(stored, cohort.labels, cohort.convention))
+    problems = [*_each(contents, cohort.cases), *absent, *_duplicates(contents, cohort.cases)]
+    return _report(spec, cohort.name, cohort.cases, cohort.convention, problems, None)
 
 
-def _examine_all(cases: Sequence[Case], kinds: Sequence[str], progress: bool) -> list[Found]:
+def _examine_all(cases: Sequence[Case], kinds: Sequence[str], progress: bool) -> list[Contents]:
     pool = ThreadPoolExecutor(WORKERS)
     try:
-        found = pool.map(partial(examine, skull_stripped="CT" not in kinds), cases)
-        return list(tqdm(found, "checking", len(cases), unit="case", leave=False, disable=None if progress else True))
+        contents = pool.map(partial(examine, skull_stripped="CT" not in kinds), cases)
+        return list(
+            tqdm(contents, "checking", len(cases), unit="case", leave=False, disable=None if progress else True)
+        )
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupted check does not go on with the cases that wait
 
 
-def _of_cases(found: Iterable[Found], cases: Iterable[Case]) -> list[Problem]:
-    """What was found in each case by itself."""
-    problems = []
-    for case, one in zip(cases, found, strict=True):
-        problems += one.problems
-        if not case.has_label:
-            remedy = "nothing, if the case is only for prediction"
-            problems.append(Problem(case.id, None, "note", "has no label", remedy))
-    return problems
+def _each(contents: Iterable[Contents], cases: Iterable[Case]) -> list[Problem]:
+    """Faults of each case by itself."""
+    remedy = "nothing, if the case is only for prediction"
+    unlabelled = [Problem(case.id, None, "note", "has no label", remedy) for case in cases if not case.has_label]
+    return [*(problem for content in contents for problem in content.problems), *unlabelled]
 
 
-def _labels(there: Layout, found: Iterable[Found]) -> tuple[str, list[Problem]]:
+def _labels(layout: Layout, contents: Iterable[Contents]) -> tuple[str, list[Problem]]:
     """The convention in words, and the labels that break it."""
-    values = {one.case: one.values for one in found if one.values is not None}
+    values = {content.case: content.values for content in contents if content.values is not None}
     try:
-        convention = there.recognise(values.items())
+        convention = layout.recognise(values.items())
     except CaseError as error:
         remedy = "put the labels right; until then the data set cannot be opened"
-        return "", [Problem("", there.root, "error", str(error), remedy)]
-    known = set(convention.values)
-    foreign = {case: sorted(holds - known) for case, holds in values.items()}
-    problems = [layout.strange(case, there, unknown, convention) for case, unknown in foreign.items() if unknown]
-    internal = [frozenset(convention.values.get(value, 0) for value in holds) for holds in values.values()]
-    return convention.text, [*problems, *_absent(internal, convention.labels)]
+        return "", [Problem("", layout.root, "error", str(error), remedy)]
+    return convention.text, [*strange_values(layout, values, convention), *_absent(contents, convention)]
 
 
-def _never_seen(found: Iterable[Found], labels: Mapping[int, str]) -> list[Problem]:
-    return _absent([one.values for one in found if one.values is not None], labels)
-
-
-def _absent(values: Sequence[frozenset[int]], labels: Mapping[int, str]) -> list[Problem]:
+def _absent(contents: Iterable[Contents], convention: Convention) -> list[Problem]:
     """Structures that no label of the data set holds; labels that are all empty are reported one by one."""
-    seen = frozenset().union(*values)
+    stored = frozenset().union(*(content.values or () for content in contents))
+    seen = {convention.values.get(value, 0) for value in stored}
     if not seen - {0}:
         return []
     remedy = "check the labels' origin; a network cannot learn what no label shows"
     return [
         Problem("", None, "warning", f"no label holds {value} ({name})", remedy)
-        for value, name in labels.items()
+        for value, name in convention.labels.items()
         if value not in seen
     ]
 
 
-def _duplicates(found: Iterable[Found], cases: Iterable[Case]) -> list[Problem]:
+def _duplicates(contents: Iterable[Contents], cases: Iterable[Case]) -> list[Problem]:
     """Cases with the same image or label content, and modalities of one case that are the same image."""
     patients = {case.id: case.patient for case in cases}
     holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for one in found:
-        for name, content in one.contents.items():
-            holders[content][one.case].append(name)
+    for content in contents:
+        for name, digest in content.digests.items():
+            holders[digest][content.case].append(name)
     problems, shared = [], defaultdict(list)
-    for content in holders.values():
-        first, *others = content
+    for holder in holders.values():
+        first, *others = holder
         for other in others:
-            shared[first, other] += content[other]
-        for case, names in content.items():
+            shared[first, other] += holder[other]
+        for case, names in holder.items():
             if len(names) > 1:
                 what = f"{' and '.join(names)} are the same image"
                 problems.append(Problem(case, None, "error", what, "fetch the right file for each modality"))
     for (first, other), names in shared.items():
-        what = f"has the same {few(sorted(set(names)))} as {first}"
+        severity, remedy = "error", "remove one of the two, or they leak between folds"
         if patients[first] == patients[other]:
-            remedy = "nothing: both are of one patient, and folds keep a patient together"
-            problems.append(Problem(other, None, "note", what, remedy))
-        else:
-            remedy = "remove one of the two, or they leak between folds"
-            problems.append(Problem(other, None, "error", what, remedy))
+            severity, remedy = "note", "nothing: both are of one patient, and folds keep a patient together"
+        problems.append(Problem(other, None, severity, f"has the same {few(sorted(set(names)))} as {first}", remedy))
     return problems
 
 

@@ -6,23 +6,10 @@ one appears at every spacing and in a cohort of any size; only the noise of the 
 ``anatomy`` bends the template, ``tumour`` grows a tumour in it, ``scanner`` adds what looks like one but is not, and
 takes the four images.
 
-Phantoms beside 19 real cases of BraTS 2018, all at 3 mm (means over seeds 0 to 3, of 24 cases each; volumes: 10th, 50th
-and 90th percentile; z: score over non-zero voxels, median within a label, mean over cases, for labels 1, 2 and 3):
-
-==========================================  ======================  ======================
-measured                                    real                    phantoms
-==========================================  ======================  ======================
-whole tumour, ml                            30, 80, 166             41, 85, 139
-tumour core, ml                             7, 36, 100              10, 34, 78
-enhancing tumour, ml                        6, 23, 44               2, 14, 47
-z in FLAIR                                  2.4, 2.0, 2.4           2.1, 1.6, 2.5
-z in T1                                     -0.4, 0.2, 0.0          -0.6, 0.3, 0.1
-z in T1ce                                   -0.3, 0.0, 1.7          -0.6, 0.0, 1.6
-z in T2                                     2.2, 0.9, 1.3           2.2, 0.9, 1.4
-whole-tumour Dice of the best single
-threshold of FLAIR z-scores, for all cases  0.65                    0.49 to 0.56
-... and if each case has its own            0.76                    0.52 to 0.59
-==========================================  ======================  ======================
+Phantoms beside 19 real cases of BraTS 2018, at 3 mm (means over seeds 0 to 3, of 24 cases each): 10th, 50th and 90th
+percentile of the whole tumour 41, 85, 139 ml (real 30, 80, 166), of the core 10, 34, 78 (7, 36, 100), of the enhancing
+part 2, 14, 47 (6, 23, 44); median z-scores within labels 1, 2, 3 in FLAIR 2.1, 1.6, 2.5 (2.4, 2.0, 2.4), in T1ce -0.6,
+0.0, 1.6 (-0.3, 0.0, 1.7); Dice of the best single threshold of FLAIR for all cases 0.49 to 0.56 (0.65).
 
 A case takes about 0.25 s at 3 mm and 4 s at 1 mm on one core; the first also loads the template (about 3 s).
 """
@@ -30,8 +17,7 @@ A case takes about 0.25 s at 3 mm and 4 s at 1 mm on one core; the first also lo
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -41,13 +27,15 @@ import numpy as np
 from tqdm import tqdm
 
 from gbmlib.cohorts import nifti
-from gbmlib.cohorts.case import Case, CaseError
+from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.cohort import GLIOMA, Cohort
 from gbmlib.cohorts.phantom.anatomy import Body, tissue
 from gbmlib.cohorts.phantom.fields import VoxelGrid
 from gbmlib.cohorts.phantom.scanner import MODALITIES, Scene, acquire, scene
+from gbmlib.cohorts.phantom.spec import Spec
 from gbmlib.cohorts.phantom.tumour import GROWTH, Tumour, grow
-from gbmlib.cohorts.phantom_spec import Spec
+from gbmlib.cohorts.problems import CaseError
+from gbmlib.files import written
 
 #: Bumped by hand whenever the same spec would give other voxels.
 GENERATOR = 1
@@ -60,13 +48,7 @@ _BRATS_ORIGIN = 239.0
 
 
 def cohort(rest: str) -> Cohort:
-    """Open the phantom cohort of a spec without its ``phantom:``, such as ``cases=24,spacing=3,seed=0``.
-
-    Nothing is grown before it is asked for.
-
-    Raises:
-        CaseError: unknown, repeated or invalid keys; all of them are named, with what is allowed.
-    """
+    """Open the phantom cohort of a spec without its ``phantom:`` (:class:`Spec`); cases are grown when asked for."""
     spec = Spec.parse(rest)
     return Cohort(
         name=spec.name,
@@ -75,7 +57,6 @@ def cohort(rest: str) -> Cohort:
         modalities=MODALITIES,
         labels=GLIOMA,
         convention="phantoms carry the internal labels 1, 2, 3; written files have 4 for enhancing tumour, as in 2018",
-        select=PhantomCase.with_modalities,
         digest=lambda: hashlib.sha256(f"{spec.name} generator {GENERATOR}".encode()).hexdigest()[:16],
         modality_kinds=("MR",) * len(MODALITIES),
     )
@@ -111,8 +92,10 @@ class PhantomCase(Case):
         affine[0, 3] -= _BRATS_ORIGIN
         return affine
 
-    def with_modalities(self, modalities: tuple[str, ...]) -> PhantomCase:
-        """The same case with these channels, in this order."""
+    def content(self) -> str:
+        return f"{self!r} generator {GENERATOR}"
+
+    def with_modalities(self, modalities: Sequence[str]) -> PhantomCase:
         return replace(self, modalities=tuple(modalities))
 
     def images(self) -> np.ndarray:
@@ -132,19 +115,15 @@ class PhantomCase(Case):
         """Write a label map (z, y, x; internal values) as BraTS 2018 does: LPS, enhancing tumour is 4."""
         if label_map.shape != self.shape:
             raise CaseError(f"case {self.id}: the label map is {label_map.shape}, the case {self.shape} (z, y, x)")
-        self._save(path, nifti.translate(label_map, STORED, f"case {self.id}: the label map to write to {path}"))
+        self.save(path, nifti.translate(label_map, STORED, f"case {self.id}: the label map to write to {path}"))
 
     def read(self, path: str | Path) -> np.ndarray:
         """Read a label map that :meth:`write` wrote: uint8 (z, y, x), internal values."""
         internal = {stored: value for value, stored in STORED.items()}
         return nifti.translate(nifti.read(Path(path), self.id), internal, f"case {self.id}: {path}")
 
-    def write_images(self, folder: str | Path) -> None:
-        """Write each image as ``folder/ID_MODALITY.nii.gz``, 16-bit, in the orientation of BraTS."""
-        for modality, image in zip(self.modalities, self.images(), strict=True):
-            self._save(Path(folder) / f"{self.id}_{modality}.nii.gz", image.astype(np.int16))
-
-    def _save(self, path: str | Path, volume: np.ndarray) -> None:
+    def save(self, path: str | Path, volume: np.ndarray) -> None:
+        """Write a volume (z, y, x) with the header and in the orientation of BraTS."""
         like = _brats_header(self.affine, self.shape)
         nifti.write(path, nifti.to_file_axes(volume, like), like)
 
@@ -211,13 +190,10 @@ def write_brats(phantoms: str | Cohort, folder: str | Path, progress: bool = Tru
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CaseError(f"{folder} holds something already; give a new folder, or empty it first")
-    unfinished = folder.with_name(f".{os.getpid()}.{folder.name}")
-    try:
+    with written(folder) as unfinished:
         for case in tqdm(phantoms, desc=f"writing {phantoms.name}", unit="case", disable=not progress):
             home = unfinished / "HGG" / case.id
-            case.write_images(home)
+            for modality, image in zip(case.modalities, case.images(), strict=True):
+                case.save(home / f"{case.id}_{modality}.nii.gz", image.astype(np.int16))
             case.write(home / f"{case.id}_seg.nii.gz", case.label())
-        unfinished.replace(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder

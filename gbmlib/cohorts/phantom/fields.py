@@ -129,10 +129,10 @@ def arrival(times: np.ndarray, cost: np.ndarray, spacing: float, steps: int) -> 
         spacing: mm, the same along each axis.
     """
     out = np.pad(times, 1, constant_values=np.inf)
-    found = np.argwhere(np.isfinite(times))
-    if not len(found):
+    begun = np.argwhere(np.isfinite(times))
+    if not len(begun):
         return times.copy()
-    low, high = found.min(0), found.max(0) + 1
+    low, high = begun.min(0), begun.max(0) + 1
     for _ in range(steps):
         # The front can have moved one voxel in each direction since the last step: look no further.
         low, high = np.maximum(low - 1, 0), np.minimum(high + 1, times.shape)
@@ -161,6 +161,6 @@ def _upwind(times: np.ndarray, step: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(first), new, np.inf)
 
 
-def look_up(volume: np.ndarray, index: np.ndarray, order: int = 1) -> np.ndarray:
-    """Values of a volume at fractional indices (3, points), float64; beyond its border the border's value."""
-    return ndimage.map_coordinates(volume, index, np.float64, order, mode="nearest", prefilter=False)
+def look_up(volume: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Values of a volume at fractional indices (3, points), linear, float64; beyond its border the border's value."""
+    return ndimage.map_coordinates(volume, index, np.float64, 1, mode="nearest", prefilter=False)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gbmlib.cohorts import open_cohort
+from gbmlib.files import RECORDS
 from gbmlib.study import catalogue, scales
 from gbmlib.study.pack import expected, making, running, shards, smoke
 from gbmlib.study.records import Record, Store
@@ -56,7 +57,7 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     make.add_argument("--whole", nargs="+", default=[], metavar="SPEC", help="cohorts whose images travel")
     make.add_argument("--profile", default=scales.DEFAULT, choices=scales.PROFILES)
     make.add_argument("--only", nargs="+", default=[], choices=tuple(catalogue.SETS), help="these families")
-    make.add_argument("--published", default="book/records", help="runs that are there are not packed")
+    make.add_argument("--published", default=RECORDS, help="runs that are there are not packed")
     wheels = commands.add_parser("wheels", help="fetch the packages that a bare machine with PyTorch lacks")
     wheels.add_argument("--to", default="wheels")
     wheels.add_argument("--python", default="3.12", help="of that machine; it is taken for Linux on x86-64")
@@ -67,7 +68,7 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         command.add_argument("--seconds", type=float, default=600)
         command.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 2))
         command.add_argument("--store", default="runs")
-        command.add_argument("--published", default="book/records", help="runs that are there are not made again")
+        command.add_argument("--published", default=RECORDS, help="runs that are there are not made again")
         command.add_argument("--card", help="what the smoke test measured; by default reasoned for an H100")
     command.add_argument("--out", required=True, help="folder for the finished records: at most eight files")
     command.add_argument("--beside", action="store_true", help="also weights and predictions, as far as they fit")
@@ -81,7 +82,7 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     test.add_argument("--card", default="card.json", help="where to write what was measured")
     take = commands.add_parser("take", help="take the records in that came home")
     take.add_argument("folder")
-    take.add_argument("--to", default="book/records")
+    take.add_argument("--to", default=RECORDS)
     take.add_argument("--beside", action="store_true", help="also weights and predictions that came along")
     return parser
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gbmlib.cohorts import CaseError, Cohort, open_cohort, packed
+from gbmlib.files import written
 from gbmlib.preprocess.normalise import BY_STATISTICS
 from gbmlib.study.predicting import prepare
 from gbmlib.study.records import Store, configuration
@@ -63,12 +64,10 @@ def make(path: str | Path, runs: Iterable[Run], prepared: Sequence[str], whole: 
         if not wanted:
             raise ValueError(f"nothing to pack: {next(iter(left_out.values()), 'no run is missing')}")
         (folder / RUNS).write_text(json.dumps(wanted) + "\n")
-        unfinished = folder / "pack"
-        with tarfile.open(unfinished, "w:xz") as archive:
+        with written(path) as unfinished, tarfile.open(unfinished, "w:xz") as archive:
             for part in (RUNS, DATA, PREPARED):
                 if (folder / part).exists():
                     archive.add(folder / part, part, filter=_anonymous)
-        unfinished.replace(path)
     return left_out
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gbmlib.files import written
 from gbmlib.study.records import FILES, Record, RecordError
 
 #: Of a shard, in bytes, and how many there may be; one more is there for a moment while one is written.
@@ -69,14 +70,12 @@ class Shards:
         self._write(number)
 
     def _write(self, number: int) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / "unfinished"  # the same name again after a kill, so that files do not pile up
-        with tarfile.open(unfinished, "w") as archive:
+        path = self.folder / f"records-{number + 1}.tar"
+        with written(path) as unfinished, tarfile.open(unfinished, "w") as archive:
             for name, content in self._there[number]:
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-        unfinished.replace(self.folder / f"records-{number + 1}.tar")
 
 
 def _size(content: bytes) -> int:

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from gbmlib.augment.simple import around_one
-from gbmlib.augment.warp import send
+from gbmlib.augment.warp import to_device
 
 #: Against division by zero in a channel that is one value throughout; batchgenerators' values.
 RANGE_EPS, DEVIATION_EPS = 1e-7, 1e-8
 
 
-def draw_gamma(
+def draw(
     batch: int, channels: int, probability: float, bounds: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
     """Exponents (sample, channel) on the host; a sample's are all 1 where it draws none.
@@ -25,7 +25,7 @@ def draw_gamma(
     return torch.where(drawn[:, :1] < probability, exponents, 1)
 
 
-def gamma(images: Tensor, exponents: Tensor, spare_zeros: bool = False) -> Tensor:
+def apply(images: Tensor, exponents: Tensor, spare_zeros: bool = False) -> Tensor:
     """Raise intensities to a power within their own range, channel by channel, and restore mean and deviation.
 
     A channel's values are mapped to 0 to 1 by their minimum and maximum over the whole patch, raised to the exponent,
@@ -47,20 +47,16 @@ def gamma(images: Tensor, exponents: Tensor, spare_zeros: bool = False) -> Tenso
     drawn = (exponents != 1).any(1).nonzero().flatten().tolist()
     if not drawn:
         return out
-    rows = send(torch.tensor(drawn), images.device)
-    power = send(exponents[drawn].to(images.dtype), images.device)[:, :, None]
-    out[rows] = _gamma(images[rows], power, spare_zeros)
-    return out
-
-
-def _gamma(images: Tensor, power: Tensor, spare_zeros: bool) -> Tensor:
-    values = images.flatten(2)
+    rows = to_device(torch.tensor(drawn), images.device)
+    power = to_device(exponents[drawn].to(images.dtype), images.device)[:, :, None]
+    values = images[rows].flatten(2)
     low, high, mean = values.amin(-1, True), values.amax(-1, True), values.mean(-1, True)
     spread = torch.linalg.vector_norm(values - mean, dim=-1, keepdim=True)
     new = values.sub(low).div_(high - low + RANGE_EPS).pow_(power)
     new -= new.mean(-1, True)
-    few = DEVIATION_EPS * values.shape[-1] ** 0.5
-    new.mul_(spread / (torch.linalg.vector_norm(new, dim=-1, keepdim=True) + few)).add_(mean)
+    least = DEVIATION_EPS * values.shape[-1] ** 0.5
+    new.mul_(spread / (torch.linalg.vector_norm(new, dim=-1, keepdim=True) + least)).add_(mean)
     if spare_zeros:
         new.masked_fill_((values == 0).all(1, True), 0)
-    return new.view_as(images)
+    out[rows] = new.view(len(drawn), *images.shape[1:])
+    return out

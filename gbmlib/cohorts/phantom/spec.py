@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from gbmlib.cohorts.case import CaseError
+from gbmlib.cohorts.problems import CaseError
 
 ALLOWED = (
     "Allowed are cases=N (1 to 100000), spacing=MM (0.5 to 10, or three of them, z x y x x, as in 3x1x1) and seed=N "
@@ -29,16 +28,16 @@ class Spec:
             CaseError: unknown, repeated or invalid keys; all of them are named, with what is allowed.
         """
         values, problems = {}, []
-        for item in filter(None, (part.strip() for part in rest.split(","))):
-            key, _, text = (part.strip() for part in item.partition("="))
-            try:
-                if key in values:
-                    raise ValueError("is given twice")
-                values[key] = _READERS[key](text)
-            except KeyError:
+        for item in filter(None, map(str.strip, rest.split(","))):
+            key, _, text = map(str.strip, item.partition("="))
+            if key not in _READERS:
                 problems.append(f"{key!r} is unknown")
-            except ValueError as error:
-                problems.append(f"{key}={text} {error}")
+            elif key in values:
+                problems.append(f"{key}={text} is given twice")
+            else:
+                values[key] = _READERS[key](text)
+                if values[key] is None:
+                    problems.append(f"{key}={text} is not allowed")
         if problems:
             raise CaseError(f"phantom:{rest}: {'; '.join(problems)}. {ALLOWED}")
         return cls(**values)
@@ -51,23 +50,21 @@ class Spec:
         return f"phantom:cases={self.cases},spacing={spacing},seed={self.seed}"
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-            raise ValueError(f"is not a whole number from {low} to {high}")
-        return int(text)
-
-    return read
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _spacing(text: str) -> tuple[float, float, float]:
+def _cases(text: str) -> int | None:
+    return number if (number := _whole(text)) is not None and 1 <= number <= 100_000 else None
+
+
+def _spacing(text: str) -> tuple[float, float, float] | None:
     try:
-        steps = [float(part) for part in text.split("x")]
+        steps = [float(step) for step in text.split("x")]
     except ValueError:
-        steps = []
-    if len(steps) not in (1, 3) or not all(0.5 <= step <= 10 for step in steps):
-        raise ValueError("is not one number from 0.5 to 10, or three")
-    return tuple(steps * 3) if len(steps) == 1 else tuple(steps)
+        return None
+    steps = steps * 3 if len(steps) == 1 else steps
+    return tuple(steps) if len(steps) == 3 and all(0.5 <= step <= 10 for step in steps) else None
 
 
-_READERS = {"cases": _whole(1, 100_000), "spacing": _spacing, "seed": _whole(0, 2**63 - 1)}
+_READERS = {"cases": _cases, "spacing": _spacing, "seed": _whole}

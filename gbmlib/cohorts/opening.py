@@ -1,0 +1,92 @@
+"""Opening a cohort by its spec or its name, and remembering where a name's data lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from gbmlib.cohorts.cohort import Cohort
+from gbmlib.cohorts.problems import CaseError
+
+#: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; a reader of
+#: folders has also ``scan``, which notes every fault in a ``layout.Layout`` for ``cohorts.check``.
+KINDS = {"phantom": "phantom", "brats": "brats", "msd": "decathlon", "packed": "packed"}
+
+#: What this process has opened: by name, then by spec.
+_opened: dict[str, dict[str, Cohort]] = {}
+
+
+def open_cohort(spec: str, modalities: Sequence[str] | None = None) -> Cohort:
+    """Open a cohort by its spec or by a name that is known here.
+
+    Args:
+        spec: ``kind:rest`` as ``gbmlib.cohorts`` has it, or a name.
+        modalities: keep only these channels, in this order; all by default.
+
+    Raises:
+        CaseError: no such kind, folder or name; a name that two data sets share; modalities that the cohort lacks; an
+            unknown label convention.
+    """
+    cohort = _open(place_of(spec))
+    return cohort if modalities is None else cohort.with_modalities(modalities)
+
+
+def opened(name: str) -> Cohort | None:
+    """The cohort of a name that this process has opened, if it has; raises :class:`CaseError` as :func:`place_of`."""
+    return _opened[name][place_of(name)] if name in _opened else None
+
+
+def place_of(name: str) -> str:
+    """The spec behind a cohort's name; a spec is returned as it is.
+
+    Raises:
+        CaseError: the name is not known here, or this process has opened two data sets of that name.
+    """
+    if ":" in name:
+        return name
+    faults = [] if name in _opened else _learn(os.environ.get("GBM_COHORTS", ""))
+    if name not in _opened:
+        raise CaseError(
+            f"cohort {name!r} is the name of a data set that this process has not opened; open it by its place "
+            f"(brats:PATH or msd:PATH) first, or list that place in GBM_COHORTS. Known here: {sorted(_opened)}"
+            + "".join(f"\nGBM_COHORTS: {error}" for error in faults)
+        )
+    first, *others = _opened[name].values()
+    for other in others:
+        if other.fingerprint != first.fingerprint:
+            raise CaseError(
+                f"cohort {name!r} is the name of two data sets, {first.spec} and {other.spec}, and their runs could "
+                "not be told apart; start again with one of them, or give them different numbers of cases"
+            )
+    return first.spec
+
+
+def _learn(specs: str) -> list[CaseError]:
+    """Learn the names of the cohorts of a list of specs; returns why some could not be opened."""
+    faults = []
+    for spec in filter(None, map(str.strip, specs.split(";"))):
+        try:
+            _open(spec)
+        except CaseError as error:
+            faults.append(error)
+    return faults
+
+
+def reader_of(spec: str) -> ModuleType:
+    """The module that reads a spec's kind.
+
+    Raises:
+        CaseError: no such kind.
+    """
+    kind = spec.partition(":")[0]
+    if kind not in KINDS:
+        raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use phantom:…, brats:PATH, msd:PATH or packed:PATH")
+    return import_module(f"gbmlib.cohorts.{KINDS[kind]}")
+
+
+def _open(spec: str) -> Cohort:
+    cohort = reader_of(spec).cohort(spec.partition(":")[2])
+    _opened.setdefault(cohort.name, {})[cohort.spec] = cohort
+    return cohort
