@@ -9,8 +9,7 @@ import plotly.graph_objects as go
 
 from gbmlib.analysis.factorial import FACTORS
 from gbmlib.analysis.intervals import mean_interval
-from gbmlib.viewer import colours
-from gbmlib.viewer.display import show
+from gbmlib.pages import plots
 
 
 def interaction(table: pd.DataFrame, description: str = "") -> Any:
@@ -23,33 +22,15 @@ def interaction(table: pd.DataFrame, description: str = "") -> Any:
     networks, pipelines = (list(table.columns.unique(level)) for level in FACTORS)
     for number, network in enumerate(networks):
         known = {p: mean_interval(table[network, p]) for p in pipelines if (network, p) in table}
-        bars = {
-            "type": "data",
-            "symmetric": False,
-            "array": [of.high - of.mean for of in known.values()],
-            "arrayminus": [of.mean - of.low for of in known.values()],
-            "thickness": 1.5,
-        }
-        figure.add_scatter(
-            x=[pipelines.index(p) + (number - (len(networks) - 1) / 2) * 0.04 for p in known],
-            y=[of.mean for of in known.values()],
-            error_y=bars,
-            name=network,
-            mode="lines+markers",
-            line={"color": colours.SERIES[number % len(colours.SERIES)], "width": 2.5},
-            marker={"size": 9},
-            text=[str(of) for of in known.values()],
-            hovertemplate="%{text}<extra>" + network + "</extra>",
-            showlegend=True,
-        )
+        places = [pipelines.index(p) + (number - (len(networks) - 1) / 2) * 0.04 for p in known]
+        style = {"mode": "lines+markers", "line": {"color": plots.series(number), "width": 2.5}, "marker": {"size": 9}}
+        style |= {"name": network, "hovertemplate": "%{text}<extra>" + network + "</extra>", "showlegend": True}
+        figure.add_trace(plots.means(places, list(known.values()), thickness=1.5, **style))
     figure.update_xaxes(
         tickvals=list(range(len(pipelines))),
         ticktext=[f"pipeline {p}" for p in pipelines],
         range=[-0.4, len(pipelines) - 0.6],
     )
     figure.update_yaxes(title_text="mean Dice of held-out cases")
-    figure.update_layout(
-        height=420, margin={"l": 50, "r": 10, "t": 20, "b": 40}, legend={"orientation": "h", "y": -0.15}
-    )
     said = "; ".join(f"{' under pipeline '.join(cell)}: {table[cell].mean():.3f}" for cell in table)
-    return show(figure, description or f"Mean Dice of every cell. {said}")
+    return plots.finish(figure, description or f"Mean Dice of every cell. {said}", 420, -0.15)

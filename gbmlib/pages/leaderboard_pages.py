@@ -15,9 +15,9 @@ from gbmlib.analysis import family, leaderboard, paired
 from gbmlib.analysis.intervals import mean_interval
 from gbmlib.analysis.leaderboard import Choice, Leaderboard, SelectionError
 from gbmlib.analysis.scores import Groups
-from gbmlib.files import counted, minutes
-from gbmlib.pages import ablation_pages, leaderboard_figures, wording
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.files import counted
+from gbmlib.pages import leaderboard_figures, provenance, tables, text
+from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue
 from gbmlib.study.catalogue import Runs
 from gbmlib.study.records import Record, Store
@@ -38,7 +38,7 @@ def compared(
     """
     records = [record for of in groups.values() for record in of]
     if not records:
-        return [Prose("*There is nothing to compare yet.*")]
+        return [text.NOTHING_YET]
     board = leaderboard.read(groups, classes, folds)
     if all(row.problems for row in board.values()):
         return [about(records), Prose("*No row is complete yet, so there is no leaderboard.*"), *left_out(board)]
@@ -54,11 +54,11 @@ def compared(
     shown.append(Prose(in_words(choice)))
     if choice.others.empty:
         return shown
-    table = choice.others[["Dice"]].join(wording.shown(choice.others, f"{choice.label} minus it"))
+    table = choice.others[["Dice"]].join(tables.decided(choice.others, f"{choice.label} minus it"))
     others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
-    said = f"Mean Dice over classes, and {choice.label} minus the others. {wording.findings(others)}"
+    said = f"Mean Dice over classes, and {choice.label} minus the others. {text.findings(others)}"
     table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
-    return [*shown, table, leaderboard_figures.standings(choice, said), ablation_pages.caption(said)]
+    return [*shown, table, leaderboard_figures.standings(choice, said), text.caption(said)]
 
 
 def all_published(
@@ -67,14 +67,14 @@ def all_published(
     name: str,
     candidates: Iterable[str] | None = None,
 ) -> list[Any]:
-    """:func:`compared` at every scale that has records, the largest first, or how to make them.
+    """:func:`compared` at the scale that is shown, or how to make its records.
 
     What a scale asks for and has no record yet keeps its row. ``name`` is that of the family in the catalogue.
     """
     shown = []
     for profile, groups in catalogue.published(wanted, store).items():
         shown += compared({label: groups.get(label, []) for label in wanted(profile)}, candidates)
-    return shown or [ablation_pages.absent(name)]
+    return shown or [provenance.absent(name)]
 
 
 def learned(records: Sequence[Record]) -> Prose:
@@ -93,7 +93,7 @@ def learned(records: Sequence[Record]) -> Prose:
 
 def about(records: Sequence[Record]) -> Prose:
     """Where the rows of a leaderboard come from, in a line of Markdown."""
-    of, made = [record.experiment for record in records], [record.provenance for record in records]
+    of = [record.experiment for record in records]
     trained = {record.id for record in records if not hasattr(record.experiment, "members")}
     others = len({record.id for record in records}) - len(trained)
     words = [counted(len(trained), "trained network")]
@@ -101,9 +101,8 @@ def about(records: Sequence[Record]) -> Prose:
         words.append(f"{counted(others, 'prediction')} made of them by averaging, mirroring or post-processing")
     counts = [counted(len({getattr(one, name) for one in of}), name) for name in ("fold", "seed")]
     return Prose(
-        f"**{', '.join(sorted({one.cohort for one in of}))}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, "
-        f"{counts[1]}; {minutes(sum(one['seconds'] for one in made))} minutes in all on "
-        f"{', '.join(sorted({one['device'] for one in made}))}."
+        f"**{provenance.cohorts(records)}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, {counts[1]}; "
+        f"{provenance.cost(records)}."
     )
 
 
@@ -115,7 +114,7 @@ def in_words(choice: Choice) -> str:
     next_best, row = rivals.index[0], rivals.iloc[0]
     lines = [
         f"**{choice.label}** is chosen: {choice.level} against {row.Dice} of {next_best}, the next best: "
-        f"{wording.word(row)}; {wording.evidence(row)}."
+        f"{text.word(row)}; {text.evidence(row)}."
     ]
     if choice.tied:
         lines.append(
@@ -161,8 +160,8 @@ def switched(
         return [Prose(f"*No network has records with and without {name} yet.*")]
     table = family.table(found)
     if decides and rows:
-        lines = wording.verdict(table).splitlines() + lines
-    shown = wording.shown(table) if decides else table[["difference"]]
-    levels = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
-    tables = [pd.concat([of.iloc[:, :2], shown, of.iloc[:, 2:]], axis=1) for of in levels]
-    return [*tables, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]
+        lines = text.verdict(table).splitlines() + lines
+    shown = tables.decided(table) if decides else table[["difference"]]
+    both = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
+    both = [levels.iloc[:, :2].join(shown).join(levels.iloc[:, 2:]) for levels in both]
+    return [*both, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]

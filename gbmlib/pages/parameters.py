@@ -1,7 +1,7 @@
-"""The parameters of a chapter: one vocabulary, checked before any work.
+"""How a chapter begins: its parameters, of one vocabulary and checked before any work, its store and its cohort.
 
 A notebook's first code cell assigns defaults and is tagged ``parameters``; papermill puts its own values in a cell
-after it, and only warns of names it does not know. So the next cell calls :func:`check` on the notebook's globals,
+after it, and only warns of names it does not know. So the next cell calls :func:`start` on the notebook's globals,
 which refuses a misspelt name as well as an impossible value, whoever set it.
 """
 
@@ -16,9 +16,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from gbmlib import cohorts
+from gbmlib.cohorts import Cohort
 from gbmlib.cohorts.regions import SCHEMES
+from gbmlib.pages import provenance
+from gbmlib.study import scales
+from gbmlib.study.records import BOOK, RUNS, Store
 from gbmlib.study.scales import PROFILES
 from gbmlib.training.configuration import Size, Spacing
+
+#: The parameters of a chapter that trains networks like the first paper's.
+TRAINING = ("profile", "cohort", "modalities", "regions", "spacing", "patch_size", "epochs", "learning_rate", "folds")
+TRAINING += ("precision", "store")
 
 _CHECKED = "_parameters_checked"
 
@@ -64,11 +73,27 @@ class Vocabulary(BaseModel):
     store: str = Field("runs", description="the folder of your own runs")
 
 
+def start(given: Mapping[str, Any], *allowed: str) -> tuple[types.SimpleNamespace, Store, Cohort]:
+    """The parameters of a chapter (:func:`check`), its store, which has the published records too, and its cohort."""
+    settings = check(given, allowed)
+    spec = settings.cohort or scales.SCALES[settings.profile]["cohort"]
+    cohort = cohorts.open_cohort(spec, getattr(settings, "modalities", None))
+    return settings, Store(getattr(settings, "store", RUNS), published=BOOK), cohort
+
+
+def refuse_faulty(cohort: Cohort) -> None:
+    """Raises ValueError, with every fault, if the data has errors: nothing is trained on it then."""
+    report = cohorts.check(cohort.spec, progress=False)
+    if not report.ok:
+        raise ValueError(f"the data has errors, and nothing is trained on it:\n{report}")
+
+
 def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNamespace:
     """Validate a notebook's parameters; call it with ``globals()`` in the cell after them.
 
     It also makes the repository's root the working directory, wherever the notebook lies, so that relative paths mean
-    the same in JupyterLab, under papermill and in the book.
+    the same in JupyterLab, under papermill and in the book; and there every cell names the records that it reads from
+    here on (``pages.provenance``).
 
     Args:
         given: the notebook's globals; what IPython put there, modules and names with an underscore do not count.
@@ -102,6 +127,7 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
     if isinstance(given, dict):
         given[_CHECKED] = True
     _go_to_root()
+    provenance.watch()
     return types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
 
 

@@ -11,7 +11,7 @@ from gbmlib.cohorts import GLIOMA
 from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import factorial_figures
 from gbmlib.pages import head_to_head_pages as pages
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.pages.text import Prose
 from gbmlib.study import head_to_head
 from gbmlib.study.records import Store
 

@@ -9,7 +9,7 @@ from gbmlib.analysis import leaderboard
 from gbmlib.cohorts import GLIOMA
 from gbmlib.pages import leaderboard_figures
 from gbmlib.pages import leaderboard_pages as pages
-from gbmlib.pages.ablation_figures import DECIDED
+from gbmlib.pages.plots import DECIDED
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
 
