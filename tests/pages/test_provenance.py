@@ -97,7 +97,8 @@ def test_every_published_record_can_be_named():
 
 
 CELLS = (
-    "from gbmlib.pages import provenance\nfrom gbmlib.study.records import Store\nimport pandas as pd\nprovenance.watch()\n"
+    "from gbmlib.pages import provenance\nfrom gbmlib.study.records import Store\nimport pandas as pd\n"
+    "provenance.watch()\n"
     "one, other = Store({store!r}, published={published!r}).all()",
     "one.id, one.experiment.fold",  # no number of the record
     "len(one.cases)",
