@@ -43,6 +43,10 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, int) else value
 
 
+Names = Annotated[tuple[str, ...] | None, BeforeValidator(_several)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)]
+
+
 class Vocabulary(BaseModel):
     """Every parameter a chapter may have. None means: as the profile says."""
 
@@ -50,27 +54,19 @@ class Vocabulary(BaseModel):
 
     profile: Literal[PROFILES] = Field("demo", description="the scale of the study")
     cohort: str | None = Field(None, description="phantom:…, brats:PATH or msd:PATH")
-    modalities: Annotated[tuple[str, ...] | None, BeforeValidator(_several)] = Field(
-        None, description="input channels, such as t1ce,flair"
-    )
+    modalities: Names = Field(None, description="input channels, such as t1ce,flair")
     regions: Literal[SCHEMES] | None = Field(None, description="nested regions of a glioma, or exclusive labels")
     spacing: Spacing | None = Field(None, description="mm of the network's grid, one number or z,y,x")
     patch_size: Size | None = Field(None, description="voxels of a training patch, one number or z,y,x")
     epochs: PositiveInt | None = Field(None, description="passes over the training cases")
     learning_rate: PositiveFloat | None = Field(None, description="peak learning rate")
-    folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)] = Field(
-        None, description="which folds of the cross-validation to run, such as 0 or 0,1,2"
-    )
+    folds: Numbers = Field(None, description="which folds of the cross-validation to run, such as 0 or 0,1,2")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, patches and augmentation")
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)] = Field(
-        None, description="several of them, such as 0 or 0,1"
-    )
-    only: Annotated[tuple[str, ...] | None, BeforeValidator(_several)] = Field(
-        None, description="which of the chapter's comparisons to run live, by name, such as down,order"
-    )
+    seeds: Numbers = Field(None, description="several of them, such as 0 or 0,1")
+    only: Names = Field(None, description="the comparisons of the chapter to run live, by name, such as down,order")
     precision: Literal["float32", "bfloat16"] | None = Field(None, description="bfloat16 is mixed precision")
     case: str | None = Field(None, description="the id of the case to show")
-    store: str = Field("runs", description="the folder of your own runs")
+    store: str = Field(RUNS, description="the folder of your own runs")
 
 
 def start(given: Mapping[str, Any], *allowed: str) -> tuple[types.SimpleNamespace, Store, Cohort]:

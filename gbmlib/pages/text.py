@@ -17,6 +17,9 @@ from gbmlib.files import counted
 #: What is said of Dice; a table on something else gives its own.
 DICE = {"higher": "higher Dice", "lower": "lower Dice"}
 
+#: How a label is joined to what it is compared with, where not by "than".
+PREPOSITIONS = {UNDECIDED: "against", NOT_YET: "against", NONE: "from"}
+
 #: Below a figure, more than this many comparisons are told together, or counted.
 FEW = 3
 
@@ -96,11 +99,8 @@ def _line(label: Any, row: pd.Series, words: Mapping[str, str]) -> str:
         return f"- **{label}**: cannot be compared with {against}: {row.problem}."
     outcome = word(row, words)
     if against:
-        outcome += f" {_PREPOSITIONS.get(row.decided, 'than')} {against}"
+        outcome += f" {PREPOSITIONS.get(row.decided, 'than')} {against}"
     return f"- **{label}**: {outcome}{inside_margin(row)}{_because(row)}; {evidence(row)}."
-
-
-_PREPOSITIONS = {UNDECIDED: "against", NOT_YET: "against", NONE: "from"}
 
 
 def _because(row: pd.Series) -> str:
@@ -125,16 +125,13 @@ def finding(label: str, row: pd.Series, measure: str = "Dice") -> str:
     label, cases = _quoted(label), counted(row.cases, "case")
     if row.get("problem") or not difference.cases:
         return f"{label}: not comparable" + (f" with {base}" if base else "")
-
-    def than(preposition: str) -> str:
-        return f" {preposition} {base}" if base else ""
-
+    than = f" {PREPOSITIONS.get(row.decided, 'than')} {base}" if base else ""
     if row.decided in (HIGHER, LOWER):
         size = difference if row.decided == HIGHER else -difference
         interval = f"{size.mean:.3f} ({size.low:.3f} to {size.high:.3f})"
-        return f"{label}: {measure} {row.decided} by {interval}{than('than')}{inside_margin(row)}, {cases}"
+        return f"{label}: {measure} {row.decided} by {interval}{than}{inside_margin(row)}, {cases}"
     outcome = f"{row.decided} ({_kinds([row.unsound])})" if row.decided == NOT_YET else word(row)
-    return f"{label}: {outcome}{than(_PREPOSITIONS[row.decided])}, {difference}, {cases}"
+    return f"{label}: {outcome}{than}, {difference}, {cases}"
 
 
 def findings(table: pd.DataFrame, measure: str = "Dice") -> str:
