@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 import pytest
 from scipy import stats
 
-from gbmlib.analysis import factorial, intervals
+from gbmlib.analysis import intervals
 from gbmlib.analysis.family import contrasts
 from gbmlib.claims import ledger, verdicts
 from gbmlib.pages import claims_pages, curves
@@ -41,8 +41,7 @@ def _quick():
         patch.chdir(ROOT)
         patch.delenv("GBM_STATIC", raising=False)
         few = SimpleNamespace(**vars(stats) | {"bootstrap": partial(stats.bootstrap, n_resamples=199)})
-        for module in (intervals, factorial):
-            patch.setattr(module, "stats", few)
+        patch.setattr(intervals, "stats", few)
         patch.setattr(curves, "compared", lambda groups, *_: f"curves of {', '.join(groups)}")
         divisors = {}
         build = head_to_head.divisor
