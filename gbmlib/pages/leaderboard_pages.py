@@ -10,17 +10,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from gbmlib.analysis import family, leaderboard, paired
-from gbmlib.analysis.intervals import mean_interval
+from gbmlib.analysis.intervals import Interval, mean_interval
 from gbmlib.analysis.leaderboard import Choice, Leaderboard, SelectionError
 from gbmlib.analysis.scores import Groups
 from gbmlib.files import counted
-from gbmlib.pages import leaderboard_figures, provenance, tables, text
+from gbmlib.pages import plots, provenance, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue
 from gbmlib.study.catalogue import Runs
 from gbmlib.study.records import Record, Store
+from gbmlib.viewer import colours
+
+ROW_HEIGHT = 26  # pixels
 
 
 def compared(
@@ -49,7 +54,7 @@ def compared(
         return [*shown, Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")]
     if not decides:
         word = f"By the rule **{choice.label}** would be chosen. This cohort is for trying the machinery, and decides"
-        figure = [leaderboard_figures.standings(choice)] if len(choice.others) else []
+        figure = [standings(choice)] if len(choice.others) else []
         return [*shown, Prose(f"{word} nothing."), *figure]
     shown.append(Prose(in_words(choice)))
     if choice.others.empty:
@@ -58,7 +63,7 @@ def compared(
     others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
     said = f"Mean Dice over classes, and {choice.label} minus the others. {text.findings(others)}"
     table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
-    return [*shown, table, leaderboard_figures.standings(choice, said), text.caption(said)]
+    return [*shown, table, standings(choice, said), text.caption(said)]
 
 
 def all_published(
@@ -104,6 +109,39 @@ def about(records: Sequence[Record]) -> Prose:
         f"**{provenance.cohorts(records)}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, {counts[1]}; "
         f"{provenance.cost(records)}."
     )
+
+
+def standings(choice: Choice, description: str = "") -> Any:
+    """Mean Dice of every row, the chosen one (a star) first, and below how far the others are behind it.
+
+    Bars are intervals over cases; hollow points are no candidates; the margin within which a difference does not matter
+    is shaded. Differences are paired by case, so their intervals are the ones to decide by; their colour says what is
+    decided.
+    """
+    others = choice.others
+    dices = {choice.label: choice.level} | dict(others["Dice"])
+    symbols = ["star"] + ["circle" if candidate else "circle-open" for candidate in others.candidate]
+    heights = [len(dices), max(1, len(others))]
+    titles = ("mean Dice over classes", f"{choice.label} minus the others")
+    figure = make_subplots(2, 1, row_heights=heights, vertical_spacing=0.2, subplot_titles=titles)
+    figure.add_trace(_points(dices, symbols, [colours.BLUE] * len(dices)), 1, 1)
+    behind = _points(dict(others["difference"]), symbols[1:], [plots.DECIDED[word] for word in others.decided])
+    behind.text = [f"{row.decided}: {text.evidence(row)}" for _, row in others.iterrows()]
+    figure.add_trace(behind, 2, 1)
+    margin = others.margin.max() if len(others) else 0
+    plots.shade_margin(figure, margin, row=2, col=1)
+    figure.update_yaxes(autorange="reversed", tickson="boundaries")
+    levels = "; ".join(f"{label}: {dice}" for label, dice in dices.items())
+    description = description or f"Mean Dice over classes, the chosen network first. {levels}"
+    return plots.finish(figure, description, 170 + ROW_HEIGHT * sum(heights), None, l=20, t=40, b=30)
+
+
+def _points(intervals: dict[str, Interval], symbols: list[str], colour: list[str]) -> go.Scatter:
+    sizes = [15 if symbol == "star" else 10 for symbol in symbols]
+    marker, hover = {"color": colour, "size": sizes, "symbol": symbols}, "%{y}: %{text}<extra></extra>"
+    # Bars of one trace have one colour.
+    style = {"bar_colour": colours.GREY, "marker": marker, "hovertemplate": hover}
+    return plots.means(list(intervals), list(intervals.values()), "x", **style)
 
 
 def in_words(choice: Choice) -> str:
