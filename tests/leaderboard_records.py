@@ -7,7 +7,7 @@ import pandas as pd
 
 from gbmlib.cohorts import GLIOMA
 from gbmlib.pages import leaderboard_marks
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.pages.text import Prose
 from gbmlib.study import nnunet
 from gbmlib.training.ensemble import Ensemble
 

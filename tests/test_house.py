@@ -42,7 +42,7 @@ BUDGETS = {
     "analysis": 3200,
     "claims": 850,
     "viewer": 2700,
-    "pages": 6200,
+    "pages": 4450,
     "lab": 1700,
 }
 

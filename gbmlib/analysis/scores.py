@@ -136,13 +136,13 @@ def over_epochs(records: Sequence[Record], every: int = 10, on: str = "val") -> 
     return mean.loc[rows].rename(columns=names | {f"{on}_dice": "Dice"})
 
 
-def provenance(records: Sequence[Record], cohort: Cohort | None = None) -> pd.DataFrame:
-    """Where the records come from: a line a run, with its minutes, machine, and what makes it stale, if anything.
+def provenance(groups: Groups | Iterable[Record], cohort: Cohort | None = None) -> pd.DataFrame:
+    """Where records come from: a line a run, with its minutes, machine, and what makes it stale, if anything.
 
     With the cohort at hand, a record that was made from other data of the same name shows as stale.
     """
     rows = []
-    for record in records:
+    for record in {record.id: record for group in _labelled(groups).values() for record in group}.values():
         run, made_by = record.experiment, record.provenance
         fingerprint = cohort.fingerprint if cohort is not None and cohort.name == run.cohort else None
         rows.append(

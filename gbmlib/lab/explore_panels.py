@@ -19,7 +19,7 @@ from gbmlib.lab import explore, explore_case, explore_predict
 from gbmlib.lab.explore_tabs import OwnPanel, TrainingPanel
 from gbmlib.lab.explore_training import small_run
 from gbmlib.lab.explore_work import LONG, SHORT, STYLE, WIDE, Status, Work, draw_curves, paragraphs, show_case, table
-from gbmlib.pages.figures import curves
+from gbmlib.pages import curves
 from gbmlib.study import run
 from gbmlib.study.records import HELD_OUT, Record, Store
 from gbmlib.viewer import view
@@ -88,7 +88,7 @@ def shown(store: Store, place: str | None = None, case_id: str | None = None, pr
             case, case.label(), predicted, names=cohort.labels, modalities=record.experiment.modalities, mode="static"
         ),
         explore_case.recorded([record], cohort, case.id).round(3),
-        curves([record], "Dice and loss of the small run over its epochs, training against validation"),
+        curves.of_runs([record], "Dice and loss of the small run over its epochs, training against validation"),
     ]
 
 

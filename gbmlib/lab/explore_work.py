@@ -19,7 +19,7 @@ from IPython import get_ipython
 
 from gbmlib.cohorts import Cohort
 from gbmlib.lab.explore_predict import Stopped
-from gbmlib.pages import figures
+from gbmlib.pages import curves
 from gbmlib.study.records import Record
 from gbmlib.viewer import slice_viewer
 
@@ -237,7 +237,7 @@ def draw_curves(place: widgets.Output, records: Sequence[Any]) -> None:
     """Draw Dice and loss over epochs into their place; nothing where there is no record."""
     place.outputs = ()
     if records:
-        figure = figures.curves(records)
+        figure = curves.of_runs(records, "Dice and loss over epochs, training against validation")
         figure = getattr(figure, "figure", figure)
         data = {_FIGURE: json.loads(figure.to_json()), "text/plain": "Dice and loss over epochs"}
         place.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)

@@ -18,7 +18,7 @@ from gbmlib.claims.evidence import Comparison, question
 from gbmlib.claims.ledger import ByCheck, ByFactorial, ByRuns, Claim
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Verdict
 from gbmlib.files import counted, listed
-from gbmlib.pages.wording import over_networks, probability, relation
+from gbmlib.pages.text import over_networks, probability, relation
 
 Verdicts = Mapping[str, Verdict]
 

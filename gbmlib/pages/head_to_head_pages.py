@@ -11,15 +11,17 @@ from itertools import product
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from gbmlib.analysis import factorial, intervals, scores
 from gbmlib.analysis.factorial import Cells, judged, margin
 from gbmlib.analysis.intervals import Difference, mean_interval
 from gbmlib.analysis.scores import UnpairedError
 from gbmlib.files import listed
-from gbmlib.pages import ablation_figures, ablation_pages, factorial_figures, wording
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.pages import comparison, plots, provenance, tables, text
+from gbmlib.pages import curves as over_epochs
 from gbmlib.pages.head_to_head_configurations import Wanted
+from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.head_to_head import named
 
@@ -34,14 +36,38 @@ MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference
 
 def results(groups: Cells, wanted: Wanted, decides: bool = True) -> list[Any]:
     """Where the runs come from, what is missing, Dice of every cell as a figure and a table, and collapsed runs."""
-    shown: list[Any] = [ablation_pages.about([record for of in groups.values() for record in of])]
+    shown: list[Any] = [provenance.about([record for of in groups.values() for record in of])]
     shown += missing(groups, wanted)
     try:
         table = factorial.by_case(groups)
     except UnpairedError as error:
         return [*shown, Prose(f"*Nothing can be compared yet: {error}.*")]
-    shown += [factorial_figures.interaction(table), dice(table)]
-    return shown + ablation_pages.collapsed({named(cell): of for cell, of in groups.items()}) if decides else shown
+    shown += [interaction(table), dice(table)]
+    return shown + comparison.collapsed({named(cell): of for cell, of in groups.items()}) if decides else shown
+
+
+def interaction(table: pd.DataFrame, description: str = "") -> Any:
+    """Mean Dice of every cell (``analysis.factorial.by_case``) over the pipelines, a line a network.
+
+    Lines that run in parallel do not interact. Bars are intervals over cases. Cases differ by more than cells do, so
+    bars that overlap say nothing of a difference: that is what the paired ones are for.
+    """
+    figure = go.Figure()
+    networks, pipelines = (list(table.columns.unique(level)) for level in factorial.FACTORS)
+    for number, network in enumerate(networks):
+        known = {p: mean_interval(table[network, p]) for p in pipelines if (network, p) in table}
+        places = [pipelines.index(p) + (number - (len(networks) - 1) / 2) * 0.04 for p in known]
+        style = {"mode": "lines+markers", "line": {"color": plots.series(number), "width": 2.5}, "marker": {"size": 9}}
+        style |= {"name": network, "hovertemplate": "%{text}<extra>" + network + "</extra>", "showlegend": True}
+        figure.add_trace(plots.means(places, list(known.values()), thickness=1.5, **style))
+    figure.update_xaxes(
+        tickvals=list(range(len(pipelines))),
+        ticktext=[f"pipeline {p}" for p in pipelines],
+        range=[-0.4, len(pipelines) - 0.6],
+    )
+    figure.update_yaxes(title_text="mean Dice of held-out cases")
+    said = "; ".join(f"{' under pipeline '.join(cell)}: {table[cell].mean():.3f}" for cell in table)
+    return plots.finish(figure, description or f"Mean Dice of every cell. {said}", 420, -0.15)
 
 
 def missing(groups: Cells, wanted: Wanted) -> list[Prose]:
@@ -94,16 +120,16 @@ def answers(groups: Cells, decides: bool = True) -> list[Any]:
     if found.empty:
         return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
     if not decides:
-        return [ablation_figures.forest(found, description=_described(found)), by_region(groups, decides)]
-    said = f"Differences in mean Dice with their intervals. {wording.findings(found.drop(columns='against'))}"
-    figure = ablation_figures.forest(found, description=said)
-    return [figure, ablation_pages.caption(said), by_region(groups), Prose(verdict(found, table, groups))]
+        return [plots.forest(found, description=_described(found)), by_region(groups, decides)]
+    said = f"Differences in mean Dice with their intervals. {text.findings(found.drop(columns='against'))}"
+    figure = plots.forest(found, description=said)
+    return [figure, text.caption(said), by_region(groups), Prose(verdict(found, table, groups))]
 
 
 def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
     """``analysis.factorial.effects`` of the mean over regions, with what it decides, and of each region by itself."""
     found = factorial.effects(groups)
-    shown = wording.shown(found, "mean") if decides else found[["difference"]].rename(columns={"difference": "mean"})
+    shown = tables.decided(found, "mean") if decides else found[["difference"]].rename(columns={"difference": "mean"})
     out = found[["effect", "over"]].join(shown)
     for region in scores.common_regions(groups) or ():
         out[region] = factorial.effects(groups, region).difference
@@ -114,11 +140,11 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
     """What ``analysis.factorial.effects`` decide, as Markdown. For published runs on real cases alone."""
     lines = []
     for effect, said in EFFECTS.items():
-        words = {"higher": "a larger gain", "lower": "a smaller gain"} if effect == "interaction" else wording.DICE
+        words = {"higher": "a larger gain", "lower": "a smaller gain"} if effect == "interaction" else text.DICE
         of = effects[effects.effect == effect].drop(columns="against")
         if len(of):
             lines.append(f"- What {said} change{'' if effect == 'interaction' else 's'}:")
-            lines += [f"  {line}" for line in wording.verdict(of, words).splitlines()]
+            lines += [f"  {line}" for line in text.verdict(of, words).splitlines()]
     if not complete(table):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     found = factorial.leaving_out(table)
@@ -139,7 +165,7 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
             f"- **Which matters more: {word}.** The means of the networks lie "
             f"{network} from their own mean (root mean square, Dice), those of the pipelines "
             f"{pipeline}; the difference is {change}, on {change.cases} cases, "
-            f"{wording.over_networks(over.difference, over.detectable)}. There is no test of spreads: the intervals "
+            f"{text.over_networks(over.difference, over.detectable)}. There is no test of spreads: the intervals "
             f"decide. {carried}",
         ]
     )
@@ -192,7 +218,7 @@ def within(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
         found = factorial.within(groups)
     except UnpairedError as error:
         return Prose(f"*Not yet: {error}.*")
-    shown = wording.shown(found) if decides else found[["difference"]]
+    shown = tables.decided(found) if decides else found[["difference"]]
     return shown.assign(cases=found.cases, seeds=found.seeds)
 
 
@@ -203,7 +229,7 @@ def curves(groups: Cells) -> list[Any]:
         of = {network: records for (network, under), records in groups.items() if under == pipeline}
         if of:
             said = f"Dice and loss over epochs under pipeline {pipeline}: {', '.join(of)}"
-            shown += [Prose(f"**Pipeline {pipeline}**"), ablation_figures.compare_curves(of, said)]
+            shown += [Prose(f"**Pipeline {pipeline}**"), over_epochs.compared(of, said)]
     return shown
 
 

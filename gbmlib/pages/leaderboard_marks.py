@@ -17,9 +17,9 @@ from gbmlib.analysis.leaderboard import Leaderboard
 from gbmlib.analysis.scores import Groups
 from gbmlib.cohorts import GLIOMA
 from gbmlib.files import FACTS
-from gbmlib.pages import leaderboard_figures, unet_figures, unet_pages, wording
-from gbmlib.pages.ablation_pages import Prose, caption
+from gbmlib.pages import plots, tables, text, unet_figures, unet_pages
 from gbmlib.pages.leaderboard_pages import left_out
+from gbmlib.pages.text import Prose, caption
 from gbmlib.planner.table_1 import tasks
 from gbmlib.study.cross_validation import LOW_RESOLUTION
 from gbmlib.study.records import TRAIN, Record
@@ -64,7 +64,7 @@ def beside_paper(
         ours = board[label].dices[classes] if label in board and not board[label].problems else None
         printed = theirs.loc[label] if label in theirs.index else None
         if ours is not None:
-            rows[f"{label}, ours"] = unet_pages.levels(ours)
+            rows[f"{label}, ours"] = tables.levels(ours)
         if printed is not None:
             levels = {name: f"{value:.4f}" for name, value in printed.items()}
             rows[f"{label}, {PAPER}"] = levels | {"mean": f"{printed.mean():.5f}", "cases": cases}
@@ -119,11 +119,11 @@ def beside_second(
         ValueError: cases or classes that the published marks lack; names them.
     """
     if not any(groups.values()):
-        return [Prose("*There is nothing to compare yet.*")]
+        return [text.NOTHING_YET]
     board = leaderboard.read(groups, folds=folds)
     labels = [label for label in labels or board if label in board and not board[label].problems]
     if not labels:
-        return left_out(board) or [Prose("*There is nothing to compare yet.*")]
+        return left_out(board) or [text.NOTHING_YET]
     theirs, known = marks(task, folder)
     first = board[labels[0]].dices
     lacking = [*first.index.difference(theirs.index), *first.columns.difference(theirs.columns)]
@@ -131,20 +131,22 @@ def beside_second(
         raise ValueError(f"the published Dice of {SECOND} for {task} lacks {', '.join(lacking)}")
     theirs = theirs.loc[first.index, list(first)]
     known = known.loc[first.index]
-    levels, changes, means = {f"3D, {SECOND}, the same cases": unet_pages.levels(theirs)}, {}, {}
+    levels, changes, means = {f"3D, {SECOND}, the same cases": tables.levels(theirs)}, {}, {}
     for label in labels:
         row = board[label]
-        levels[f"{label}, ours"] = unet_pages.levels(row.dices)
+        levels[f"{label}, ours"] = tables.levels(row.dices)
         each = {name: unet_pages.minus_published(row.records, theirs[[name]]).difference for name in theirs}
         changes[label], means[label] = each, unet_pages.minus_published(row.records, theirs)
     found = family.table(means)
-    shown = pd.DataFrame.from_dict(changes, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
-    said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {wording.findings(found[:1])}"
+    shown = (
+        pd.DataFrame.from_dict(changes, orient="index").join(tables.decided(found, "mean")).assign(cases=found.cases)
+    )
+    said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {text.findings(found[:1])}"
     return [
         Prose(_provenance(groups, task, known, board[labels[0]].fold_of, folder)),
         pd.DataFrame.from_dict(levels, orient="index"),
         Prose(f"**Ours minus {SECOND}**, paired by case:"),
-        shown,
+        shown.assign(cases=found.cases),
         _case_by_case(board, labels[0], theirs, said),
         caption(said),
     ]
@@ -172,7 +174,7 @@ def _case_by_case(board: Leaderboard, label: str, theirs: pd.DataFrame, said: st
     dices = board[label].dices
     if len(dices) > LINES:
         return unet_figures.case_by_case({label: dices}, theirs, said)
-    return leaderboard_figures.dumbbells(board[label].merit, theirs.mean(axis=1), label, SECOND, said)
+    return plots.dumbbells(board[label].merit, theirs.mean(axis=1), label, SECOND, said)
 
 
 def _trained_on(record: Record) -> int:

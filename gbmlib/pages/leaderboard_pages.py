@@ -10,17 +10,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from gbmlib.analysis import family, leaderboard, paired
-from gbmlib.analysis.intervals import mean_interval
+from gbmlib.analysis.intervals import Interval, mean_interval
 from gbmlib.analysis.leaderboard import Choice, Leaderboard, SelectionError
 from gbmlib.analysis.scores import Groups
-from gbmlib.files import counted, minutes
-from gbmlib.pages import ablation_pages, leaderboard_figures, wording
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.files import counted
+from gbmlib.pages import plots, provenance, tables, text
+from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue
 from gbmlib.study.catalogue import Runs
 from gbmlib.study.records import Record, Store
+from gbmlib.viewer import colours
+
+ROW_HEIGHT = 26  # pixels
 
 
 def compared(
@@ -38,7 +43,7 @@ def compared(
     """
     records = [record for of in groups.values() for record in of]
     if not records:
-        return [Prose("*There is nothing to compare yet.*")]
+        return [text.NOTHING_YET]
     board = leaderboard.read(groups, classes, folds)
     if all(row.problems for row in board.values()):
         return [about(records), Prose("*No row is complete yet, so there is no leaderboard.*"), *left_out(board)]
@@ -49,16 +54,16 @@ def compared(
         return [*shown, Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")]
     if not decides:
         word = f"By the rule **{choice.label}** would be chosen. This cohort is for trying the machinery, and decides"
-        figure = [leaderboard_figures.standings(choice)] if len(choice.others) else []
+        figure = [standings(choice)] if len(choice.others) else []
         return [*shown, Prose(f"{word} nothing."), *figure]
     shown.append(Prose(in_words(choice)))
     if choice.others.empty:
         return shown
-    table = choice.others[["Dice"]].join(wording.shown(choice.others, f"{choice.label} minus it"))
+    table = choice.others[["Dice"]].join(tables.decided(choice.others, f"{choice.label} minus it"))
     others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
-    said = f"Mean Dice over classes, and {choice.label} minus the others. {wording.findings(others)}"
+    said = f"Mean Dice over classes, and {choice.label} minus the others. {text.findings(others)}"
     table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
-    return [*shown, table, leaderboard_figures.standings(choice, said), ablation_pages.caption(said)]
+    return [*shown, table, standings(choice, said), text.caption(said)]
 
 
 def all_published(
@@ -67,14 +72,14 @@ def all_published(
     name: str,
     candidates: Iterable[str] | None = None,
 ) -> list[Any]:
-    """:func:`compared` at every scale that has records, the largest first, or how to make them.
+    """:func:`compared` at the scale that is shown, or how to make its records.
 
     What a scale asks for and has no record yet keeps its row. ``name`` is that of the family in the catalogue.
     """
     shown = []
     for profile, groups in catalogue.published(wanted, store).items():
         shown += compared({label: groups.get(label, []) for label in wanted(profile)}, candidates)
-    return shown or [ablation_pages.absent(name)]
+    return shown or [provenance.absent(name)]
 
 
 def learned(records: Sequence[Record]) -> Prose:
@@ -95,7 +100,7 @@ def learned(records: Sequence[Record]) -> Prose:
 
 def about(records: Sequence[Record]) -> Prose:
     """Where the rows of a leaderboard come from, in a line of Markdown."""
-    of, made = [record.experiment for record in records], [record.provenance for record in records]
+    of = [record.experiment for record in records]
     trained = {record.id for record in records if not hasattr(record.experiment, "members")}
     others = len({record.id for record in records}) - len(trained)
     words = [counted(len(trained), "trained network")]
@@ -103,10 +108,42 @@ def about(records: Sequence[Record]) -> Prose:
         words.append(f"{counted(others, 'prediction')} made of them by averaging, mirroring or post-processing")
     counts = [counted(len({getattr(one, name) for one in of}), name) for name in ("fold", "seed")]
     return Prose(
-        f"**{', '.join(sorted({one.cohort for one in of}))}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, "
-        f"{counts[1]}; {minutes(sum(one['seconds'] for one in made))} minutes in all on "
-        f"{', '.join(sorted({one['device'] for one in made}))}."
+        f"**{provenance.cohorts(records)}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, {counts[1]}; "
+        f"{provenance.cost(records)}."
     )
+
+
+def standings(choice: Choice, description: str = "") -> Any:
+    """Mean Dice of every row, the chosen one (a star) first, and below how far the others are behind it.
+
+    Bars are intervals over cases; hollow points are no candidates; the margin within which a difference does not matter
+    is shaded. Differences are paired by case, so their intervals are the ones to decide by; their colour says what is
+    decided.
+    """
+    others = choice.others
+    dices = {choice.label: choice.level} | dict(others["Dice"])
+    symbols = ["star"] + ["circle" if candidate else "circle-open" for candidate in others.candidate]
+    heights = [len(dices), max(1, len(others))]
+    titles = ("mean Dice over classes", f"{choice.label} minus the others")
+    figure = make_subplots(2, 1, row_heights=heights, vertical_spacing=0.2, subplot_titles=titles)
+    figure.add_trace(_points(dices, symbols, [colours.BLUE] * len(dices)), 1, 1)
+    behind = _points(dict(others["difference"]), symbols[1:], [plots.DECIDED[word] for word in others.decided])
+    behind.text = [f"{row.decided}: {text.evidence(row)}" for _, row in others.iterrows()]
+    figure.add_trace(behind, 2, 1)
+    margin = others.margin.max() if len(others) else 0
+    plots.shade_margin(figure, margin, row=2, col=1)
+    figure.update_yaxes(autorange="reversed", tickson="boundaries")
+    levels = "; ".join(f"{label}: {dice}" for label, dice in dices.items())
+    description = description or f"Mean Dice over classes, the chosen network first. {levels}"
+    return plots.finish(figure, description, 170 + ROW_HEIGHT * sum(heights), None, l=20, t=40, b=30)
+
+
+def _points(intervals: dict[str, Interval], symbols: list[str], colour: list[str]) -> go.Scatter:
+    sizes = [15 if symbol == "star" else 10 for symbol in symbols]
+    marker, hover = {"color": colour, "size": sizes, "symbol": symbols}, "%{y}: %{text}<extra></extra>"
+    # Bars of one trace have one colour.
+    style = {"bar_colour": colours.GREY, "marker": marker, "hovertemplate": hover}
+    return plots.means(list(intervals), list(intervals.values()), "x", **style)
 
 
 def in_words(choice: Choice) -> str:
@@ -117,7 +154,7 @@ def in_words(choice: Choice) -> str:
     next_best, row = rivals.index[0], rivals.iloc[0]
     lines = [
         f"**{choice.label}** is chosen: {choice.level} against {row.Dice} of {next_best}, the next best: "
-        f"{wording.word(row)}; {wording.evidence(row)}."
+        f"{text.word(row)}; {text.evidence(row)}."
     ]
     if choice.tied:
         lines.append(
@@ -163,8 +200,8 @@ def switched(
         return [Prose(f"*No network has records with and without {name} yet.*")]
     table = family.table(found)
     if decides and rows:
-        lines = wording.verdict(table).splitlines() + lines
-    shown = wording.shown(table) if decides else table[["difference"]]
-    levels = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
-    tables = [pd.concat([of.iloc[:, :2], shown, of.iloc[:, 2:]], axis=1) for of in levels]
-    return [*tables, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]
+        lines = text.verdict(table).splitlines() + lines
+    shown = tables.decided(table) if decides else table[["difference"]]
+    both = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
+    both = [levels.iloc[:, :2].join(shown).join(levels.iloc[:, 2:]) for levels in both]
+    return [*both, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]

@@ -1,7 +1,7 @@
-"""The parameters of a chapter: one vocabulary, checked before any work.
+"""How a chapter begins: its parameters, of one vocabulary and checked before any work, its store and its cohort.
 
 A notebook's first code cell assigns defaults and is tagged ``parameters``; papermill puts its own values in a cell
-after it, and only warns of names it does not know. So the next cell calls :func:`check` on the notebook's globals,
+after it, and only warns of names it does not know. So the next cell calls :func:`start` on the notebook's globals,
 which refuses a misspelt name as well as an impossible value, whoever set it.
 """
 
@@ -16,9 +16,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from gbmlib import cohorts
+from gbmlib.cohorts import Cohort
 from gbmlib.cohorts.regions import SCHEMES
+from gbmlib.pages import provenance
+from gbmlib.study import scales
+from gbmlib.study.records import BOOK, RUNS, Store
 from gbmlib.study.scales import PROFILES
 from gbmlib.training.configuration import Size, Spacing
+
+#: The parameters of a chapter that trains networks like the first paper's.
+TRAINING = ("profile", "cohort", "modalities", "regions", "spacing", "patch_size", "epochs", "learning_rate", "folds")
+TRAINING += ("precision", "store")
 
 _CHECKED = "_parameters_checked"
 
@@ -34,6 +43,10 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, int) else value
 
 
+Names = Annotated[tuple[str, ...] | None, BeforeValidator(_several)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)]
+
+
 class Vocabulary(BaseModel):
     """Every parameter a chapter may have. None means: as the profile says."""
 
@@ -41,34 +54,42 @@ class Vocabulary(BaseModel):
 
     profile: Literal[PROFILES] = Field("demo", description="the scale of the study")
     cohort: str | None = Field(None, description="phantom:…, brats:PATH or msd:PATH")
-    modalities: Annotated[tuple[str, ...] | None, BeforeValidator(_several)] = Field(
-        None, description="input channels, such as t1ce,flair"
-    )
+    modalities: Names = Field(None, description="input channels, such as t1ce,flair")
     regions: Literal[SCHEMES] | None = Field(None, description="nested regions of a glioma, or exclusive labels")
     spacing: Spacing | None = Field(None, description="mm of the network's grid, one number or z,y,x")
     patch_size: Size | None = Field(None, description="voxels of a training patch, one number or z,y,x")
     epochs: PositiveInt | None = Field(None, description="passes over the training cases")
     learning_rate: PositiveFloat | None = Field(None, description="peak learning rate")
-    folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)] = Field(
-        None, description="which folds of the cross-validation to run, such as 0 or 0,1,2"
-    )
+    folds: Numbers = Field(None, description="which folds of the cross-validation to run, such as 0 or 0,1,2")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, patches and augmentation")
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_several)] = Field(
-        None, description="several of them, such as 0 or 0,1"
-    )
-    only: Annotated[tuple[str, ...] | None, BeforeValidator(_several)] = Field(
-        None, description="which of the chapter's comparisons to run live, by name, such as down,order"
-    )
+    seeds: Numbers = Field(None, description="several of them, such as 0 or 0,1")
+    only: Names = Field(None, description="the comparisons of the chapter to run live, by name, such as down,order")
     precision: Literal["float32", "bfloat16"] | None = Field(None, description="bfloat16 is mixed precision")
     case: str | None = Field(None, description="the id of the case to show")
-    store: str = Field("runs", description="the folder of your own runs")
+    store: str = Field(RUNS, description="the folder of your own runs")
+
+
+def start(given: Mapping[str, Any], *allowed: str) -> tuple[types.SimpleNamespace, Store, Cohort]:
+    """The parameters of a chapter (:func:`check`), its store, which has the published records too, and its cohort."""
+    settings = check(given, allowed)
+    spec = settings.cohort or scales.SCALES[settings.profile]["cohort"]
+    cohort = cohorts.open_cohort(spec, getattr(settings, "modalities", None))
+    return settings, Store(getattr(settings, "store", RUNS), published=BOOK), cohort
+
+
+def refuse_faulty(cohort: Cohort) -> None:
+    """Raises ValueError, with every fault, if the data has errors: nothing is trained on it then."""
+    report = cohorts.check(cohort.spec, progress=False)
+    if not report.ok:
+        raise ValueError(f"the data has errors, and nothing is trained on it:\n{report}")
 
 
 def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNamespace:
     """Validate a notebook's parameters; call it with ``globals()`` in the cell after them.
 
     It also makes the repository's root the working directory, wherever the notebook lies, so that relative paths mean
-    the same in JupyterLab, under papermill and in the book.
+    the same in JupyterLab, under papermill and in the book; and there every cell names the records that it reads from
+    here on (``pages.provenance``).
 
     Args:
         given: the notebook's globals; what IPython put there, modules and names with an underscore do not count.
@@ -102,6 +123,7 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
     if isinstance(given, dict):
         given[_CHECKED] = True
     _go_to_root()
+    provenance.watch()
     return types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
 
 

@@ -17,7 +17,7 @@ from gbmlib.analysis.intervals import NOTHING, difference_interval, mean_interva
 from gbmlib.analysis.saliency import EmptyRegionError, Target
 from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.cohorts.folds import split
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.pages.text import Prose
 from gbmlib.study import ablations, nnunet, predicting, scales
 from gbmlib.study.records import Record
 from gbmlib.training.configuration import Experiment

@@ -10,9 +10,9 @@ import pandas as pd
 
 from gbmlib.analysis import family, paired, scores
 from gbmlib.analysis.intervals import Interval, mean_interval
-from gbmlib.files import minutes, sizes
-from gbmlib.pages import ablation_pages, unet_figures, unet_pages, wording
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.files import sizes
+from gbmlib.pages import comparison, provenance, tables, unet_figures, unet_pages
+from gbmlib.pages.text import Prose
 from gbmlib.planner.words import AXES
 from gbmlib.study import catalogue, nnunet, nnunet_ablations
 from gbmlib.study.records import Record, Store
@@ -24,12 +24,12 @@ NETWORKS, DIFFERENCE = ("2D", "3D"), "2D minus 3D"
 
 
 def swept(store: Store) -> list[Any]:
-    """The sweep at every scale that has records: where from, figure, table and what it says; or how to make it."""
+    """The published sweep: where from, figure, table and what it says; or how to make it."""
     shown = []
-    for profile, groups in catalogue.published(nnunet_ablations.anisotropy, store).items():
-        shown += thicknesses(groups, nnunet_ablations.IN_PLANE[profile])
-        shown += ablation_pages.collapsed({f"{name}, {at:g} mm": of for (name, at), of in groups.items()})
-    return shown or [ablation_pages.absent("anisotropy")]
+    for scale, groups in catalogue.published(nnunet_ablations.anisotropy, store).items():
+        shown += thicknesses(groups, nnunet_ablations.IN_PLANE[scale])
+        shown += comparison.collapsed({f"{name}, {at:g} mm": of for (name, at), of in groups.items()})
+    return shown or [provenance.absent("anisotropy")]
 
 
 def thicknesses(groups: Sweep, in_plane: float | None = None) -> list[Any]:
@@ -44,14 +44,13 @@ def thicknesses(groups: Sweep, in_plane: float | None = None) -> list[Any]:
         f"**{first.experiment.cohort}**, {first.provenance['cases']} cases, {first.experiment.spacing[-1]:g} mm within "
         f"slices, {ends[0]:g} to {ends[1]:g} mm between them; {len(records)} runs of "
         f"{first.experiment.epochs * first.experiment.batches} steps; "
-        f"{minutes(sum(record.provenance['seconds'] for record in records))} minutes in all on "
-        f"{', '.join(sorted({record.provenance['device'] for record in records}))}."
+        f"{provenance.cost(records)}."
     )
     table = sweep(groups)
     if in_plane is None:
         return [Prose(said), unet_figures.thickness(table), table[[*NETWORKS, DIFFERENCE, "cases"]]]
     found = overtaking(table, in_plane)
-    shown = table[list(NETWORKS)].join(wording.shown(_family(table), DIFFERENCE)).assign(cases=table.cases)
+    shown = table[list(NETWORKS)].join(tables.decided(_family(table), DIFFERENCE)).assign(cases=table.cases)
     return [Prose(said), unet_figures.thickness(table, found.replace("**", "")), Prose(found), shown]
 
 
@@ -62,7 +61,7 @@ def sweep(groups: Sweep) -> pd.DataFrame:
         Index: thickness in mm, rising; columns ``2D``, ``3D`` (NaN without a record), ``2D minus 3D``, and the others
         of ``analysis.family.table``.
     """
-    rows, found, groups = {}, {}, unet_pages.nested(groups)
+    rows, found, groups = {}, {}, comparison.nested(groups)
     for thickness in sorted({thickness for _, thickness in groups}):
         of = {name: groups.get((name, thickness)) for name in NETWORKS}
         rows[thickness] = {name: _level(records) if records else np.nan for name, records in of.items()}

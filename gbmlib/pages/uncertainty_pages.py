@@ -19,10 +19,9 @@ from gbmlib.analysis.intervals import difference_interval, mean_interval
 from gbmlib.analysis.uncertainty import DETECTORS, PLACES
 from gbmlib.analysis.uncertainty_members import Member
 from gbmlib.cohorts import Case, Cohort
-from gbmlib.pages.ablation_pages import Prose
-from gbmlib.pages.figures import colour_of
+from gbmlib.pages import plots
+from gbmlib.pages.text import Prose
 from gbmlib.viewer import slice_viewer
-from gbmlib.viewer.display import show
 
 #: Places in words; the width is what the tables were made with.
 WHERE = {"brain": "in the brain", "band": f"within {uncertainty.BAND:g} mm of the boundary"}
@@ -138,7 +137,7 @@ def reliability_curves(counts: pd.DataFrame, source: str | None = None) -> Any:
         figure.add_scatter(
             x=[0, 1], y=[0, 1], mode="lines", line=line, hoverinfo="skip", showlegend=False, row=1, col=column
         )
-        for region, colour in colour_of(counts.region.unique()).items():
+        for region, colour in plots.region_colours(counts.region.unique()).items():
             of = counts[(counts.region == region) & (counts.place == place)]
             curve = uncertainty.curve(uncertainty.pooled([table for _, table in of.groupby("case")]))
             figure.add_scatter(
@@ -160,10 +159,8 @@ def reliability_curves(counts: pd.DataFrame, source: str | None = None) -> Any:
     figure.update_xaxes(range=[0, 1], title_text="mean probability")
     figure.update_yaxes(range=[0, 1])
     figure.update_yaxes(title_text="share in the region", col=1)
-    figure.update_layout(
-        height=400, margin={"l": 50, "r": 10, "t": 40, "b": 40}, legend={"orientation": "h", "y": -0.2}
-    )
-    return show(figure, f"Reliability of the probabilities averaged over {source}, in the brain and near the boundary")
+    description = f"Reliability of the probabilities averaged over {source}, in the brain and near the boundary"
+    return plots.finish(figure, description, 400, t=40)
 
 
 def dice_over_uncertainty(cases: pd.DataFrame, source: str | None = None) -> Any:
@@ -171,7 +168,7 @@ def dice_over_uncertainty(cases: pd.DataFrame, source: str | None = None) -> Any
     source = source or cases.source.iloc[0]
     cases = cases[cases.source == source]
     figure = go.Figure()
-    for region, colour in colour_of(cases.region.unique()).items():
+    for region, colour in plots.region_colours(cases.region.unique()).items():
         of = cases[cases.region == region]
         mean = _by_case(of[of.place == "predicted"], DETECTORS[0], "mean").dropna()
         dice = _by_case(of, "", "dice")[mean.index]
@@ -182,10 +179,7 @@ def dice_over_uncertainty(cases: pd.DataFrame, source: str | None = None) -> Any
         )
     figure.update_xaxes(title_text="mean entropy within the prediction (bits)", rangemode="tozero")
     figure.update_yaxes(title_text="Dice", range=[-0.02, 1.02])
-    figure.update_layout(
-        height=360, margin={"l": 50, "r": 10, "t": 20, "b": 40}, legend={"orientation": "h", "y": -0.25}
-    )
-    return show(figure, f"Dice of each case over its mean uncertainty, {source}")
+    return plots.finish(figure, f"Dice of each case over its mean uncertainty, {source}", 360, -0.25)
 
 
 def look(case: Case, members: Sequence[Member], cohort: Cohort, mirrored: Sequence[Member] = ()) -> Any:

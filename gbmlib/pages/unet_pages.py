@@ -17,10 +17,11 @@ from gbmlib import models
 from gbmlib.analysis import family, intervals, paired, published, scores
 from gbmlib.analysis.intervals import mean_interval
 from gbmlib.analysis.scores import Groups
-from gbmlib.cohorts import GLIOMA, regions
+from gbmlib.cohorts import GLIOMA
 from gbmlib.files import FACTS, counted, sizes
-from gbmlib.pages import ablation_pages, wording
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.pages import comparison, tables
+from gbmlib.pages.tables import levels
+from gbmlib.pages.text import Prose
 from gbmlib.planner.table_1 import tasks
 from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
@@ -29,32 +30,24 @@ from gbmlib.training.configuration import Experiment
 DECATHLON_ORDER = (2, 1, 3)
 
 
-def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
-    """The same records with the nested regions alone, where all of them were measured there."""
-    every = [record for records in groups.values() for record in records]
-    if not all(set(regions.BRATS) <= set(record.cases.region) for record in every):
-        return {label: list(records) for label, records in groups.items()}
-    return {label: [record.of_regions(regions.BRATS) for record in records] for label, records in groups.items()}
-
-
 def compared(groups: Groups, wanted: Sequence[str] = (), decides: bool = True) -> list[Any]:
-    """``pages.ablation_pages.compared`` on the nested regions."""
-    return ablation_pages.compared(nested(groups), wanted, decides)
+    """``pages.comparison.compared`` on the nested regions."""
+    return comparison.compared(comparison.nested(groups), wanted, decides)
 
 
 def all_published(name: str, store: Store) -> list[Any]:
     """:func:`compared` of a family of the catalogue at the scale that is shown, or how to make its runs."""
-    return ablation_pages.all_published(name, store, compared)
+    return comparison.all_published(name, store, compared)
 
 
 def by_region(groups: Groups, decides: bool = True) -> pd.DataFrame | Prose:
     """3D minus 2D (``analysis.family.by_region``): a row a region, one for their mean, and what each decides."""
     if lacking := [name for name in ("2D", "3D") if name not in groups]:
         return Prose(f"*{' and '.join(lacking)} has no record yet, so there is no difference to show.*")
-    both = nested(groups)
+    both = comparison.nested(groups)
     table = family.by_region(both["2D"], both["3D"])
     return (
-        (wording.shown(table) if decides else table[["difference"]])
+        (tables.decided(table) if decides else table[["difference"]])
         .assign(cases=table.cases, seeds=table.seeds)
         .rename(columns={"difference": "3D minus 2D"})
     )
@@ -120,7 +113,7 @@ def against_reference(groups: Groups, folder: str | Path = FACTS) -> pd.DataFram
         rows[name] = {label: minus_published(records, theirs[[label]]).difference for label in theirs}
         means[name] = minus_published(records, theirs)
     found = family.table(means)
-    return pd.DataFrame.from_dict(rows, orient="index").join(wording.shown(found, "mean")).assign(cases=found.cases)
+    return pd.DataFrame.from_dict(rows, orient="index").join(tables.decided(found, "mean")).assign(cases=found.cases)
 
 
 def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> paired.Paired:
@@ -137,12 +130,6 @@ def minus_published(ours: Sequence[Record], theirs: pd.DataFrame) -> paired.Pair
     margin = intervals.margin(ours[0].experiment.cohort)
     networks = intervals.over_networks(base, dices, scores.folds_of(ours))
     return paired.judged(paired.compare_tables(base, dices, margin, networks), ours, ours)
-
-
-def levels(dices: pd.DataFrame) -> dict[str, Any]:
-    """A row of a table: the mean of each label (columns) over cases (rows), that of all labels, and how many cases."""
-    row = {label: mean_interval(values) for label, values in dices.items()}
-    return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
 
 
 def gliomas(groups: Groups, folder: str | Path = FACTS) -> pd.DataFrame:
@@ -168,12 +155,12 @@ def dices_of(records: Sequence[Record]) -> pd.DataFrame:
 
 def choice(name: str, store: Store) -> list[Any]:
     """One of ``study.nnunet_ablations.COMPARISONS``: what the paper says of it, and what the records say."""
-    return ablation_pages.choice(f"untested/{name}", store, compared)
+    return comparison.choice(f"untested/{name}", store)
 
 
 def all_choices(store: Store) -> pd.DataFrame:
-    """``pages.ablation_pages.all_choices`` of what the paper did not validate, on the nested regions."""
-    return ablation_pages.all_choices("untested", store, select=nested)
+    """``pages.comparison.contrasts_of`` of what the paper did not validate."""
+    return comparison.contrasts_of("untested", store)
 
 
 def steps(label_maps: Mapping[str, np.ndarray], spacing: Sequence[float]) -> pd.DataFrame:

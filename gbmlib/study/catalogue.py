@@ -253,9 +253,9 @@ def data(runs: Iterable[Run]) -> str:
 Wanted = str | Callable[[str], Runs]
 
 
-def load(name: str, store: Store | None = None) -> dict[Any, list[Record]]:
+def load(wanted: Wanted, store: Store | None = None) -> dict[Any, list[Record]]:
     """The records of a family or set by label, at the scale that is shown (:func:`shown_scale`)."""
-    return next(iter(published(name, store or Store(RUNS, BOOK)).values()), {})
+    return next(iter(published(wanted, store or Store(RUNS, BOOK)).values()), {})
 
 
 def published(wanted: Wanted, store: Store) -> dict[str, dict[Any, list[Record]]]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from gbmlib import models, planner
 from gbmlib.cohorts import CaseError, Cohort, open_cohort
-from gbmlib.files import RECORDS
 from gbmlib.planner import Network, Plan, memory
 from gbmlib.preprocess import pipeline
 from gbmlib.preprocess.fingerprint import Fingerprint, fingerprint, path_of

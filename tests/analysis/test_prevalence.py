@@ -11,9 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gbmlib.analysis import prevalence, published
-from gbmlib.analysis.intervals import Interval
 from gbmlib.evaluation import metrics
-from gbmlib.pages.figures_table_1 import implied_fractions
 
 LOGGED = ("recall", "accuracy", "precision")
 
@@ -168,16 +166,3 @@ def test_shares_of_regions_are_those_that_were_counted():
     assert len(found) == 4
     np.testing.assert_allclose(found.fraction, found.counted, rtol=1e-9)
     assert prevalence.against_counts([], pd.DataFrame(shares)).empty
-
-
-def test_the_figure_has_a_line_for_each_reading_and_a_band_for_each_count(monkeypatch):
-    monkeypatch.delenv("GBM_STATIC", raising=False)
-    counted = {"labels": Interval(0.0103, 0.0077, 0.0136, 19), "one case": Interval(0.02, np.nan, np.nan, 1)}
-    figure = implied_fractions(published.TABLE_1, published.TABLE_1_ROUNDING, LOGGED, counted)
-    traces = {trace.name: trace for trace in figure.data}
-    assert len([name for name in traces if ", " in name]) == 6
-    assert list(traces["labels"].y) == [0.0077, 0.0077, 0.0136, 0.0136]
-    assert set(traces["one case"].y) == {0.02}
-    np.testing.assert_allclose(np.round(traces["recall, accuracy, precision (as logged)"].y, 4), LEVEL)
-    assert traces["precision, recall, accuracy (as printed)"].y[0] > 1
-    assert figure.layout.yaxis.type == "log"

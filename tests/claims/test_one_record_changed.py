@@ -18,10 +18,10 @@ import plotly.graph_objects as go
 import pytest
 from scipy import stats
 
-from gbmlib.analysis import factorial, intervals
+from gbmlib.analysis import intervals
 from gbmlib.analysis.family import contrasts
 from gbmlib.claims import ledger, verdicts
-from gbmlib.pages import ablation_figures, claims_pages
+from gbmlib.pages import claims_pages, curves
 from gbmlib.study import catalogue, head_to_head, nnunet, scales
 from gbmlib.study.records import Store
 
@@ -30,7 +30,7 @@ RECORDS = ROOT / "book/records"
 CHAPTERS = ("03", "04", "05", "07", "07b", "08", "09")
 
 #: Cells of images, plans and untrained networks: they look at no record.
-WITHOUT_RECORDS = ("through_depth", "unet_figures.slices", "planner_pages.in_words", "pages.plans", "pages.trained")
+WITHOUT_RECORDS = ("through_depth", "pictures.thicknesses", "planner_pages.in_words", "pages.plans", "pages.trained")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,9 +41,8 @@ def _quick():
         patch.chdir(ROOT)
         patch.delenv("GBM_STATIC", raising=False)
         few = SimpleNamespace(**vars(stats) | {"bootstrap": partial(stats.bootstrap, n_resamples=199)})
-        for module in (intervals, factorial):
-            patch.setattr(module, "stats", few)
-        patch.setattr(ablation_figures, "compare_curves", lambda groups, *_: f"curves of {', '.join(groups)}")
+        patch.setattr(intervals, "stats", few)
+        patch.setattr(curves, "compared", lambda groups, *_: f"curves of {', '.join(groups)}")
         divisors = {}
         build = head_to_head.divisor
 

@@ -113,7 +113,7 @@ def test_the_choices_that_are_asked_for_are_run(tmp_path):
 
 def test_every_choice_has_a_section():
     source = (ROOT / "notebooks" / "05_training_choices.ipynb").read_text()
-    shown = re.findall(r'ablation_pages\.choice\(\\"(\w+)\\"', source)
+    shown = re.findall(r'comparison\.choice\(\\"choices/(\w+)\\"', source)
     assert shown == [choice.name for choice in ablations.choices("study")]
 
 

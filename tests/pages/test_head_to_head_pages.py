@@ -9,9 +9,8 @@ import pytest
 from gbmlib.analysis import factorial, treatments
 from gbmlib.cohorts import GLIOMA
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import factorial_figures
 from gbmlib.pages import head_to_head_pages as pages
-from gbmlib.pages.ablation_pages import Prose
+from gbmlib.pages.text import Prose
 from gbmlib.study import head_to_head
 from gbmlib.study.records import Store
 
@@ -92,7 +91,7 @@ def test_whole_results_are_a_line_a_figure_and_a_table(groups, wanted):
 
 
 def test_lines_of_the_figure_are_the_cells(groups):
-    figure = factorial_figures.interaction(factorial.by_case(groups))
+    figure = pages.interaction(factorial.by_case(groups))
     assert [trace.name for trace in figure.data] == list(head_to_head.NETWORKS)
     assert list(figure.data[2].y) == pytest.approx([0.506 - 0.1375, 0.706 - 0.1375])
     assert all(a < b for a, b in zip(figure.data[0].x, figure.data[1].x, strict=True))  # bars side by side

@@ -9,7 +9,7 @@ from leaderboard_records import BRATS, HIPPOCAMPUS, five, glioma_groups, planned
 from gbmlib.cohorts import GLIOMA
 from gbmlib.cohorts.decathlon import _PAIRS
 from gbmlib.cohorts.folds import split
-from gbmlib.pages import leaderboard_figures
+from gbmlib.pages import plots
 from gbmlib.pages.leaderboard_marks import beside_paper, beside_second, marks
 from gbmlib.study.records import Store
 
@@ -157,7 +157,7 @@ def test_the_marks_are_those_of_the_cases_at_hand(brats_folder):
 
 def test_dumbbells_are_sorted_by_how_far_behind_we_are():
     ours, theirs = (pd.Series(values, list("abc")) for values in ([0.5, 0.9, 0.4], [0.6, 0.5, 0.9]))
-    lines, marked, points = leaderboard_figures.dumbbells(ours, theirs, "3D").data
+    lines, marked, points = plots.dumbbells(ours, theirs, "3D", "nnU-Net v2").data
     assert list(points.y) == list(marked.y) == ["c", "a", "b"]
     assert list(points.x) == [0.4, 0.5, 0.9]
     assert list(lines.x)[:3] == [0.9, 0.4, None]

@@ -7,9 +7,8 @@ from leaderboard_records import BRATS, five, glioma_groups, planned, prose, tabl
 
 from gbmlib.analysis import leaderboard
 from gbmlib.cohorts import GLIOMA
-from gbmlib.pages import leaderboard_figures
 from gbmlib.pages import leaderboard_pages as pages
-from gbmlib.pages.ablation_figures import DECIDED
+from gbmlib.pages.plots import DECIDED
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
 
@@ -135,7 +134,7 @@ def test_what_the_rule_was_learned_for_is_counted_over_folds(groups):
 def test_standings_show_the_chosen_one_first_and_candidates_filled(groups):
     groups["low resolution"] = groups.pop("2D")
     choice = leaderboard.choose(leaderboard.read(groups))
-    figure = leaderboard_figures.standings(choice)
+    figure = pages.standings(choice)
     levels, behind = figure.data
     assert list(levels.y) == ["2D + 3D", "3D", "low resolution"]
     assert list(levels.marker.symbol) == ["star", "circle", "circle-open"]

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from gbmlib.pages.parameters import ParameterError, Vocabulary, check, chosen
+from gbmlib import cohorts
+from gbmlib.cohorts import phantom
+from gbmlib.pages.parameters import ParameterError, Vocabulary, check, chosen, refuse_faulty, start
 
 ALLOWED = ("profile", "cohort", "modalities", "spacing", "epochs", "seed", "folds", "seeds", "only")
 
@@ -43,6 +45,26 @@ def test_everything_wrong_is_told_at_once_with_what_is_allowed():
 def test_a_known_parameter_that_this_chapter_lacks_is_refused():
     with pytest.raises(ParameterError, match="precision: this chapter has no such parameter"):
         check({"precision": "float32"}, ALLOWED)
+
+
+def test_a_chapter_starts_with_its_settings_store_and_cohort(tmp_path):
+    given = {"profile": "test", "modalities": "flair", "store": str(tmp_path)}
+    settings, store, cohort = start(given, "profile", "cohort", "modalities", "store")
+    assert (settings.profile, store.path) == ("test", tmp_path)
+    assert (cohort.name, cohort.modalities) == ("phantom:cases=4,spacing=6,seed=0", ("flair",))
+    assert store.all()  # the published records
+    own = phantom.write_brats("cases=2,spacing=8,seed=1", tmp_path / "own", progress=False)
+    _, store, cohort = start({"cohort": f"brats:{own}"}, "profile", "cohort")
+    assert (len(cohort), store.path.name) == (2, "runs")
+
+
+def test_nothing_is_trained_on_faulty_data(tmp_path):
+    folder = phantom.write_brats("cases=2,spacing=8,seed=1", tmp_path / "own", progress=False)
+    cohort = cohorts.open_cohort(f"brats:{folder}")
+    refuse_faulty(cohort)
+    next(folder.rglob("*flair*")).write_bytes(b"no image")
+    with pytest.raises(ValueError, match="nothing is trained on it:"):
+        refuse_faulty(cohort)
 
 
 def test_what_a_chapter_runs_is_picked_by_name():

@@ -13,7 +13,7 @@ from gbmlib.analysis.intervals import Difference, Interval
 from gbmlib.analysis.saliency_checks import PARTS
 from gbmlib.cohorts import open_cohort
 from gbmlib.cohorts.folds import split
-from gbmlib.pages import saliency_figures, saliency_pages
+from gbmlib.pages import pictures, saliency_figures, saliency_pages
 from gbmlib.pages.saliency_pages import BRAIN, DEEPEST, LAST, NEAR, SALIENCY
 from gbmlib.study import nnunet, scales
 from gbmlib.viewer import slice_viewer
@@ -168,7 +168,7 @@ def test_the_viewer_has_maps_as_pictures_and_overlays(targets, cohort, case):
 def test_the_figures(targets, records, cohort, case, monkeypatch):
     monkeypatch.delenv("GBM_STATIC", raising=False)
     native = {name: saliency_pages.in_native_space(of, saliency_pages.maps_of(of)) for name, of in targets.items()}
-    figure = saliency_figures.slices(case, native, saliency_pages.region_of(case, cohort, "WT"))
+    figure = pictures.maps(case, native, saliency_pages.region_of(case, cohort, "WT"))
     assert [axis.get_title() for axis in figure.axes][:2] == [f"Paper A\n{SALIENCY}", f"Paper A\n{DEEPEST}"]
     tables = {"Paper A": saliency_pages.sanity(records["Paper A"], targets["Paper A"], case, seed=3)}
     table = tables["Paper A"]
@@ -183,7 +183,7 @@ def test_the_figures(targets, records, cohort, case, monkeypatch):
 
 
 def test_a_case_in_which_no_network_finds_anything_is_shown_all_the_same(cohort, case):
-    assert len(saliency_figures.slices(case, {}, saliency_pages.region_of(case, cohort, "WT")).axes) == 1
+    assert len(pictures.maps(case, {}, saliency_pages.region_of(case, cohort, "WT")).axes) == 1
     assert len(saliency_figures.sanity({}).data) == 0
     assert "nothing to check" in saliency_pages.left_over({})
 

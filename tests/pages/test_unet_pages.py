@@ -14,7 +14,7 @@ from gbmlib.analysis.scores import UnpairedError
 from gbmlib.cohorts import GLIOMA, open_cohort
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import thickness_pages, unet_figures, unet_pages
+from gbmlib.pages import comparison, pictures, tables, thickness_pages, unet_figures, unet_pages
 from gbmlib.study import catalogue, nnunet, nnunet_ablations
 from gbmlib.study.records import Store
 
@@ -61,7 +61,7 @@ def both(tmp_path):
 
 
 def test_gliomas_are_shown_on_the_nested_regions(both):
-    nested = unet_pages.nested(both)
+    nested = comparison.nested(both)
     assert list(nested["2D"][0].cases.region.unique()) == ["WT", "TC", "ET"]
     assert set(both["2D"][0].cases.region) == set(REGIONS)  # the record itself stays whole
     assert scores.levels(nested)["2D"].mean == pytest.approx(0.4)
@@ -81,7 +81,7 @@ def test_volumes_minus_slices_for_every_region(both):
 def test_other_regions_are_left_as_they_are(tmp_path):
     of = nnunet.hippocampus("study", 3)[0]
     groups = {"3D": [record(Store(tmp_path), of, lambda *_: 0.9, ("Anterior", "Posterior"))]}
-    assert list(unet_pages.nested(groups)["3D"][0].cases.region.unique()) == ["Anterior", "Posterior"]
+    assert list(comparison.nested(groups)["3D"][0].cases.region.unique()) == ["Anterior", "Posterior"]
 
 
 def test_exclusive_labels_stand_beside_the_papers(both):
@@ -126,7 +126,7 @@ def test_a_published_mark_is_the_same_under_every_seed_of_ours():
 
 
 def test_a_row_has_every_label_their_mean_and_the_cases():
-    row = unet_pages.levels(pd.DataFrame({"x": [0.2, 0.4], "y": [0.6, 1.0]}))
+    row = tables.levels(pd.DataFrame({"x": [0.2, 0.4], "y": [0.6, 1.0]}))
     assert list(row) == ["x", "y", "mean", "cases"]
     assert [row[name].mean for name in ("x", "y", "mean")] == pytest.approx([0.3, 0.8, 0.55])
     assert row["cases"] == 2
@@ -287,7 +287,7 @@ def test_figures_hold_what_they_are_given(both, sweep):
 
 def test_slices_of_a_case_at_each_thickness():
     case = open_cohort("phantom:cases=2,spacing=6,seed=0").cases[0]
-    axes = unet_figures.slices(case, [(6, 6, 6), (12, 6, 6)]).axes
+    axes = pictures.thicknesses(case, [(6, 6, 6), (12, 6, 6)]).axes
     assert [axis.get_title() for axis in axes] == ["6 mm slices", "12 mm slices"]
     thin, thick = (axis.images[0].get_array().shape[0] for axis in axes)
     assert abs(thin - 2 * thick) <= 1

@@ -6,7 +6,7 @@ from grouped_records import BASE, group
 
 from gbmlib.analysis.family import contrasts
 from gbmlib.analysis.intervals import Difference
-from gbmlib.pages import wording
+from gbmlib.pages import tables, text
 
 WIDE = {case: of - 0.55 for case, of in BASE.items()}
 SAME = {case: 0.003 if case in "abg" else -0.003 for case in BASE}
@@ -15,7 +15,7 @@ SAME = {case: 0.003 if case in "abg" else -0.003 for case in BASE}
 def test_a_verdict_is_a_line_with_its_evidence():
     groups = {"base": group(), "up": group(0.05), "down": group(-0.05), "same": group(SAME), "wide": group(WIDE)}
     groups["little"] = group(0.004)
-    up, down, same, wide, little = wording.verdict(contrasts(groups)).splitlines()
+    up, down, same, wide, little = text.verdict(contrasts(groups)).splitlines()
     assert up == (
         "- **up**: higher Dice than base; +0.050 (+0.050 to +0.050) on 8 cases, 5 folds, 1 seed; "
         "p = 0.039 (Holm, 5 comparisons), rank-biserial correlation +1.00; "
@@ -28,18 +28,18 @@ def test_a_verdict_is_a_line_with_its_evidence():
 
 
 def test_what_cannot_be_compared_says_why():
-    assert "cannot be compared with base: the base" in wording.verdict(
+    assert "cannot be compared with base: the base" in text.verdict(
         contrasts({"base": group(), "x": group(regions=("y",))})
     )
-    assert "nothing to compare" in wording.verdict(contrasts({"base": group()}))
+    assert "nothing to compare" in text.verdict(contrasts({"base": group()}))
 
 
 def test_an_interval_that_p_does_not_confirm_says_so():
     many = contrasts({"base": group()} | {f"up {number}": group(0.05) for number in range(7)})
-    assert "undecided against base (p above 0.05); +0.050" in wording.verdict(many)
+    assert "undecided against base (p above 0.05); +0.050" in text.verdict(many)
     few = contrasts({"base": group(), "up": group(0.05, folds=(0, 1))})
     assert "4 cases, 2 folds, 1 seed; p = 0.12, rank-biserial correlation +1.00; 2 folds, too few for an interval" in (
-        wording.verdict(few)
+        text.verdict(few)
     )
 
 
@@ -68,27 +68,27 @@ def row(decided, low, high, against="base"):
     ],
 )
 def test_a_finding_for_a_caption(of, said):
-    assert wording.finding("with SE", of) == said
+    assert text.finding("with SE", of) == said
 
 
 def test_many_findings_are_told_by_what_is_decided():
     groups = {"base": group()} | {name: group(by) for name, by in (("up", 0.05), ("down", -0.05), ("wide", WIDE))}
-    assert wording.findings(contrasts(groups)) == (
+    assert text.findings(contrasts(groups)) == (
         "up: Dice higher by 0.050 (0.050 to 0.050) than base, 8 cases; "
         "down: Dice lower by 0.050 (0.050 to 0.050) than base, 8 cases. Undecided: wide."
     )
     groups |= {"same": group(SAME), "1, 2 blocks": group(0.06), "more": group(0.07)}
-    assert wording.findings(contrasts(groups)) == (
+    assert text.findings(contrasts(groups)) == (
         "Dice higher: up by +0.050; “1, 2 blocks” by +0.060; more by +0.070. Dice lower: down by -0.050. "
         "No difference above 0.01: same. Undecided: wide."
     )
     undecided = contrasts({"base": group()} | {f"wide {number}": group(WIDE) for number in range(4)})
-    assert wording.findings(undecided) == "Undecided: 4 of 4 comparisons."
+    assert text.findings(undecided) == "Undecided: 4 of 4 comparisons."
 
 
 def test_a_page_shows_p_as_what_it_is():
     one, two = ({"base": group()} | {f"change {n}": group(0.05 + n) for n in range(count)} for count in (1, 2))
-    assert list(wording.shown(contrasts(one))) == ["difference", "p", "rank-biserial", "decided"]
-    table = wording.shown(contrasts(two), "change in Dice")
+    assert list(tables.decided(contrasts(one))) == ["difference", "p", "rank-biserial", "decided"]
+    table = tables.decided(contrasts(two), "change in Dice")
     assert list(table) == ["change in Dice", "p (Holm)", "rank-biserial", "decided"]
     assert table["p (Holm)"].tolist() == ["0.016", "0.016"]

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
-from gbmlib.pages import sources
-from gbmlib.study import Ensemble, nnunet, scales
+from gbmlib.pages import provenance
+from gbmlib.study import Ensemble, nnunet, records, scales
 from gbmlib.study.records import Record, Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,10 +37,10 @@ def record(tmp_path):
 
 def test_one_published_record(record):
     of = record(scales.vnet("test", cohort=COHORT)[0])
-    assert sources.line([of]) == (
+    assert provenance.line([of]) == (
         f"1 published record; data {COHORT}; made 1 March 2026; code 0.1.0; 2.0 minutes in all on X, 4 cores"
     )
-    assert sources.rows([of]) == [
+    assert provenance.rows([of]) == [
         (of.id, "vnet", "0", "0", "2026-03-01 10:20", "0.1.0, commit abc", "2.0", "X, 4 cores")
     ]
 
@@ -48,7 +48,7 @@ def test_one_published_record(record):
 def test_several_records_of_both_kinds_days_and_machines(record):
     first, second = scales.vnet("test", (0, 1), cohort=COHORT)
     own = record(second, 15, "2026-04-02T00:00:00+00:00", published=False, numerics=99, device="Card <Y>")
-    line = sources.line([record(first), own])
+    line = provenance.line([record(first), own])
     assert "1 published record and 1 run of the local store; " in line
     assert "made 1 March 2026 to 2 April 2026; " in line
     assert "17 minutes in all on Card <Y>, X, 4 cores; 1 made by another version of the numerics" in line
@@ -56,19 +56,19 @@ def test_several_records_of_both_kinds_days_and_machines(record):
 
 def test_what_is_made_of_networks_says_of_how_many(record):
     members = tuple(nnunet.glioma("test", kind, cohort=COHORT)[0] for kind in (2, 3))
-    [row] = sources.rows([record(Ensemble(members=members))])
+    [row] = provenance.rows([record(Ensemble(members=members))])
     assert row[1] == "made of 2 networks"
 
 
 def test_old_provenance_without_a_date_or_commit_is_no_hindrance(record, tmp_path):
     of = record(scales.vnet("test", cohort=COHORT)[0])
     (of.path / "provenance.json").write_text('{"seconds": 60, "device": "m", "numerics": 1}')
-    assert sources.line([of]) == f"1 published record; data {COHORT}; code unknown; 1.0 minutes in all on m"
-    assert sources.rows([of])[0][4:6] == ("", "unknown, commit unknown")
+    assert provenance.line([of]) == f"1 published record; data {COHORT}; code unknown; 1.0 minutes in all on m"
+    assert provenance.rows([of])[0][4:6] == ("", "unknown, commit unknown")
 
 
 def test_html_is_escaped_and_reached_by_keyboard(record):
-    shown = sources.where_from([record(scales.vnet("test", cohort=COHORT)[0], device="<b>")] * 2)
+    shown = provenance.where_from([record(scales.vnet("test", cohort=COHORT)[0], device="<b>")] * 2)
     page = shown._repr_html_()
     assert page.startswith('<details class="gbm-sources"><summary>Where from: 1 published record;')
     assert "<b>" not in page
@@ -79,24 +79,26 @@ def test_html_is_escaped_and_reached_by_keyboard(record):
 
 def test_no_record_is_refused():
     with pytest.raises(ValueError, match="no record at all"):
-        sources.where_from([])
+        provenance.where_from([])
 
 
 def test_outside_a_notebook_nothing_is_remembered(record, monkeypatch):
     monkeypatch.setenv("GBM_STATIC", "1")
+    provenance.watch()
     assert record(scales.vnet("test", cohort=COHORT)[0]).cases.value.sum() == 0.5
-    assert sources._read == {}
+    assert provenance._read == {}
 
 
 def test_every_published_record_can_be_named():
-    records = Store("runs-that-nobody-made", published=ROOT / "book/records").all()
-    assert len(records) > 100
-    assert len(sources.rows(records)) == len(records)
-    assert f"{len(records)} published records" in sources.line(records)
+    every = Store("runs-that-nobody-made", published=ROOT / "book/records").all()
+    assert len(every) > 100
+    assert len(provenance.rows(every)) == len(every)
+    assert f"{len(every)} published records" in provenance.line(every)
 
 
 CELLS = (
-    "from gbmlib.pages import parameters\nfrom gbmlib.study.records import Store\nimport pandas as pd\n"
+    "from gbmlib.pages import provenance\nfrom gbmlib.study.records import Store\nimport pandas as pd\n"
+    "provenance.watch()\n"
     "one, other = Store({store!r}, published={published!r}).all()",
     "one.id, one.experiment.fold",  # no number of the record
     "len(one.cases)",
@@ -115,8 +117,9 @@ def shell(monkeypatch):
     monkeypatch.setenv("GBM_STATIC", "1")
     monkeypatch.setattr(IPython, "get_ipython", lambda: of)
     monkeypatch.setattr("IPython.display.display", of.shown.append)
-    monkeypatch.setattr(sources, "_watched", [])
-    monkeypatch.setattr(sources, "_read", {})
+    monkeypatch.setattr(records, "on_read", [])
+    monkeypatch.setattr(provenance, "_watched", [])
+    monkeypatch.setattr(provenance, "_read", {})
     return of
 
 
@@ -129,10 +132,12 @@ def end(shell, shown=None, success=True):
 
 def test_a_cell_ends_with_what_was_read_in_it(record, shell):
     one, other = (record(of) for of in scales.vnet("test", (0, 1), cohort=COHORT))
-    assert one.experiment.fold + other.provenance["seconds"]
-    assert shell.ended == []  # no number of a record was read yet
-    assert len(one.cases) == len(one.history) == 1
+    provenance.watch()
+    provenance.watch()  # of a notebook whose first cells are run again
     assert len(shell.ended) == 1
+    assert one.experiment.fold + other.provenance["seconds"]
+    assert end(shell) == []  # no number of a record was read yet
+    assert len(one.cases) == len(one.history) == 1
     assert end(shell) == [one.id]
     assert end(shell) == []
     assert len(other.history) + len(one.history) == 2  # the second was read before, and is again
@@ -141,6 +146,7 @@ def test_a_cell_ends_with_what_was_read_in_it(record, shell):
 
 def test_a_failed_cell_and_a_table_of_runs_have_no_line(record, shell):
     of = record(scales.vnet("test", cohort=COHORT)[0])
+    provenance.watch()
     assert len(of.cases) == 1
     assert end(shell, success=False) == []
     assert len(of.cases) == 1
@@ -151,6 +157,7 @@ def test_a_failed_cell_and_a_table_of_runs_have_no_line(record, shell):
 
 def test_in_jupyterlab_there_is_no_line(record, shell, monkeypatch):
     monkeypatch.delenv("GBM_STATIC")
+    provenance.watch()
     assert len(record(scales.vnet("test", cohort=COHORT)[0]).cases) == 1
     assert shell.ended == []
 

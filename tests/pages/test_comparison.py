@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from grouped_records import BASE, configured, group
+from grouped_records import configured
 
-from gbmlib.analysis import family, scores
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import ablation_pages as pages
+from gbmlib.pages import comparison, tables
+from gbmlib.pages.text import Prose
 from gbmlib.study import ablations, catalogue, run, scales
 from gbmlib.study.predicting import reconstruct
 from gbmlib.study.records import Store
@@ -37,12 +37,12 @@ def everywhere(value):
 
 
 def prose(shown):
-    return "\n".join(part for part in shown if isinstance(part, pages.Prose))
+    return "\n".join(part for part in shown if isinstance(part, Prose))
 
 
 def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missing():
     groups = {"base": everywhere(0.5), "better": everywhere(0.6)}
-    text = prose(pages.compared(groups, ["base", "better", "diverged"]))
+    text = prose(comparison.compared(groups, ["base", "better", "diverged"]))
     assert "**some** at 3 x 3 x 3 mm, 15 cases; 10 runs on 5 folds of 5 with 1 seed, 2 epochs; 15 minutes" in text
     assert (
         "**better**: higher Dice than base; +0.100 (+0.100 to +0.100) on 30 cases, 5 folds, 1 seed; p < 0.001" in text
@@ -62,17 +62,17 @@ def test_a_channel_that_never_learnt_is_told():
         {"case": "z", "split": "train", "region": ["WT", "TC"], "metric": "dice", "value": [0.5, 0.04]}
     )
     stuck.cases = pd.concat([stuck.cases, trained])
-    text = prose(pages.compared({"base": [fine], "stuck": [fine, stuck]}))
+    text = prose(comparison.compared({"base": [fine], "stuck": [fine, stuck]}))
     assert "- **stuck**: TC in fold 1, seed 0\n" in text
     assert "**base**: TC" not in text
     assert "WT in" not in text
-    assert "Collapsed" not in prose(pages.compared({"base": [fine], "stuck": [stuck]}, decides=False))
-    assert pages.collapsed({"base": [fine]}) == []
+    assert "Collapsed" not in prose(comparison.compared({"base": [fine], "stuck": [stuck]}, decides=False))
+    assert comparison.collapsed({"base": [fine]}) == []
 
 
 def test_phantoms_give_no_verdict():
     groups = {"base": [record(0.5)], "better": [record(0.6)]}
-    shown = pages.compared(groups, decides=False)
+    shown = comparison.compared(groups, decides=False)
     assert "higher" not in prose(shown)
     assert any(isinstance(part, pd.DataFrame) for part in shown)
 
@@ -87,7 +87,7 @@ def test_the_gap_is_worded_as_every_comparison_is():
         return runs
 
     groups = {"base": group(0.6), "worse": group(0.8), "better": group(0.55), "the same": group(0.6, even=1)}
-    table, words = pages.memorised(groups)
+    table, words = comparison.memorised(groups)
     assert table.gap["worse"].mean == pytest.approx(0.3)
     assert table["decided"].tolist() == ["", "higher", "lower", "no difference"]
     worse, better, same = words.splitlines()
@@ -95,11 +95,11 @@ def test_the_gap_is_worded_as_every_comparison_is():
     assert "a smaller gap than base; -0.050" in better
     assert "no difference above 0.01 from base" in same
     assert "(Holm, 3 comparisons)" in same
-    assert len(pages.memorised(groups, decides=False)) == 1
+    assert len(comparison.memorised(groups, decides=False)) == 1
 
 
 def test_without_its_base_nothing_is_subtracted():
-    shown = pages.compared({"better": [record(0.6)], "other": [record(0.5)]}, ["base", "better", "other"])
+    shown = comparison.compared({"better": [record(0.6)], "other": [record(0.5)]}, ["base", "better", "other"])
     table = next(part for part in shown if isinstance(part, pd.DataFrame))
     assert list(table.columns) == ["Dice"]
     assert "than" not in prose(shown)
@@ -111,22 +111,23 @@ def test_two_fields_side_by_side():
         for rate in (1e-4, 1e-5)
         for warmup in (0, 10)
     }
-    table = pages.two_by_two(groups, "learning_rate", "warmup")
+    table = tables.two_by_two(groups, "learning_rate", "warmup")
     assert table.loc[1e-5, 10].mean == pytest.approx(0.1 / 11)
     assert (table.index.name, table.columns.name) == ("learning rate", "warmup")
 
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path):
     store = Store(tmp_path)
-    asked, command = pages.choice("choices/order", store)
+    asked, command = comparison.choice("choices/order", store)
     assert "sections 3.2.6 and 6" in asked
-    assert "--only choices" in command
-    assert pages.all_choices("choices", store).empty
-    assert list(pages.all_choices("choices", store).columns) == list(contrasts({}).columns)
+    assert "--only choices/order" in command
+    found = comparison.contrasts_of("choices", store)
+    assert found.empty
+    assert list(found.columns) == list(contrasts({}).columns)
 
 
 def test_scales_are_what_the_study_runs():
-    table = pages.schedules()
+    table = tables.schedules()
     assert table.loc["paper", ["peak learning rate", "filters", "epochs", "patch (z, y, x)"]].tolist() == [
         "1e-05",
         16,
@@ -150,7 +151,7 @@ def test_records_are_found_where_the_store_has_them(trained, monkeypatch):
     assert list(found) == ["test"]
     assert [record.id for record in found["test"]["with VAE"]] == [record.id for record in records["with VAE"]]
     # Every choice that has its base shows; all share it.
-    assert pages.all_choices("choices", store, "test").empty
+    assert comparison.contrasts_of("choices", store, "test").empty
 
 
 def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):
@@ -165,40 +166,3 @@ def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):
     np.testing.assert_array_equal(reconstruct(with_branch, cohort, cohort.cases[0])[1], redrawn)
     with pytest.raises(ValueError, match="no VAE branch"):
         reconstruct(without, cohort, cohort.cases[0])
-
-
-def test_the_table_of_an_ablation_has_a_row_a_variant():
-    table = pages.ablation_table({"base": group(seeds=(0, 2)), "other": group(0.1)})
-    assert table.loc["base", "runs"] == 10
-    assert table.loc["base", "Dice"].mean == pytest.approx(np.mean(list(BASE.values())))
-    assert table.loc["base", "minutes a run"] == 2.5
-    assert table.loc["base", "parameters (million)"] == 1.5
-    assert table.loc["base", ["difference", "p", "decided"]].tolist() == ["", "", ""]
-    assert table.loc["other", ["p", "rank-biserial", "decided"]].tolist() == ["0.008", "+1.00", "higher"]
-    # Cells print themselves in a page.
-    assert str(table.loc["other", "difference"]) in table.to_html()
-    undecided = pages.ablation_table({"base": group(), "other": group(0.1)}, decides=False)
-    assert list(undecided.columns[:3]) == ["Dice", "difference", "WT"]
-
-
-def test_means_are_over_the_regions_that_all_groups_measured():
-    """Exclusive labels are measured on the nested regions too; their own labels stay out of a comparison."""
-    groups = {
-        "nested": group(),
-        "labels": group(0.1, regions=("oedema", "WT")),
-        "more": group(0.3, regions=("oedema", "WT")),
-    }
-    for label in ("labels", "more"):
-        for of in groups[label]:
-            of.cases.loc[of.cases.region == "oedema", "value"] = 0.0
-    table = pages.ablation_table(groups)
-    assert "oedema" not in table
-    assert table.loc["more", "Dice"] == table.loc["more", "WT"] == scores.levels(groups)["more"]
-    assert contrasts(groups, "previous").difference["more"].mean == pytest.approx(0.2)
-    assert family.gaps(groups).gap["labels"].mean == pytest.approx(0.95 - np.mean(list(BASE.values())) - 0.1)
-
-
-def test_without_a_shared_region_each_group_has_its_own():
-    table = pages.ablation_table({"one": group(), "other": group(regions=("oedema",))})
-    assert table.loc["one", "oedema"] == table.loc["other", "WT"] == ""
-    assert str(table.loc["other", "difference"]) == "not comparable"

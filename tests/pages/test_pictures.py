@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gbmlib.cohorts import open_cohort
-from gbmlib.pages import figures
+from gbmlib.pages import curves, pictures, plots
 from gbmlib.study import run, scales
 from gbmlib.study.records import Store
 from gbmlib.viewer import colours
@@ -30,7 +30,7 @@ def _close():
 
 
 def test_planes_are_in_radiological_convention():
-    figure = figures.planes(Marked(), position=(0, 0, 0))
+    figure = pictures.planes(Marked(), position=(0, 0, 0))
     shown = {axes.get_title(): axes for axes in figure.findobj(plt.Axes) if axes.get_title()}
     for plane in ("axial", "coronal"):
         image = np.asarray(shown[plane].images[0].get_array())
@@ -44,7 +44,7 @@ def test_planes_are_in_radiological_convention():
 
 def test_planes_are_cropped_and_find_the_tumour():
     case = open_cohort("phantom:cases=2,spacing=4,seed=0", ("flair", "t1ce")).cases[1]
-    figure = figures.planes(case)
+    figure = pictures.planes(case)
     titles = [axes.get_title() for axes in figure.findobj(plt.Axes)]
     assert titles.count("axial") == 2
     axial = next(axes for axes in figure.findobj(plt.Axes) if axes.get_title() == "axial")
@@ -59,7 +59,7 @@ def records(tmp_path_factory):
 
 def test_curves_draw_every_run_and_their_mean(records, monkeypatch):
     monkeypatch.delenv("GBM_STATIC", raising=False)
-    one, two = figures.curves(records[:1]), figures.curves(records)
+    one, two = (curves.of_runs(of, "words") for of in (records[:1], records))
     assert len(one.data) == 4  # training and validation, Dice and loss
     assert len(two.data) == 4 * 3
     thick = [trace for trace in two.data if trace.line.width == 3 and trace.name == "training"]
@@ -69,18 +69,18 @@ def test_curves_draw_every_run_and_their_mean(records, monkeypatch):
 
 def test_every_case_is_a_point_with_its_name(records, monkeypatch):
     monkeypatch.delenv("GBM_STATIC", raising=False)
-    figure = figures.per_case(records)
+    figure = curves.per_case(records, "words")
     held_out = next(trace for trace in figure.data if trace.name == "WT, held out")
     assert sorted(held_out.text) == sorted(case.id for case in open_cohort(records[0].experiment.cohort))
 
 
 def test_volumes_take_several_cohorts():
     table = pd.DataFrame({"case": ["a", "b"], "brain_ml": [1.0, 2.0], "WT_ml": [0.0, 30.0]})
-    figure = figures.volumes({"one": table, "two": table})
+    figure = pictures.volumes({"one": table, "two": table})
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["one", "two"]
 
 
 def test_regions_have_their_colours_and_others_get_spare_ones():
-    of = figures.colour_of(["WT", "anterior", "posterior"])
+    of = plots.region_colours(["WT", "anterior", "posterior"])
     assert of["WT"] == colours.REGIONS["WT"]
     assert len(set(of.values())) == 3

@@ -10,7 +10,7 @@ from grouped_records import configured
 
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import ablation_figures as figures
+from gbmlib.pages import curves, pictures, plots
 from gbmlib.viewer.display import StaticFigure
 
 
@@ -47,7 +47,7 @@ def lines(figure, dash):
 
 
 def test_curves_have_a_line_a_variant_training_and_validation_in_one_colour():
-    figure = figures.compare_curves({"one": [record(0, 0, 0.2)], "two": [record(0, 0, 0.4)]})
+    figure = curves.compared({"one": [record(0, 0, 0.2)], "two": [record(0, 0, 0.4)]})
     assert len(figure.data) == 2 * 2 * 2  # a single run has no band
     assert [trace.line.color for trace in lines(figure, "dot")] == [
         trace.line.color for trace in lines(figure, "solid")
@@ -58,7 +58,7 @@ def test_curves_have_a_line_a_variant_training_and_validation_in_one_colour():
 
 def test_the_band_is_over_seeds_each_a_mean_over_its_folds():
     runs = [record(0, 0, 0.0), record(1, 0, 0.4), record(0, 1, 0.3), record(1, 1, 0.3)]
-    figure = figures.compare_curves({"one": runs})
+    figure = curves.compared({"one": runs})
     assert "range over 2 seeds" in next(trace.name for trace in figure.data if trace.showlegend)
     high, low, mean = figure.data[3:6]  # validation Dice
     assert (low.y[0], mean.y[0], high.y[0]) == pytest.approx((0.2, 0.25, 0.3))
@@ -67,26 +67,26 @@ def test_the_band_is_over_seeds_each_a_mean_over_its_folds():
 
 def test_the_band_is_over_folds_where_there_is_one_seed_or_the_seeds_ran_other_folds():
     for runs in ([record(0, 0, 0.1), record(1, 0, 0.5)], [record(0, 0, 0.1), record(1, 0, 0.5), record(0, 1, 0.1)]):
-        figure = figures.compare_curves({"one": runs})
+        figure = curves.compared({"one": runs})
         assert "range over 2 folds" in next(trace.name for trace in figure.data if trace.showlegend)
         high, low, _ = figure.data[3:6]
         assert (low.y[0], high.y[0]) == pytest.approx((0.1, 0.5))
 
 
 def test_curves_end_with_the_shortest_run():
-    figure = figures.compare_curves({"one": [record(0, 0, 0.1, epochs=5), record(1, 0, 0.1, epochs=2)]})
+    figure = curves.compared({"one": [record(0, 0, 0.1, epochs=5), record(1, 0, 0.1, epochs=2)]})
     assert list(lines(figure, "solid")[0].x) == [0, 1]
 
 
 def test_curves_on_crops_need_runs_that_logged_them():
     with pytest.raises(ValueError, match=r"crops_dice.*run-0-0"):
-        figures.compare_curves({"one": [record(0, 0, 0.1)]}, on="crops")
+        curves.compared({"one": [record(0, 0, 0.1)]}, on="crops")
     logged = record(0, 0, 0.1, crops_dice=0.7, crops_loss=0.3)
-    assert lines(figures.compare_curves({"one": [logged]}, on="crops"), "solid")[0].y[0] == 0.7
+    assert lines(curves.compared({"one": [logged]}, on="crops"), "solid")[0].y[0] == 0.7
 
 
 def test_terms_are_those_that_were_logged():
-    figure = figures.terms([record(0, 0, 0.5, train_reconstruction=0.2, train_kl=0.01)])
+    figure = curves.terms([record(0, 0, 0.5, train_reconstruction=0.2, train_kl=0.01)], "words")
     assert [trace.name for trace in figure.data] == ["segmentation", "reconstruction", "Kullback-Leibler divergence"]
     assert figure.data[1].y[0] == pytest.approx(0.2)
 
@@ -95,7 +95,7 @@ def test_figures_show_the_intervals_of_the_words():
     """The luck of two seeds is in the bars, as it is in what they decide."""
     base, other = ([of for seed in (0, 1) for of in seeded(value, seed)] for value in (0.5, 0.6))
     table = contrasts({"base": base, "other": other})
-    [points] = [trace for trace in figures.forest(table).data if trace.name]
+    [points] = [trace for trace in plots.forest(table).data if trace.name]
     low, high = points.x[0] - points.error_x.arrayminus[0], points.x[0] + points.error_x.array[0]
     assert (low, high) == pytest.approx((table.difference["other"].low, table.difference["other"].high))
     assert points.name == table.decided["other"]
@@ -115,13 +115,13 @@ def test_the_forest_has_a_row_a_variant_in_the_colour_of_what_is_decided():
     groups = {"base": group(0.5), "better": group(0.6), "the same": group(0.5), "unlike": group(0.5)}
     for of in groups["unlike"]:
         of.cases["region"] = "oedema"
-    figure = figures.forest(contrasts(groups))
+    figure = plots.forest(contrasts(groups))
     found = {trace.name: (list(trace.y), list(trace.x), trace.marker.color) for trace in figure.data}
     assert found["higher"][0] == ["better"]
     assert found["higher"][1] == pytest.approx([0.1])
     assert found["no difference"][0] == ["the same"]
     assert found["undecided"][0] == ["unlike"]
-    assert {word: of[2] for word, of in found.items()}.items() <= figures.DECIDED.items()
+    assert {word: of[2] for word, of in found.items()}.items() <= plots.DECIDED.items()
     shaded = next(shape for shape in figure.layout.shapes if shape.type == "rect")
     assert (shaded.x0, shaded.x1) == (-0.01, 0.01)
     # Read from above: the order of the groups.
@@ -130,11 +130,11 @@ def test_the_forest_has_a_row_a_variant_in_the_colour_of_what_is_decided():
 
 def test_the_waterfalls_bars_run_from_each_level_to_the_next():
     groups = {"text": group(0.5), "one": group(0.6), "two": group(0.55)}
-    bars, points = figures.waterfall(groups).data
+    bars, points = plots.waterfall(groups).data
     levels = list(points.x)
     assert list(bars.base) == pytest.approx(levels[:2])
     assert [base + step for base, step in zip(bars.base, bars.x, strict=True)] == pytest.approx(levels[1:])
-    assert list(bars.marker.color) == [figures.DECIDED[word] for word in contrasts(groups, "previous").decided]
+    assert list(bars.marker.color) == [plots.DECIDED[word] for word in contrasts(groups, "previous").decided]
     assert len(set(bars.marker.color)) == 2
     assert list(points.y) == ["text", "one<br>+0.100", "two<br>-0.050"]
 
@@ -143,14 +143,14 @@ def test_a_rung_that_measured_other_regions_has_a_level_and_no_step():
     groups = {"text": group(0.5), "labels": group(0.3), "more": group(0.4)}
     for of in groups["labels"] + groups["more"]:
         of.cases["region"] = "oedema"
-    bars, points = figures.waterfall(groups).data
+    bars, points = plots.waterfall(groups).data
     assert list(bars.y) == ["more<br>+0.100"]
     assert len(points.y) == 3
 
 
 def test_lines_through_depth_keep_the_order_of_the_forward_pass():
     values = pd.Series([1.0, 10.0, 3.0], ["first", "down 1", "level 2"])
-    figure = figures.through_depth({"strided": values}, "root mean square")
+    figure = plots.on_a_log_axis({"strided": values}, "root mean square", "words")
     assert list(figure.data[0].x) == ["first", "down 1", "level 2"]
     assert figure.layout.yaxis.type == "log"
 
@@ -158,7 +158,7 @@ def test_lines_through_depth_keep_the_order_of_the_forward_pass():
 def test_a_reconstruction_lies_beside_its_image_the_patients_left_on_the_right():
     images = np.zeros((2, 3, 4, 5), np.float32)
     images[0, 1, 0, 0] = 1  # the patient's left, at the back
-    figure = figures.reconstruction(images, images + 1, ("t1ce", "flair"))
+    figure = pictures.reconstruction(images, images + 1, ("t1ce", "flair"))
     assert [axes.get_title() for axes in figure.axes] == [
         "t1ce, image",
         "t1ce, reconstruction",
@@ -172,7 +172,7 @@ def test_a_reconstruction_lies_beside_its_image_the_patients_left_on_the_right()
 
 
 def test_long_labels_leave_a_phone_room():
-    assert max(map(len, figures._wrapped("data-set normalisation, flipped copies").split("<br>"))) <= 16
+    assert max(map(len, plots.wrapped("data-set normalisation, flipped copies").split("<br>"))) <= 16
 
 
 @pytest.mark.parametrize("kind", ["curves", "forest", "waterfall", "terms", "through_depth"])
@@ -181,11 +181,11 @@ def test_every_figure_becomes_a_static_page(kind, monkeypatch):
     groups = {"text": group(0.5), "one": group(0.6)}
     table = pd.DataFrame({"root mean square": [1.0]}, index=["first"])
     made = {
-        "curves": lambda: figures.compare_curves(groups, "words"),
-        "forest": lambda: figures.forest(contrasts(groups), description="words"),
-        "waterfall": lambda: figures.waterfall(groups, "words"),
-        "terms": lambda: figures.terms(groups["text"], "words"),
-        "through_depth": lambda: figures.through_depth({"a": table["root mean square"]}, "size", "words"),
+        "curves": lambda: curves.compared(groups, "words"),
+        "forest": lambda: plots.forest(contrasts(groups), description="words"),
+        "waterfall": lambda: plots.waterfall(groups, "words"),
+        "terms": lambda: curves.terms(groups["text"], "words"),
+        "through_depth": lambda: plots.on_a_log_axis({"a": table["root mean square"]}, "size", "words"),
     }[kind]()
     assert isinstance(made, StaticFigure)
     assert 'aria-label="words"' in made._repr_html_()

@@ -1,0 +1,150 @@
+"""What the chapters show of runs side by side: groups (label -> records), the one that others are compared with first.
+
+A notebook displays it: ``display(*compared(groups))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from gbmlib.analysis import family, scores, soundness
+from gbmlib.analysis.scores import GAP, Groups
+from gbmlib.cohorts import Cohort, regions
+from gbmlib.pages import curves, plots, provenance, tables, text
+from gbmlib.pages.text import Prose
+from gbmlib.study import catalogue
+from gbmlib.study.records import Record, Store
+from gbmlib.viewer import slice_viewer
+
+
+def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -> list[Any]:
+    """A line of where the groups come from, a table, what it decides, the curves and their caption.
+
+    Args:
+        wanted: labels of what was asked for, the one that others are compared with first; those without a record are
+            named.
+        decides: whether a verdict is worded. Runs on phantoms give none.
+    """
+    wanted = list(wanted) or list(groups)
+    shown = [provenance.about(groups), *provenance.missing(wanted, groups)]
+    # The first group is what the others are compared with. Without it there is nothing to subtract.
+    has_base = wanted[0] in groups
+    shown.append(tables.comparison(groups, decides) if has_base else scores.levels(groups).to_frame("Dice"))
+    if not decides:
+        return [*shown, curves.compared(groups, f"Dice and loss over epochs: {', '.join(groups)}.")]
+    differences = family.contrasts(groups if has_base else {})
+    verdict = [text.verdict(differences)] if len(differences) else []
+    return [*shown, *verdict, *collapsed(groups), *over_epochs(groups, differences)]
+
+
+def over_epochs(groups: Groups, differences: pd.DataFrame) -> list[Any]:
+    """The curves of some groups, and a caption with what they differ by in the end (``analysis.family.contrasts``)."""
+    description = f"Dice and loss over epochs: {', '.join(groups)}."
+    if len(differences):
+        description = f"Dice and loss over epochs. On held-out cases at the end: {text.findings(differences)}"
+    return [curves.compared(groups, description), text.caption(description)]
+
+
+def collapsed(groups: Mapping[Any, Sequence[Record]]) -> list[Prose]:
+    """A warning of networks with a channel that never learned (``analysis.soundness``); empty if there are none."""
+    lines = []
+    for label, records in groups.items():
+        where: dict[str, list[str]] = {}
+        for record in soundness.networks(records):
+            for region in soundness.dead_regions(record):
+                where.setdefault(region, []).append(f"fold {record.experiment.fold}, seed {record.experiment.seed}")
+        lines += [f"- **{label}**: {region} in {'; '.join(runs)}" for region, runs in where.items()]
+    if not lines:
+        return []
+    return [
+        Prose(
+            "Collapsed, with a channel that never learned:\n\n" + "\n".join(lines) + "\n\nAn output that marks "
+            "everything or nothing gets almost no gradient from the Dice loss and never recovers. Whether it comes to "
+            "that depends on the first weights. A difference between such networks says nothing of the change under "
+            "test, so nothing is decided."
+        )
+    ]
+
+
+def memorised(groups: Groups, decides: bool = True) -> list[Any]:
+    """The gap between cases trained on and cases held out (``analysis.family.gaps``), and what it decides."""
+    table, changes = family.gaps(groups), family.contrasts(groups, split=GAP)
+    name = f"gap less that of “{table.index[0]}”"
+    if not decides or changes.empty:
+        return [table.join(changes[["difference"]].rename(columns={"difference": name})).fillna("")]
+    words = {"higher": "a larger gap", "lower": "a smaller gap"}
+    return [table.join(tables.decided(changes, name)).fillna(""), text.verdict(changes, words)]
+
+
+def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
+    """The same records with the nested regions alone, where all of them were measured there."""
+    every = [record for records in groups.values() for record in records]
+    if not all(set(regions.BRATS) <= set(record.cases.region) for record in every):
+        return {label: list(records) for label, records in groups.items()}
+    return {label: [record.of_regions(regions.BRATS) for record in records] for label, records in groups.items()}
+
+
+# ------------------------------------------------------------------------------------------ many comparisons of a paper
+
+
+def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFrame:
+    """``analysis.family.contrasts`` of every choice of a set of the catalogue that has records, one below the other;
+    the columns alone where none has. Each is a family of its own, as in its own section.
+
+    Args:
+        scale: None for that which is shown of all of them together.
+    """
+    scale = scale or catalogue.shown_scale(name, store)
+    differences = [family.contrasts({})]
+    for choice in catalogue.SETS[name]:
+        wanted = catalogue.runs_of(choice.name, scale)
+        groups = catalogue.records_of(wanted, store)
+        if next(iter(wanted)) in groups:
+            differences.append(family.contrasts(nested(groups)))
+    return pd.concat([table for table in differences if len(table)] or differences)
+
+
+def overview(differences: pd.DataFrame) -> list[Any]:
+    """Many comparisons at a glance (:func:`contrasts_of`): the figure, and what was found."""
+    description = f"Change in mean Dice of every variant against the paper's network. {text.findings(differences)}"
+    return [plots.forest(differences, description), text.caption(description)]
+
+
+def choice(name: str, store: Store) -> list[Any]:
+    """A family of single choices, ``choices/kernel``: what the paper says of it, and what the records say."""
+    asked = catalogue.FAMILIES[name].comparison
+    sentence = Prose(f"**{asked.question}** The paper: {asked.claim} ({asked.place})")
+    return [sentence, *all_published(name, store, lambda groups, wanted: compared(nested(groups), wanted))]
+
+
+def all_published(name: str, store: Store, shown: Callable[..., list[Any]] = compared) -> list[Any]:
+    """A family of the catalogue at the scale that is shown, or how to make its runs.
+
+    Args:
+        shown: what shows groups of records, given the labels of all that are wanted.
+    """
+    found = catalogue.published(name, store)
+    parts = [part for scale, groups in found.items() for part in shown(groups, list(catalogue.runs_of(name, scale)))]
+    return parts or [provenance.absent(name)]
+
+
+# ------------------------------------------------------------------------------------------------------------- one case
+
+
+def view(groups: Groups, cohort: Cohort, first: str | None = None, case: str | None = None) -> Any:
+    """A held-out case in the viewer, of the first run of each group: a fill for ``first`` (or the first group), an
+    outline for the gold standard; the others can be switched on.
+
+    Args:
+        case: its id; None for one of median Dice.
+    """
+    first = first or next(iter(groups))
+    runs = {label: records[0] for label, records in groups.items()}
+    shown = cohort.with_modalities(runs[first].experiment.modalities)[case or scores.typical_case(runs[first])]
+    paths = {label: run.prediction(shown.id) for label, run in runs.items()}
+    masks = {label: shown.read(path) for label, path in paths.items() if path is not None}
+    prediction = masks.pop(first, None)
+    return slice_viewer.view(shown, shown.label(), prediction, overlays=masks, names=cohort.labels)

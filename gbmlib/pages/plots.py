@@ -1,0 +1,203 @@
+"""What the plots of the chapters share, and the plots of comparisons; a figure function ends with :func:`finish`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from gbmlib.analysis import family, intervals, scores
+from gbmlib.analysis.intervals import Interval
+from gbmlib.analysis.scores import Groups
+from gbmlib.pages import text
+from gbmlib.viewer import colours
+from gbmlib.viewer.display import show
+
+#: The colour of what a comparison decides.
+DECIDED = {
+    intervals.HIGHER: colours.GREEN,
+    intervals.LOWER: colours.RED,
+    intervals.NONE: colours.BLUE,
+    intervals.UNDECIDED: colours.GREY,
+    intervals.NOT_YET: colours.PALE,
+}
+AXIS = "#808080"
+
+# --------------------------------------------------------------------------------------------------- what figures share
+
+
+def finish(
+    figure: go.Figure,
+    description: str,
+    height: int,
+    legend: float | None = -0.2,
+    legend_title: str = "",
+    **margin: int,
+) -> Any:
+    """The last call of a figure: its height, margins and legend, and the form that its page can draw.
+
+    Args:
+        description: for readers who cannot see it.
+        legend: where it begins below the plot, as a share of the plot's height; 0 for the lower edge of the figure,
+            None for no legend.
+        margin: in pixels, where it is not l=50, r=10, t=20 or b=40.
+    """
+    below = {"yref": "container", "y": 0, "yanchor": "bottom"} if legend == 0 else {"y": legend}
+    figure.update_layout(height=height, margin={"l": 50, "r": 10, "t": 20, "b": 40} | margin)
+    if legend is None:
+        figure.update_layout(showlegend=False)
+    else:
+        figure.update_layout(legend={"orientation": "h", "title": {"text": legend_title or None}} | below)
+    return show(figure, description)
+
+
+def region_colours(regions: Iterable[str]) -> dict[str, str]:
+    """A colour for each region: its own, or one of the spare ones in order."""
+    spare = iter(colours.SPARE * 20)
+    return {name: colours.REGIONS.get(name) or next(spare) for name in regions}
+
+
+def series(number: int) -> str:
+    """The colour of the nth of several things."""
+    return colours.SERIES[number % len(colours.SERIES)]
+
+
+def means(at: Sequence[Any], values: Sequence[Interval], across: str = "y", **style: Any) -> go.Scatter:
+    """A trace of means, with error bars from each interval's low end to its high one, which are named on hover.
+
+    Args:
+        at: where on the other axis.
+        across: the axis of the means, ``"x"`` or ``"y"``.
+        style: of the trace; ``bar_colour`` and ``thickness`` are those of the bars.
+    """
+    level = [interval.mean for interval in values]
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [interval.high - interval.mean for interval in values],
+        "arrayminus": [interval.mean - interval.low for interval in values],
+        "thickness": style.pop("thickness", 2),
+        "color": style.pop("bar_colour", None),
+    }
+    place = {"x": level, "y": at, "error_x": bars} if across == "x" else {"x": at, "y": level, "error_y": bars}
+    named = {"text": [str(interval) for interval in values], "hovertemplate": "%{text}<extra></extra>"}
+    return go.Scatter(**place, **{"mode": "markers"} | named | style)
+
+
+def shade_margin(figure: go.Figure, margin: float, across: str = "x", **panel: int) -> None:
+    """Shade the differences that do not matter, those within ``margin`` of 0, and draw a line at 0."""
+    shade = {"fillcolor": "rgba(128, 128, 128, 0.2)", "line_width": 0, "layer": "below"}
+    (figure.add_vrect if across == "x" else figure.add_hrect)(-margin, margin, **shade, **panel)
+    (figure.add_vline if across == "x" else figure.add_hline)(0, line={"color": AXIS, "width": 1}, **panel)
+
+
+def wrapped(label: str) -> str:
+    """A label of a row, in lines that leave a phone room for the plot."""
+    return "<br>".join(textwrap.wrap(label, 16, break_on_hyphens=False))
+
+
+# ---------------------------------------------------------------------------------------------------------- comparisons
+
+
+def forest(table: pd.DataFrame, description: str = "") -> Any:
+    """Differences in mean Dice with their intervals (``analysis.family.contrasts``), a row a comparison.
+
+    The margin within which a difference does not matter is shaded; the colour is what the comparison decides.
+    """
+    names = [wrapped(label) for label in table.index]
+    figure = go.Figure()
+    shade_margin(figure, table.margin.max())
+    for word, colour in DECIDED.items():
+        chosen = (table.decided == word).to_numpy()
+        if chosen.any():
+            rows, at = table[chosen], [name for name, here in zip(names, chosen, strict=True) if here]
+            style = {"marker": {"color": colour, "size": 10}, "bar_colour": colour, "name": word, "showlegend": True}
+            style["text"] = [f"{text.evidence(row)}, against {row.against}" for _, row in rows.iterrows()]
+            figure.add_trace(means(at, rows.difference, "x", **style))
+    figure.update_xaxes(title_text="difference in mean Dice")
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    description = description or f"Differences in mean Dice with their intervals. {text.findings(table)}"
+    return finish(figure, description, 140 + 44 * len(table), 0, l=10)
+
+
+def waterfall(groups: Groups, description: str = "") -> Any:
+    """Held-out mean Dice of every rung of a ladder with its interval, and as a bar the step from the rung before.
+
+    A step is paired by case, and its colour what it decides; where the two measured other regions or folds there is
+    none, and no bar.
+    """
+    levels, table = scores.levels(groups), family.contrasts(groups, against="previous")
+    table = table[table.cases > 0]
+    steps = table.difference
+    # The size of a step stands below its name: text within a plot would not follow the page into the dark.
+    names = {label: wrapped(label) for label in groups}
+    names |= {label: f"{names[label]}<br>{step.mean:+.3f}" for label, step in steps.items()}
+    figure = go.Figure()
+    figure.add_bar(
+        base=[levels[label].mean - step.mean for label, step in steps.items()],
+        x=[step.mean for step in steps],
+        y=[names[label] for label in steps.index],
+        orientation="h",
+        marker={"color": [DECIDED[word] for word in table.decided], "opacity": 0.45},
+        customdata=[f"{row.decided}: {text.evidence(row)}" for _, row in table.iterrows()],
+        hovertemplate="step %{customdata}<extra></extra>",
+        name="step",
+    )
+    rungs, marker = list(names.values()), {"color": colours.BLUE, "size": 9}
+    hover = {"text": None, "customdata": list(map(str, levels)), "hovertemplate": "%{customdata}<extra></extra>"}
+    figure.add_trace(means(rungs, levels, "x", bar_colour=AXIS, marker=marker, name="mean Dice", **hover))
+    figure.update_xaxes(title_text="mean Dice of held-out cases")
+    figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1])
+    description = description or f"Held-out Dice, step by step: {', '.join(groups)}"
+    return finish(figure, description, 120 + 48 * len(names), None, l=10, r=20)
+
+
+def dumbbells(ours: pd.Series, theirs: pd.Series, name: str, mark: str, description: str = "") -> Any:
+    """Dice of every case, ours and a mark's joined by a line; the case in which we are furthest behind on top.
+
+    Args:
+        ours, theirs: by case; cases that ``theirs`` has besides are not shown.
+        name, mark: what they are called.
+    """
+    gap = (ours - theirs.loc[ours.index]).sort_values()
+    cases, figure = list(gap.index), go.Figure()
+    figure.add_scatter(
+        x=[value for case in cases for value in (theirs[case], ours[case], None)],
+        y=[name for case in cases for name in (case, case, None)],
+        mode="lines",
+        line={"color": AXIS, "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    ends = ((theirs, mark, colours.GREY, "circle"), (ours, f"{name}, ours", colours.BLUE, "diamond"))
+    for values, label, colour, symbol in ends:
+        hover, marker = "%{y}: %{x:.3f}<extra>" + label + "</extra>", {"color": colour, "size": 9, "symbol": symbol}
+        points = {"name": label, "mode": "markers", "marker": marker, "hovertemplate": hover}
+        figure.add_scatter(x=values.loc[cases], y=cases, **points)
+    figure.update_xaxes(title_text="Dice", range=[-0.02, 1.02])
+    figure.update_yaxes(autorange="reversed", tickfont={"size": 10})
+    figure.update_layout(legend_yanchor="bottom")
+    ahead = f"Dice of {len(cases)} cases, {name} of this study beside {mark}: ahead in {int((gap > 0).sum())}"
+    return finish(figure, description or ahead, 150 + 18 * len(cases), 1.02, l=20, t=10)
+
+
+def on_a_log_axis(
+    lines: Mapping[str, pd.Series],
+    quantity: str,
+    description: str,
+    height: int = 440,
+    legend: float = 0,
+    mode: str = "lines+markers",
+    **xaxis: Any,
+) -> Any:
+    """Positive quantities on a logarithmic axis, a line each: through the depth of a network, or over epochs."""
+    figure = go.Figure()
+    for number, (label, values) in enumerate(lines.items()):
+        line = {"color": series(number), "width": 2.5}
+        figure.add_scatter(x=values.index, y=values, name=label, mode=mode, line=line, showlegend=True)
+    figure.update_xaxes(**{"tickangle": -45} | xaxis)
+    figure.update_yaxes(type="log", title_text=quantity, exponentformat="power")
+    return finish(figure, description, height, legend)
