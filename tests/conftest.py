@@ -1,6 +1,7 @@
 """What the tests share: where real data may lie, and skipping with a reason where it does not."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))  # the modules of the book's directives
 DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 
 

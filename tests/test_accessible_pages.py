@@ -1,13 +1,11 @@
 """What the book's extension mends in written pages; that nothing is left to mend, a browser tests on the whole book."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 from accessible import mend_pages, mended  # noqa: E402
 

@@ -1,41 +1,151 @@
-"""Sphinx extension: how to cite, from ``CITATION.cff`` and a record, when the book is built.
+"""Sphinx extension: how to cite the study and single numbers of it, from ``CITATION.cff`` and a record.
 
 Directives: ``cite-plain``, ``cite-bibtex``, ``cite-references`` and ``cite-number``, an example for a single number.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
 from docutils import nodes
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective
 
-from gbmlib.pages import citation
 from gbmlib.study import scales
-from gbmlib.study.records import Store
+from gbmlib.study.records import HELD_OUT, Record, Store
+
+FILE = Path("CITATION.cff")
+
+#: What a citation needs of the file.
+NEEDED = ("title", "authors", "version", "date-released")
+
+
+class CitationError(ValueError):
+    """``CITATION.cff`` lacks what a citation needs; the message lists all of it."""
+
+
+def read(path: str | Path = FILE) -> dict[str, Any]:
+    """The Citation File Format as a mapping.
+
+    Raises:
+        CitationError: the file cannot be read, or fields are missing.
+    """
+    path = Path(path)
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise CitationError(f"{path} cannot be read: {error}") from error
+    missing = [name for name in NEEDED if not (isinstance(found, dict) and found.get(name))]
+    if missing:
+        raise CitationError(f"{path} has no {', '.join(missing)}; a citation needs {', '.join(NEEDED)}")
+    return found
+
+
+def year(of: Mapping[str, Any]) -> str:
+    """The year of the release."""
+    return str(of["date-released"])[:4]
+
+
+def plain(of: Mapping[str, Any]) -> str:
+    """A citation as running text."""
+    where = (of.get("doi") and f"https://doi.org/{of['doi']}") or of.get("repository-code") or of.get("url")
+    said = f"{_people(of['authors'])} ({year(of)}). {of['title']}, version {of['version']}. Software and Jupyter Book"
+    return said + (f". {where}" if where else ".")
+
+
+def bibtex(of: Mapping[str, Any], key: str = "gbmlib") -> str:
+    """The same as an entry for BibTeX."""
+    fields = {
+        "author": " and ".join(_for_bibtex(author) for author in of["authors"]),
+        "title": f"{{{_escaped(of['title'])}}}",
+        "year": year(of),
+        "note": f"Version {of['version']}, software and Jupyter Book",
+        "doi": of.get("doi"),
+        "url": of.get("repository-code") or of.get("url"),
+    }
+    lines = [f"  {name:<6} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@misc{{{key}{year(of)},", *lines, "}"])
+
+
+def of_number(of: Mapping[str, Any], record: Record, region: str, metric: str = "dice") -> str:
+    """How one number, the mean of a metric over the held-out cases of a run, is cited: with its record and versions.
+
+    Raises:
+        ValueError: the record has no such number.
+    """
+    cases = record.cases
+    chosen = cases[(cases.split == HELD_OUT) & (cases.region == region) & (cases.metric == metric)]
+    if chosen.empty:
+        raise ValueError(f"record {record.id} has no {metric} of {region} in held-out cases")
+    made = record.provenance
+    return (
+        f"{metric.capitalize()} of {region} {chosen.value.mean():.3f}, mean over {len(chosen)} held-out cases of "
+        f"{record.experiment.cohort}: record {record.id} (code {made['gbmlib']}, commit {made['commit']}, numerics "
+        f"{made['numerics']}, data {made['fingerprint']}), in {plain(of)}"
+    )
+
+
+def references(of: Mapping[str, Any]) -> list[str]:
+    """What the study builds on, as running text."""
+    return [
+        f"{_people(one['authors'])} ({one['year']}). {one['title']}." + (f" {one['url']}" if one.get("url") else "")
+        for one in of.get("references", ())
+    ]
+
+
+def _people(authors: Sequence[Mapping[str, str]]) -> str:
+    names = [
+        author.get("name") or f"{author['family-names']}, {_initials(author['given-names'])}" for author in authors
+    ]
+    if len(names) > 3:
+        return f"{names[0]} et al."
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _initials(given: str) -> str:
+    return " ".join(f"{name[0]}." for name in given.split())
+
+
+def _for_bibtex(author: Mapping[str, str]) -> str:
+    """An organisation is braced, lest its words be taken for first and last names."""
+    if "name" in author:
+        return f"{{{_escaped(author['name'])}}}"
+    return _escaped(f"{author['family-names']}, {author['given-names']}")
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([&%#_$])", r"\\\1", text)
+
+
+# ---------------------------------------------------------------------------------------------------------- directives
 
 
 class FromFile(SphinxDirective):
     """What they share: no arguments, no content, and the file that they depend on."""
 
     def run(self) -> list[Node]:
-        path = Path(self.env.srcdir) / citation.FILE
+        path = Path(self.env.srcdir) / FILE
         self.env.note_dependency(str(path))
-        return self.shown(citation.read(path))
+        return self.shown(read(path))
 
 
 class Plain(FromFile):
     def shown(self, of) -> list[Node]:
-        return [block(citation.plain(of))]
+        return [block(plain(of))]
 
 
 class Bibtex(FromFile):
     def shown(self, of) -> list[Node]:
-        return [block(citation.bibtex(of), "bibtex")]
+        return [block(bibtex(of), "bibtex")]
 
 
 class References(FromFile):
     def shown(self, of) -> list[Node]:
-        items = (nodes.list_item("", nodes.paragraph(text=one)) for one in citation.references(of))
+        items = (nodes.list_item("", nodes.paragraph(text=one)) for one in references(of))
         return [nodes.bullet_list("", *items, classes=["gbm-citation"])]
 
 
@@ -49,7 +159,7 @@ class Number(FromFile):
         if record is None:
             return [nodes.paragraph(text="No record is published yet.")]
         self.env.note_dependency(str(record.path / "cases.csv"))
-        return [block(citation.of_number(of, record, "WT"))]
+        return [block(of_number(of, record, "WT"))]
 
 
 def block(text: str, language: str = "none") -> Node:

@@ -9,13 +9,13 @@ from contextlib import chdir
 from functools import cache
 from pathlib import Path
 
+import claims_text
 from docutils import nodes
 from docutils.nodes import Node
 from sphinx.addnodes import pending_xref
 from sphinx.util.docutils import SphinxDirective
 
 from gbmlib.claims import ledger, verdicts
-from gbmlib.pages import claims_pages
 from gbmlib.study.records import Store
 
 #: Of the page with the table.
@@ -45,40 +45,40 @@ class Claims(FromClaims):
 
     def run(self) -> list[Node]:
         found, std = self.verdicts, self.env.get_domain("std")
-        titles, families = claims_pages.titles(self.env.srcdir), claims_pages.family_sizes(found)
-        group = nodes.tgroup(cols=len(claims_pages.COLUMNS))
+        titles, families = claims_text.titles(self.env.srcdir), claims_text.family_sizes(found)
+        group = nodes.tgroup(cols=len(claims_text.COLUMNS))
         group += [nodes.colspec(colwidth=width) for width in (46, 29, 25)]
         head = nodes.row()
-        head += [nodes.entry("", nodes.paragraph(text=name)) for name in claims_pages.COLUMNS]
+        head += [nodes.entry("", nodes.paragraph(text=name)) for name in claims_text.COLUMNS]
         body = nodes.tbody()
         for verdict in found.values():
             claim = verdict.claim
-            row = nodes.row(ids=[claim.anchor], classes=claims_pages.classes(verdict))
+            row = nodes.row(ids=[claim.anchor], classes=claims_text.classes(verdict))
             std.note_hyperlink_target(claim.anchor, self.env.docname, claim.anchor, claim.title)
             link = f"[{titles[claim.chapter]}]({_document(self.env.srcdir, claim.chapter)})"
-            row += [nodes.entry("", *self.parse_text_to_nodes(cell)) for cell in claims_pages.cells(verdict, link)]
-            if more := claims_pages.details(verdict, families):
+            row += [nodes.entry("", *self.parse_text_to_nodes(cell)) for cell in claims_text.cells(verdict, link)]
+            if more := claims_text.details(verdict, families):
                 row[0] += nodes.raw("", "<details><summary>In numbers</summary>", format="html")
                 row[0] += self.parse_text_to_nodes(more)
                 row[0] += nodes.raw("", "</details>", format="html")
             body += row
         group += [nodes.thead("", head), body]
         table = nodes.table("", group, classes=["gbm-claims"])
-        return [nodes.raw("", claims_pages.controls(found, titles), format="html"), table]
+        return [nodes.raw("", claims_text.controls(found, titles), format="html"), table]
 
 
 class Digest(FromClaims):
-    """``pages.claims_pages.digest``."""
+    """``claims_text.digest``."""
 
     def run(self) -> list[Node]:
-        return self.parse_text_to_nodes(claims_pages.digest(self.verdicts))
+        return self.parse_text_to_nodes(claims_text.digest(self.verdicts))
 
 
 class Tests(FromClaims):
-    """``pages.claims_pages.tests``."""
+    """``claims_text.tests``."""
 
     def run(self) -> list[Node]:
-        return self.parse_text_to_nodes(claims_pages.tests(self.verdicts))
+        return self.parse_text_to_nodes(claims_text.tests(self.verdicts))
 
 
 def _document(root: Path, chapter: str) -> str:
@@ -107,7 +107,7 @@ def list_in_chapter(app, document: nodes.document) -> None:
             refwarn=True,
             refdoc=name,
         )
-        said = nodes.Text(f": {claims_pages.MARKS[verdict.word]} {verdict.word}")
+        said = nodes.Text(f": {claims_text.MARKS[verdict.word]} {verdict.word}")
         items += nodes.list_item("", nodes.paragraph("", "", link, said))
     note = nodes.admonition(
         "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of"]

@@ -2,7 +2,7 @@
 
 Directives: ``holdings`` (what each group of records holds and cost), ``trained-twice-as-long`` (what twice the schedule
 changes), ``seeds-apart`` (what another seed changes), ``claims-undecided``, ``claims-unsound``,
-``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of ``pages.holdings.FACTS``
+``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of ``holdings.FACTS``
 within a sentence.
 """
 
@@ -10,14 +10,17 @@ from functools import cache
 from pathlib import Path
 
 import claims as claims_extension
+import claims_text
+import claims_undecided
 import costs
+import holdings
+import seed_spread
 from docutils import nodes
 from docutils.nodes import Node
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from gbmlib.analysis import intervals, soundness
 from gbmlib.files import markdown_table
-from gbmlib.pages import claims_pages, claims_undecided, holdings, seed_spread
 from gbmlib.study import catalogue, scales
 from gbmlib.study.records import HELD_OUT, Store
 
@@ -48,7 +51,7 @@ class FromRecords(SphinxDirective):
 
     def pages(self) -> dict[str, str]:
         """A link to each chapter as seen from the page, its text left open."""
-        titles = claims_pages.titles(self.env.srcdir)
+        titles = claims_text.titles(self.env.srcdir)
         return {name: f"[{{}}](runs/{name}.ipynb)" for name in titles}
 
 

@@ -26,7 +26,7 @@ PILOT = {"fold": 4, "seed": 0}
 COHORTS = ("brats2018-19", scales.EXTERNAL, nnunet.HIPPOCAMPUS_COHORT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """Runs that answer one question.
 

@@ -1,7 +1,6 @@
 """Making the book: what is made anew and what is not, and that a fault anywhere stops it."""
 
 import re
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -11,7 +10,6 @@ import pytest
 from making import SMALL, make
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 from offline import outside_assets  # noqa: E402
 

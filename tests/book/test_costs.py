@@ -1,7 +1,6 @@
 """What runs cost, by hand from a few records, and of the published ones."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from gbmlib.study import Ensemble, catalogue, nnunet, scales
 from gbmlib.study.records import Record, Store
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import costs  # noqa: E402
 

@@ -9,7 +9,6 @@ import pytest
 from docutils import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import glossary_links  # noqa: E402
 from glossary_links import Entry, link, pattern  # noqa: E402

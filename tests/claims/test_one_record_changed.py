@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import claims_text
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -21,7 +22,7 @@ from scipy import stats
 from gbmlib.analysis import intervals
 from gbmlib.analysis.family import contrasts
 from gbmlib.claims import ledger, verdicts
-from gbmlib.pages import claims_pages, curves
+from gbmlib.pages import curves
 from gbmlib.study import catalogue, head_to_head, nnunet, scales
 from gbmlib.study.records import Store
 
@@ -108,9 +109,9 @@ def everything(store, chosen):
     """All texts: by cell of the chapters, and by claim."""
     shown = {name: text for number in CHAPTERS for name, text in published_half(number, store).items()}
     found = verdicts.decide(chosen, store, ROOT / "book/facts")
-    sizes = claims_pages.family_sizes(found)
+    sizes = claims_text.family_sizes(found)
     for name, verdict in found.items():
-        shown[name] = "\n".join([*claims_pages.cells(verdict, "chapter"), claims_pages.details(verdict, sizes)])
+        shown[name] = "\n".join([*claims_text.cells(verdict, "chapter"), claims_text.details(verdict, sizes)])
     return shown, found
 
 

@@ -1,10 +1,10 @@
 """How far seeds lie apart, by hand from a few records."""
 
 import pytest
+import seed_spread
 from few_records import PAGES, families, put, run
 
 from gbmlib.analysis.scores import UnpairedError
-from gbmlib.pages import seed_spread
 from gbmlib.study.records import Store
 
 

@@ -4,12 +4,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import claims_text
 import pytest
 
 from gbmlib.analysis.intervals import Difference, OverNetworks
 from gbmlib.claims import ledger, verdicts
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, Verdict
-from gbmlib.pages import claims_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +40,7 @@ def found(every):
 
 
 def test_the_cells_of_a_row(found):
-    said, word, evidence = claims_pages.cells(found["kernel-three-beats-five"], "[Choices](x.md)")
+    said, word, evidence = claims_text.cells(found["kernel-three-beats-five"], "[Choices](x.md)")
     assert said.startswith("**Kernels of 3 are better than kernels of 5**")
     assert said.endswith("Paper A, sections 2.1, 2.2 and 5.1.2 · [Choices](x.md)")
     assert word == "✓ supported"
@@ -51,33 +51,33 @@ def test_the_cells_of_a_row(found):
 
 
 def test_a_check_has_its_finding_for_evidence(found):
-    _, word, evidence = claims_pages.cells(found["table-1"], "x")
+    _, word, evidence = claims_text.cells(found["table-1"], "x")
     assert (word, evidence) == ("✓ supported", "72 of 72 cells.")
-    assert claims_pages.details(found["table-1"], {}) == ""
+    assert claims_text.details(found["table-1"], {}) == ""
 
 
 def test_a_claim_without_all_records_says_what_makes_them(found):
-    _, word, evidence = claims_pages.cells(found["leaky-relu-helps"], "x")
+    _, word, evidence = claims_text.cells(found["leaky-relu-helps"], "x")
     assert word.endswith("`python -m gbmlib run msd:PATH --claims leaky-relu-helps`")
     assert evidence.startswith("so far ")
 
 
 def test_a_row_is_filtered_by_its_classes(found):
-    assert claims_pages.classes(found["recall-nearly-perfect"]) == [
+    assert claims_text.classes(found["recall-nearly-perfect"]) == [
         "gbm-claim",
         "paper-a",
         "verdict-not-supported",
         "in-05c_table_1_examined",
     ]
-    shown = claims_pages.controls(found, {"06_planner": "Plans & <more>"})
+    shown = claims_text.controls(found, {"06_planner": "Plans & <more>"})
     offered = set(re.findall(r'<option value="([^"]+)"', shown))
-    assert {name for of in found.values() for name in claims_pages.classes(of)[1:]} <= offered
+    assert {name for of in found.values() for name in claims_text.classes(of)[1:]} <= offered
     assert "Plans &amp; &lt;more&gt;" in shown
     assert "http" not in shown
 
 
 def test_the_digest_counts_and_ranks(found):
-    shown = claims_pages.digest(found, clearest=2)
+    shown = claims_text.digest(found, clearest=2)
     assert "| Adeniji and Liu 2019 | 2 | 1 | 1 | 0 | 4 |" in shown
     assert "| Isensee et al. 2018 | 1 | 0 | 0 | 1 | 2 |" in shown
     # The interval further from zero is clearer; a check comes after what was run.
@@ -97,7 +97,7 @@ def test_the_numbers_behind_a_verdict(every):
     store = verdicts.Store(ROOT / "none", published=ROOT / "book/records")
     chosen = [every[name] for name in ("branch-reduces-overfitting", "more-recall-than-precision", "some-overfitting")]
     found = verdicts.decide(chosen, store, ROOT / "book/facts")
-    gap, recall, _ = (claims_pages.details(of, claims_pages.family_sizes(found)) for of in found.values())
+    gap, recall, _ = (claims_text.details(of, claims_text.family_sizes(found)) for of in found.values())
     assert "*with VAE* (Dice, trained on less held out) − *without VAE*" in gap
     assert "a smaller gap is better" in gap
     assert re.search(r"rank-biserial correlation [+-]0\.\d\d; p .* \(Wilcoxon\).*by seed .*; 20 of 20 runs", gap)
@@ -107,9 +107,9 @@ def test_the_numbers_behind_a_verdict(every):
     assert re.search(r"; over networks [+-].* by flipping the signs of 10 pairs of networks; by seed", gap)
     assert "margin 0.03" in gap
     # The others are of networks that were still learning.
-    assert claims_pages.tests(found).startswith("1 comparison in 1 of the families")
-    assert "19 cases" in claims_pages.tests(found)
-    assert "No comparison" in claims_pages.tests({})
+    assert claims_text.tests(found).startswith("1 comparison in 1 of the families")
+    assert "19 cases" in claims_text.tests(found)
+    assert "No comparison" in claims_text.tests({})
 
 
 def test_what_one_network_carries_is_said_wherever_the_number_stands(every):
@@ -117,16 +117,16 @@ def test_what_one_network_carries_is_said_wherever_the_number_stands(every):
     caution = "decided otherwise if one network is left out: +0.020 (-0.010 to +0.050) without V-Net"
     of = Comparison("a", "b", Difference(-0.06, -0.08, -0.04, 19), there=1, wanted=1, caution=caution)
     verdict = Verdict(claim, "not supported", "", (of,), "study")
-    assert claims_pages.in_line(verdict).endswith(f"Dice -0.060 (-0.080 to -0.040) over 19 cases; {caution}.")
-    assert caution in claims_pages.cells(verdict, "chapter")[2]
+    assert claims_text.in_line(verdict).endswith(f"Dice -0.060 (-0.080 to -0.040) over 19 cases; {caution}.")
+    assert caution in claims_text.cells(verdict, "chapter")[2]
 
 
 def test_titles_are_those_of_the_chapters():
-    found = claims_pages.titles(ROOT)
+    found = claims_text.titles(ROOT)
     assert found["03_vae_ablation"] == "Does the autoencoder branch reduce overfitting?"
     assert found["claims"] == "The claims, one by one"
 
 
 @pytest.mark.parametrize(("p", "said"), [(0.0004, "< 0.001"), (0.0123, "0.012"), (0.5, "0.50"), (1.0, "1.00")])
 def test_p_as_it_is_printed(p, said):
-    assert claims_pages.probability(p) == said
+    assert claims_text.probability(p) == said

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+import claims_undecided
 import pytest
 
 from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.ledger import Claim
 from gbmlib.claims.verdicts import Comparison, Verdict
-from gbmlib.pages import claims_undecided
 from gbmlib.study.catalogue import runs_of
 from gbmlib.study.records import Store
 

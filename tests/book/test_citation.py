@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+import citation
 import pytest
 import yaml
 from pybtex.database import parse_string
 
 import gbmlib
-from gbmlib.pages import citation
 from gbmlib.study import scales
 from gbmlib.study.records import Store
 

@@ -1,9 +1,9 @@
 """What records hold and cost, by hand from a few of them."""
 
+import holdings
 import pytest
 from few_records import PAGES, families, put, run
 
-from gbmlib.pages import holdings
 from gbmlib.study import catalogue
 from gbmlib.study.records import Store, steps_of
 from gbmlib.training.configuration import Experiment
