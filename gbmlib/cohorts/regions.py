@@ -97,9 +97,9 @@ def to_labels(
     out = np.zeros(probabilities.shape[1:], np.uint8)
     marked = probabilities >= threshold
     if composition == "seconded":
-        marked[1:] &= marked.sum(0) > 1
+        marked[1:] &= marked.sum(0, dtype=np.uint8) > 1
     for region, (name, values) in zip(marked, channels.items(), strict=True):
-        out[region] = _own_value(name, values)
+        np.copyto(out, _own_value(name, values), where=region)
     return out
 
 

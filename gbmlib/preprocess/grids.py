@@ -69,9 +69,11 @@ def restore(volume: np.ndarray, grid: Grid | Prepared) -> np.ndarray:
     Raises:
         ValueError: the volume is not on the prepared grid.
     """
-    native = _to_native_axes(np.asarray(volume, np.float32), grid)
+    native = resample_to(_to_native_axes(np.asarray(volume, np.float32), grid), _box_shape(grid), 1)
+    if native.shape[1:] == tuple(grid.native_shape):
+        return native
     out = np.zeros((len(volume), *grid.native_shape), np.float32)
-    out[(slice(None), *grid.box)] = resample_to(native, _box_shape(grid), 1)
+    out[(slice(None), *grid.box)] = native
     return out
 
 

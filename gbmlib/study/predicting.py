@@ -13,7 +13,7 @@ import torch
 
 from gbmlib import models
 from gbmlib.cohorts import Case, CaseError, Cohort, regions
-from gbmlib.evaluation import metrics
+from gbmlib.evaluation import metrics, surfaces
 from gbmlib.preprocess import cache, pipeline
 from gbmlib.preprocess.grids import restore, restore_labels
 from gbmlib.preprocess.normalise import BY_STATISTICS
@@ -231,7 +231,7 @@ def measure(
     predicted, true = (regions.to_channels(volume, scheme, cohort.labels) for volume in (label_map, case.label()))
     rows = []
     for number, (name, p, t) in enumerate(zip(regions.members(scheme, cohort.labels), predicted, true, strict=True)):
-        values = metrics.overlap(p, t) | {"share": float(p.mean())}
+        values = metrics.overlap(p, t) | {"share": surfaces.count(p) / p.size}
         if channels is not None:
             values["channel_dice"] = metrics.overlap(channels[number], t)["dice"]
         if part != TRAIN:
