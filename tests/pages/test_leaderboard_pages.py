@@ -90,8 +90,8 @@ def test_published_records_are_found_and_what_a_scale_lacks_keeps_its_row(made):
     table = tables(pages.all_published(wanted, store, "cascade"))[0]
     assert table.folds.to_dict() == {"2D": "5 of 5", "3D": "5 of 5", "2D, other": "0 of 5"}
     assert "**2D** is the only candidate" in prose(pages.all_published(wanted, store, "cascade", candidates=["2D"]))
-    assert "--only cascade" in pages.all_published(lambda profile: {}, store, "cascade")[0]
-    assert "msd:PATH --only folds" in pages.all_published(lambda profile: {}, store, "folds", "msd:PATH")[0]
+    missing = pages.all_published(lambda profile: {}, store, "hippocampus-folds")[0]
+    assert "python -m gbmlib run msd:PATH --only hippocampus-folds" in missing
 
 
 def test_a_switch_is_compared_with_its_own_network(store):

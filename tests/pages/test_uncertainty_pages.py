@@ -31,7 +31,7 @@ def tables():
             if number == 11 and region == "TC":
                 truth, members = np.zeros(SHAPE, bool), [0.2 * of for of in members]
             for rows, table in zip(
-                (cases, counts), uncertainty.measure(members, truth, np.ones(SHAPE, bool), (1, 1, 1), 2), strict=True
+                (cases, counts), uncertainty.measure(members, truth, np.ones(SHAPE, bool), (1, 1, 1)), strict=True
             ):
                 rows.append(table.assign(source="folds", members=2, case=f"case-{number:02}", region=region))
     return pd.concat(cases, ignore_index=True), pd.concat(counts, ignore_index=True)
