@@ -59,6 +59,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "validation_batches": 6,
         "schedule": "polynomial",
         "learning_rate": 1e-2,
+        "precision": "fast",
         "filters": 8,
     },
     "short": {

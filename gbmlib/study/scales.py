@@ -139,6 +139,7 @@ PAPER_A: dict[str, dict[str, Any]] = {
         "epochs": 10,
         "learning_rate": 2e-3,
         "warmup": 2,
+        "precision": "fast",
     },
     "short": {
         "patch_size": (48, 48, 48),

@@ -113,7 +113,8 @@ class Experiment(Run):
         mirrored_inference: test-time augmentation: average the predictions of whole cases over all mirrorings.
         previous: the first network of a cascade, in fold 0. This network then gets that network's out-of-fold
             prediction of each case, a channel for each class beside the images (Isensee et al. 2018, section 2.2).
-        precision: ``"float32"``, or ``"bfloat16"`` for mixed precision.
+        precision: ``"float32"``, ``"bfloat16"`` for mixed precision, or ``"fast"`` for mixed precision where the device
+            computes in it; that is for demonstrations, as results then depend on the machine.
         threads: of the CPU. Their number decides the order of sums, so it is part of a run.
     """
 
@@ -162,7 +163,7 @@ class Experiment(Run):
     watched: Literal["val_loss", "crops_loss"] = "val_loss"
     mirrored_inference: bool = False
     previous: Experiment | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "fast"] = "float32"
     threads: PositiveInt = 2
 
     @model_validator(mode="before")

@@ -87,7 +87,14 @@ def predict(network: nn.Module, images: Tensor, experiment: Experiment, mirror_a
 
 def autocast(experiment: Experiment, device: torch.device) -> torch.autocast:
     """Mixed precision where the configuration asks for it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16")
+    mixed = experiment.precision == "bfloat16" or (experiment.precision == "fast" and _computes_in_bfloat16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; a processor without them would only emulate it."""
+    capable = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type != "cpu" or bool(capable.get("avx512_bf16") or capable.get("amx_bf16"))
 
 
 def fixed_crops(experiment: Experiment, samples: Sequence[Sample]) -> list[tuple[Tensor, Tensor]]:

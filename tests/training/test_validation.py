@@ -234,3 +234,12 @@ def test_a_network_of_slices_gets_many_at_once_and_is_not_mirrored_across_them()
 def test_label_maps_of_a_softmax_are_its_largest(labelled):
     out = validation.predict(Scores(), labelled[0].images, softmaxed()).numpy()
     np.testing.assert_array_equal(regions.to_labels(out, "labels"), out.argmax(0))
+
+
+@pytest.mark.parametrize(("instructions", "mixed"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
+def test_a_demonstration_computes_as_fast_as_the_processor_can_under_one_name(instructions, mixed, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+    (fast,) = scales.paper_a("demo", folds=(0,), seeds=(0,))
+    assert fast.precision == "fast"
+    with validation.autocast(fast, torch.device("cpu")):
+        assert (torch.ones(1, 1) @ torch.ones(1, 1)).dtype == (torch.bfloat16 if mixed else torch.float32)
