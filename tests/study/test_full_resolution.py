@@ -56,7 +56,7 @@ def test_the_memory_of_the_whole_way_is_bounded(brats_folder):
         import resource, torch
         from gbmlib import models
         from gbmlib.cohorts import open_cohort
-        from gbmlib.study import applying, paper_b
+        from gbmlib.study import nnunet, predicting
 
         experiment = nnunet.glioma("paper", 3, filters=8, mirrored_inference=False)[0]
         cohort = open_cohort({f"brats:{brats_folder}"!r}, experiment.modalities)

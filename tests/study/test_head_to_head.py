@@ -61,7 +61,7 @@ def test_names_of_published_runs_stay():
 def test_every_scale_has_its_cells_of_the_same_cases_folds_and_seeds(profile):
     cells = head_to_head.cells(profile, folds=iter((0, 1)), seeds=iter((0, 3)))
     normalised = [(head_to_head.NORMALISED, pipeline) for pipeline in PIPELINES]
-    assert list(cells) == CELLS + (normalised if profile in head_to_head.WITH_NORMALISED else [])
+    assert list(cells) == CELLS + (normalised if profile in scales.NORMALISED_VNET else [])
     assert len({e.id for of in cells.values() for e in of}) == len(cells) * 4
     for of in cells.values():
         assert [(e.seed, e.fold) for e in of] == [(0, 0), (0, 1), (3, 0), (3, 1)]
