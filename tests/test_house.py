@@ -37,7 +37,7 @@ BUDGETS = {
     "planner": 900,
     "evaluation": 750,
     "training": 1650,
-    "study": 2950,
+    "study": 3050,
     "study/pack": 1200,
     "analysis": 3900,
     "claims": 850,
