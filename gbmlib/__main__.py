@@ -119,7 +119,8 @@ def _families(parser: _Parser, asked: argparse.Namespace, names: Sequence[str]) 
 def segment(arguments: Sequence[str]) -> None:
     """Segment the cases of a data set with a trained run: NIfTI files in the scanner's own space and label values."""
     from gbmlib import cohorts
-    from gbmlib.study import predicting
+    from gbmlib.study import out_of_fold
+    from gbmlib.study.records import Store
 
     parser = _parser(segment)
     parser.add_argument("cohort", metavar="SPEC", help=SPEC)
@@ -128,18 +129,15 @@ def segment(arguments: Sequence[str]) -> None:
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="by default all")
     _add_stores(parser)
     asked = parser.parse_args(arguments)
-    record = _record(asked.run, asked)
-    experiment = record.experiment
-    cohort = cohorts.open_cohort(asked.cohort, experiment.modalities)
+    record, store = _record(asked.run, asked), Store(asked.store)
+    cohort = cohorts.open_cohort(asked.cohort, record.experiment.modalities)
     names = asked.cases or [case.id for case in cohort]
     if strange := {*names} - {case.id for case in cohort}:
         raise ValueError(f"no case {', '.join(sorted(strange))} in {asked.cohort}; it has {len(cohort)} others")
-    network, statistics = predicting.load_network(record, cohort), predicting.statistics_of(record)
     for name in names:
         path = Path(asked.to) / f"{name}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        prepared = predicting.prepare(experiment, cohort[name], statistics)
-        predicting.segment(network, experiment, cohort, cohort[name], path, prepared)
+        cohort[name].write(path, out_of_fold.segment([record], store, cohort, name))
         print(path, flush=True)
 
 

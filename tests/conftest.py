@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,3 +31,41 @@ def brats_folder() -> Path:
 def hippocampus_folder() -> Path:
     """260 cases of the Decathlon's Task04."""
     return _needed(DATA / "MSD" / "Task04_Hippocampus")
+
+
+@pytest.fixture(scope="session")
+def small_runs(tmp_path_factory):
+    """Two seeds and two folds of a small network, their average, a cascade; and a store that has them published."""
+    from gbmlib.study import Ensemble, nnunet, run, scales
+    from gbmlib.study.records import Store
+
+    folder = tmp_path_factory.mktemp("small_runs")
+    store = Store(folder / "runs")
+    zero, other = (scales.vnet("test", epochs=1, seed=seed)[0] for seed in (0, 1))
+    (second,) = scales.vnet("test", folds=(1,), epochs=1)
+    wanted = {
+        "zero": zero,
+        "other": other,
+        "second": second,
+        "pair": Ensemble(members=(zero, other), single_components=True),
+        "cascade": nnunet.glioma("test", "cascade", (0,), cohort=zero.cohort)[0],
+    }
+    records = dict(zip(wanted, run(wanted.values(), store, progress=False), strict=True))
+    for record in records.values():
+        store.publish(record, folder / "published")
+    return SimpleNamespace(store=store, bare=Store(folder / "fresh", folder / "published"), **records)
+
+
+@pytest.fixture(scope="session")
+def turned_files(tmp_path_factory):
+    """A phantom as files by modality, in a scanner's orientation that is not the library's."""
+    import nibabel as nib
+
+    from gbmlib.cohorts import open_cohort, phantom
+
+    folder = phantom.write_brats("cases=2,spacing=6,seed=4", tmp_path_factory.mktemp("turned"), progress=False)
+    turned = {}
+    for name, file in open_cohort(f"brats:{folder}").cases[0].files.items():
+        turned[name] = folder / f"turned_{name}.nii.gz"
+        nib.save(nib.as_closest_canonical(nib.load(file.path)).slicer[::-1], turned[name])
+    return turned

@@ -27,23 +27,23 @@ FILES, LINES = 16, 300
 
 #: Lines of Python, JavaScript and CSS of each room. To raise one is a decision that its commit explains.
 BUDGETS = {
-    "": 420,
-    "cohorts": 2000,
+    "": 450,
+    "cohorts": 2100,
     "cohorts/check": 300,
     "cohorts/phantom": 1050,
     "preprocess": 1150,
     "augment": 950,
-    "models": 1200,
-    "planner": 900,
-    "evaluation": 750,
-    "training": 1650,
-    "study": 2950,
-    "study/pack": 1200,
+    "models": 1100,
+    "planner": 700,
+    "evaluation": 600,
+    "training": 1500,
+    "study": 3100,
+    "study/pack": 1150,
     "analysis": 3200,
     "claims": 850,
-    "viewer": 2700,
-    "pages": 4450,
-    "lab": 1700,
+    "viewer": 2350,
+    "pages": 3600,
+    "lab": 1200,
 }
 
 #: Imports that still point the wrong way: (module, what it imports).

@@ -1,27 +1,37 @@
-"""Out-of-fold predictions of finished runs: what ensembles average and the second network of a cascade starts from.
+"""Predictions of finished runs: the out-of-fold ones that they kept, and new ones from their weights.
 
-A file holds the probabilities of one case on the grid of its network, with what the way back to native space needs.
-Half precision, as in nnU-Net: they are within 0.0005 of what was computed, and take half of the space.
+Ensembles average what networks kept, and the second network of a cascade starts from it. A file holds the probabilities
+of one case on the grid of its network, with what the way back to native space needs, in half precision as in nnU-Net:
+within 0.0005 of what was computed, in half of the space.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from math import ceil, prod
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from gbmlib.cohorts import Case, Cohort
+from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.cohorts.folds import split
+from gbmlib.evaluation import components
+from gbmlib.evaluation.sliding_window import tile_starts
 from gbmlib.files import written
 from gbmlib.preprocess.grids import Grid, Prepared, restore
 from gbmlib.study.predicting import decide, inputs, load_network, predict, prepare, statistics_of
 from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
+from gbmlib.training.ensemble import Ensemble
 from gbmlib.training.loop import cpu_threads
+from gbmlib.training.validation import SLICES
+
+#: Called with the share of a prediction that is done, from 0 to 1; whatever it raises ends the prediction.
+Progress = Callable[[float], None]
 
 
 def save(path: str | Path, probabilities: torch.Tensor | np.ndarray, grid: Grid | Prepared) -> None:
@@ -107,7 +117,7 @@ def local_record(experiment: Experiment, store: Store) -> Record:
     """
     record = store.local(experiment)
     if record is None:
-        raise FileNotFoundError(f"{experiment.id} has not been run in {store.path}, so its predictions are not there")
+        raise FileNotFoundError(f"{experiment.id} has not been run in {store.path}, so its weights are not there")
     return record
 
 
@@ -115,17 +125,27 @@ class Predictor:
     """A finished run's network, which predicts cases anew; it is loaded with the first.
 
     Args:
+        device: by default as ``study.predicting.device_of`` chooses.
         mirrored: whether predictions are averaged over mirrorings; None for as the run's own are.
+        cache: whether prepared cases are kept in the store.
     """
 
-    def __init__(self, experiment: Experiment, store: Store, cohort: Cohort, device: str, mirrored: bool | None = None):
-        self.experiment, self.store, self.cohort, self.device = experiment, store, cohort, device
+    def __init__(
+        self,
+        experiment: Experiment,
+        store: Store,
+        cohort: Cohort,
+        device: str | None = None,
+        mirrored: bool | None = None,
+        cache: bool = True,
+    ):
+        self.experiment, self.store, self.cohort, self.device, self.cache = experiment, store, cohort, device, cache
         self.mirrored = experiment.mirrored_inference if mirrored is None else mirrored
         self.record = local_record(experiment, store)
         self._network: torch.nn.Module | None = None
-        self._previous: dict[str, np.ndarray] | None = None
+        self._first_networks: dict[str, Predictor] = {}
 
-    def __call__(self, case: Case, held_out: bool) -> tuple[np.ndarray, Grid]:
+    def __call__(self, case: Case, held_out: bool, progress: Progress = lambda share: None) -> tuple[np.ndarray, Grid]:
         """Probabilities (channel, z, y, x) of a case and their grid; where the run holds the case out, as it kept them.
 
         Raises:
@@ -134,15 +154,135 @@ class Predictor:
         kept = self.record.probabilities(case.id) if held_out else None
         if kept is not None and self.mirrored == self.experiment.mirrored_inference:
             return load(kept)
+        progress(0.0)
         if self._network is None:
             self._network = load_network(self.record, self.cohort, self.device)
-        previous = None
+        previous, begin = None, 0.0
         if self.experiment.previous is not None:
-            if self._previous is None:
-                self._previous = label_maps(self.experiment.dependencies, self.cohort, self.store)
-            previous = self._previous[case.id]
-        prepared = prepare(self.experiment, case, statistics_of(self.record), self.store.prepared)
+            previous, begin = self._previous(case, lambda share: progress(share / 2)), 0.5
+        folder = self.store.prepared if self.cache else None
+        prepared = prepare(self.experiment, case, statistics_of(self.record), folder)
         given = inputs(self.experiment, self.cohort, case, prepared, previous)
-        with cpu_threads(self.experiment.threads):
+        total, number = calls(self.experiment, given.shape[1:], self.mirrored), count()
+
+        def before_call(*_: object) -> None:
+            progress(begin + (1 - begin) * min(next(number) / total, 1.0))
+
+        with cpu_threads(self.experiment.threads), self._network.register_forward_pre_hook(before_call):
             volume = predict(self._network, self.experiment, given, self.mirrored)
         return volume.cpu().numpy(), prepared.grid
+
+    def _previous(self, case: Case, progress: Progress) -> np.ndarray:
+        """The label map that a cascade's second network starts from: of the first network that held the case out, or
+        for a new case of the average of all first networks."""
+        experiments, known = self.experiment.dependencies, self.cohort.name == self.experiment.cohort and case.has_label
+        if known:
+            experiments = [one for one in experiments if case.id in split(self.cohort, one.folds, one.fold)[1]]
+        predicted = []
+        for number, one in enumerate(experiments):
+            if one.id not in self._first_networks:
+                self._first_networks[one.id] = Predictor(one, self.store, self.cohort, self.device, cache=self.cache)
+            predictor = self._first_networks[one.id]
+            predicted.append(predictor(case, known, _share_of(progress, number, len(experiments))))
+        volume, grid = average(predicted)
+        return decide(volume, experiments[0], self.cohort, grid)
+
+
+def calls(experiment: Experiment, shape: Sequence[int], mirrored: bool) -> int:
+    """How often a network is called for a prepared volume (z, y, x): its tiles, times its mirrorings."""
+    sizes = zip(shape, experiment.tile, strict=True)
+    tiles = prod(len(tile_starts(max(size, tile), tile, 0.5)) for size, tile in sizes)
+    mirrorings = 2 ** (2 if experiment.is_2d else 3) if mirrored else 1
+    return ceil(tiles / (SLICES if experiment.is_2d else 1)) * mirrorings
+
+
+def _share_of(progress: Progress, number: int, total: int) -> Progress:
+    """The progress of one of several equal steps, as that of all of them."""
+    return lambda share: progress((number + share) / total)
+
+
+# --------------------------------------------------------------------------------- segmenting with any finished runs
+
+
+class UnsuitableRuns(ValueError):
+    """Runs cannot predict this data, or cannot be averaged; says why, all reasons together."""
+
+
+def members(run: Experiment | Ensemble) -> tuple[Experiment, ...]:
+    """The networks of a run: its own one, or those that it averages."""
+    return run.members if isinstance(run, Ensemble) else (run,)
+
+
+def segment(
+    records: Sequence[Record], store: Store, cohort: Cohort, case_id: str, progress: Progress = lambda share: None
+) -> np.ndarray:
+    """The label map (z, y, x) of a case, predicted now from weights; of several runs, that of their average.
+
+    Args:
+        store: where the networks of ensembles and the first networks of cascades lie.
+        progress: called before each call of a network.
+
+    Raises:
+        UnsuitableRuns: the runs do not suit the data, or one another.
+        FileNotFoundError: weights are not on this machine; names the run.
+        CaseError: the case cannot be used.
+    """
+    expect_suitable(records, cohort)
+    predictors = []
+    for run in (record.experiment for record in records):
+        mirrored, cases = getattr(run, "mirrored", None), cohort.with_modalities(run.modalities)
+        predictors += [Predictor(one, store, cases, mirrored=mirrored, cache=False) for one in members(run)]
+    predicted = [
+        predictor(predictor.cohort[case_id], False, _share_of(progress, number, len(predictors)))
+        for number, predictor in enumerate(predictors)
+    ]
+    progress(1.0)
+    return label_map_of(average(predicted), records, cohort)
+
+
+def label_map_of(averaged: tuple[np.ndarray, Grid], records: Sequence[Record], cohort: Cohort) -> np.ndarray:
+    """The label map (z, y, x) of the average of some runs and its grid; that of a lone ensemble post-processed."""
+    (volume, grid), run = averaged, records[0].experiment
+    label_map = decide(volume, members(run)[0], cohort, grid)
+    made = records[0].provenance if len(records) == 1 else {}
+    single = tuple(made.get("single_components", ()))
+    return components.apply(label_map, single, getattr(run, "connectivity", components.CONNECTIVITY))
+
+
+def expect_suitable(records: Sequence[Record], cohort: Cohort) -> None:
+    """Raise :class:`UnsuitableRuns` where some runs do not suit a cohort or cannot be averaged, with all reasons."""
+    faults = [] if records else ["no run is chosen"]
+    faults += [f"{record.id}: {reason}" for record in records if (reason := unsuitable(record, cohort))]
+    if faults := [*faults, *filter(None, [unlike(records)])]:
+        raise UnsuitableRuns("; ".join(faults))
+
+
+def unsuitable(record: Record, cohort: Cohort) -> str:
+    """Why a run cannot predict the cases of a cohort; empty where it can."""
+    run, reasons = record.experiment, []
+    if missing := [name for name in run.modalities if name not in cohort.modalities]:
+        reasons.append(f"it takes {', '.join(missing)}, which {cohort.name} lacks")
+    if run.cohort != cohort.name:
+        try:
+            structures = set(regions.members(run.regions, cohort.labels))
+        except ValueError:  # the cohort has no such regions
+            structures = {None}
+        if not structures <= set(record.cases.region):
+            reasons.append(f"it was trained on other structures than {cohort.name} has")
+        if ("CT" in cohort.modality_kinds) != any(one.normalisation.startswith("ct") for one in members(run)):
+            reasons.append("one of the two is computed tomography, the other is not")
+    return "; ".join(reasons)
+
+
+def unlike(records: Sequence[Record]) -> str:
+    """Why some runs cannot be averaged; empty where they can."""
+    kinds = {
+        "regions": {record.experiment.regions for record in records},
+        "kinds of output": {members(record.experiment)[0].softmax for record in records},
+    }
+    different = " and ".join(name for name, values in kinds.items() if len(values) > 1)
+    return (
+        f"These runs have different {different}, so they cannot be averaged; choose some of one kind."
+        if different
+        else ""
+    )

@@ -90,32 +90,6 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
     return network.to(device_of(device)).eval()
 
 
-def segment(
-    network: torch.nn.Module,
-    experiment: Experiment,
-    cohort: Cohort,
-    case: Case,
-    path: str | Path | None = None,
-    prepared: pipeline.Prepared | None = None,
-    previous: np.ndarray | None = None,
-) -> np.ndarray:
-    """The label map (z, y, x, internal convention) of a whole case in native space; written as NIfTI if ``path``.
-
-    Args:
-        prepared: spares preparing the case again where that was done.
-        previous: of a cascade's second network, what the first one made of the case: a label map in native space.
-
-    Raises:
-        ValueError: ``previous`` is missing, or there is one where the network has no use for it.
-    """
-    prepared = prepared or prepare(experiment, case)
-    given = inputs(experiment, cohort, case, prepared, previous)
-    label_map = decide(predict(network, experiment, given), experiment, cohort, prepared)
-    if path is not None:
-        case.write(path, label_map)
-    return label_map
-
-
 def inputs(
     experiment: Experiment,
     cohort: Cohort,
@@ -123,10 +97,13 @@ def inputs(
     prepared: pipeline.Prepared,
     previous: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """What a network is given of a prepared case (channel, z, y, x); ``previous`` as in :func:`segment`.
+    """What a network is given of a prepared case (channel, z, y, x).
+
+    Args:
+        previous: for a cascade's second network, what the first one made of the case: a label map in native space.
 
     Raises:
-        ValueError: as :func:`segment`.
+        ValueError: ``previous`` is missing, or there is one where the network has no use for it.
     """
     images = torch.from_numpy(prepared.images)
     if (previous is None) != (experiment.previous is None):

@@ -1,5 +1,5 @@
-"""The arguments of the slice viewer, checked: each function returns some of them as arrays that fit the case, or says
-what is wrong with them, so that all problems can be told at once."""
+"""The arguments of the viewers, checked: functions return them as arrays that fit the case, and add what is wrong with
+them to ``problems``, so that all problems can be told at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def images_of(
     spacing: Sequence[float] | None,
     problems: list[str],
 ) -> tuple[dict[str, np.ndarray], list[float]]:
-    """The volumes to show, by modality, and their spacing; what is wrong with them goes to ``problems``."""
+    """The volumes to show, by modality, and their spacing."""
     plain = isinstance(case, Mapping)
     if not plain and not isinstance(case, Case):
         problems.append(f"case is a {type(case).__name__}; pass a gbmlib Case, or a mapping of modality to volume")
@@ -68,7 +68,7 @@ def labels_of(
     shape: tuple[int, int, int] | None,
     problems: list[str],
 ) -> dict[str, np.ndarray]:
-    """The label maps to show, uint8 (z, y, x), by name; what is wrong with them goes to ``problems``."""
+    """The label maps to show, uint8 (z, y, x), by name."""
     if wrong := [value for value in names if not (isinstance(value, int | np.integer) and 0 < value < 256)]:
         problems.append(f"names: {wrong} cannot be label values; those are whole numbers from 1 to 255")
     if taken := [name for name in overlays if name in (TRUTH, PREDICTION)]:
@@ -111,8 +111,7 @@ def probabilities_of(
     shape: tuple[int, int, int] | None,
     problems: list[str],
 ) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
-    """Each region's probability, float (z, y, x), and the label values that the region holds; what is wrong with them
-    goes to ``problems``."""
+    """Each region's probability, float (z, y, x), and the label values that the region holds."""
     if probability is None:
         return {}
     known = {ANY_LABEL: tuple(sorted(names)), **{str(name): (value,) for value, name in names.items()}}
@@ -121,15 +120,8 @@ def probabilities_of(
     given = probability if isinstance(probability, Mapping) else {ANY_LABEL: probability}
     if unknown := [name for name in given if name not in known]:
         problems.append(f"probability: there is no region {unknown}; these labels have {list(known)}")
-    found = _unit(given, "probability of", shape, problems)
-    return {name: (volume, known[name]) for name, volume in found.items() if name in known}
-
-
-def maps_of(
-    maps: Mapping[str, np.ndarray], shape: tuple[int, int, int] | None, problems: list[str]
-) -> dict[str, np.ndarray]:
-    """The maps to show, float (z, y, x) in [0, 1], by name; what is wrong with them goes to ``problems``."""
-    return _unit(maps, "map", shape, problems)
+    volumes = unit_volumes(given, "probability of", shape, problems)
+    return {name: (volume, known[name]) for name, volume in volumes.items() if name in known}
 
 
 def bad_threshold(threshold: Any) -> list[str]:
@@ -141,11 +133,24 @@ def bad_threshold(threshold: Any) -> list[str]:
     return [] if fits else [f"threshold is {threshold!r}; it takes a number between 0 and 1, both excluded"]
 
 
-def _unit(
+def bad_mode(mode: Any) -> list[str]:
+    """What is wrong with a mode."""
+    if mode in (None, "static", "live"):
+        return []
+    return [f"mode is {mode!r}; use 'static', 'live', or None for what the place asks for"]
+
+
+def refuse(message: str, problems: Sequence[str]) -> None:
+    """Raise all problems in one :class:`ValueError`, if there are any."""
+    if problems:
+        raise ValueError(f"{message}:" + "".join(f"\n- {problem}" for problem in problems))
+
+
+def unit_volumes(
     volumes: Mapping[str, np.ndarray], what: str, shape: tuple[int, int, int] | None, problems: list[str]
 ) -> dict[str, np.ndarray]:
-    """Volumes with values in [0, 1], rounding clipped."""
-    found = {}
+    """Volumes, float (z, y, x) in [0, 1], by name, rounding clipped."""
+    fitting = {}
     for name, volume in volumes.items():
         volume = np.asarray(volume, np.float32)
         if shape is not None and volume.shape != shape:
@@ -156,5 +161,5 @@ def _unit(
             ends = f"{volume.min():g} to {volume.max():g}"
             problems.append(f"{what} {name!r} has values from {ends}; scale it to between 0 and 1")
         else:
-            found[name] = np.clip(volume, 0, 1)
-    return found
+            fitting[name] = np.clip(volume, 0, 1)
+    return fitting

@@ -19,10 +19,10 @@ PLOTLY = "_static/plotly-cartesian.min.js"
 _numbers = itertools.count(1)
 
 
-def is_static() -> bool:
-    """Whether the notebook is executed for the book (environment variable ``GBM_STATIC`` is 1): no kernel will be there
-    when a reader opens the page, so whatever is shown must work without one."""
-    return os.environ.get("GBM_STATIC") == "1"
+def is_static(mode: str | None = None) -> bool:
+    """Whether ``mode`` is "static"; without one, whether the notebook is executed for the book (``GBM_STATIC`` is 1):
+    pages of the book have no kernel."""
+    return os.environ.get("GBM_STATIC") == "1" if mode is None else mode == "static"
 
 
 def show(figure: Any, description: str = "") -> Any:

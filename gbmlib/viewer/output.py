@@ -1,19 +1,61 @@
-"""What the browser gets of a viewer (``viewer.slice_viewer``): HTML that stands alone, or a widget with traits.
-
-``slices.js`` decodes sprites and draws them, ``layers.js`` counts what a threshold decides and colours maps,
-``viewer.js`` builds the viewer out of ``controls.js``, and ``controls.css`` and ``viewer.css`` dress it.
-"""
+"""How a viewer reaches its reader: as HTML that stands alone, or as a widget in JupyterLab."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gbmlib.viewer import arguments, display, sprites
-from gbmlib.viewer.arguments import misplaced
+
+
+@dataclass(frozen=True)
+class Program:
+    """The scripts and styles of one kind of viewer, which lie beside this file, in this order.
+
+    The last script has ``mount``, ``mountAll`` for a page and ``render`` for JupyterLab.
+    """
+
+    kind: str
+    scripts: tuple[str, ...]
+    styles: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        """The script as anywidget wants it."""
+        return display.source(*self.scripts) + "\nexport default { render };\n"
+
+    @property
+    def style(self) -> str:
+        return display.source(*self.styles)
+
+    def html(self, data: Mapping[str, Any], inside: str = "", argument: str = "") -> str:
+        """HTML for one viewer of some data. Every output of a page carries the script, so that it can stand alone; the
+        first one that is read defines a name for it, and the others use that."""
+        text, name = json.dumps(data, allow_nan=False).replace("<", "\\u003c"), f"gbm{self.kind.capitalize()}"
+        return (
+            f"<style>{self.style}</style>\n"
+            f'<div class="gbm-{self.kind} gbm-room">'
+            f'<script type="application/json" class="gbm-{self.kind}-data">{text}</script>{inside}</div>\n'
+            f'<script>\nwindow.{name} ??= (() => {{\n"use strict";\n{display.source(*self.scripts)}\n'
+            f"return {{ mount, mountAll }};\n}})();\n{name}.mountAll({argument});\n</script>"
+        )
+
+
+SLICES = Program("viewer", ("controls.js", "slices.js", "layers.js", "viewer.js"), ("controls.css", "viewer.css"))
+
+
+def import_anywidget() -> tuple[Any, Any]:
+    """The packages anywidget and traitlets, which reading the library does not take."""
+    try:
+        import anywidget
+        import traitlets
+    except ImportError as error:
+        raise ImportError("the live view needs anywidget: pip install 'gbmlib[book]', or pass mode='static'") from error
+    return anywidget, traitlets
 
 
 @dataclass(frozen=True)
@@ -21,7 +63,7 @@ class StaticViewer:
     """A viewer that needs no kernel: its HTML holds data and script, and works from a file and offline.
 
     Attributes:
-        spec: what the script draws.
+        spec: the data that the script draws.
         position: voxel (z, y, x) to begin with.
         modality: the image to begin with.
         region, threshold: the probability to begin with and what it has to reach; None where none is carried.
@@ -34,7 +76,7 @@ class StaticViewer:
     threshold: float | None = None
 
     def _repr_html_(self) -> str:
-        return _fragment(self)
+        return _html(self)
 
     def __repr__(self) -> str:
         return f"StaticViewer({self.spec['title']!r}, position={self.position}, modality={self.modality!r})"
@@ -46,21 +88,15 @@ class StaticViewer:
 
 @functools.cache
 def live_viewer() -> type:
-    """The widget's class, made when it is first needed: reading the library takes no anywidget."""
-    try:
-        import anywidget
-        import traitlets
-    except ImportError as error:
-        raise ImportError(
-            "the live viewer needs anywidget: pip install 'gbmlib[book]', or pass mode='static'"
-        ) from error
+    """The widget's class, made when it is first needed."""
+    anywidget, traitlets = import_anywidget()
 
     class LiveViewer(anywidget.AnyWidget):
         """The viewer in JupyterLab. ``position`` (z, y, x), ``modality`` and, with a probability, ``region`` and
         ``threshold`` can be read, set and observed."""
 
-        _esm = _script() + "\nexport default { render };\n"
-        _css = _style()
+        _esm = SLICES.module
+        _css = SLICES.style
         spec = traitlets.Dict().tag(sync=True)
         position = traitlets.Any().tag(sync=True)
         modality = traitlets.Unicode().tag(sync=True)
@@ -69,25 +105,17 @@ def live_viewer() -> type:
 
         @traitlets.validate("position")
         def _check_position(self, proposal: Any) -> tuple[int, int, int]:
-            if problems := misplaced(proposal["value"], tuple(self.spec["shape"])):
+            if problems := arguments.misplaced(proposal["value"], tuple(self.spec["shape"])):
                 raise traitlets.TraitError("; ".join(problems))
             return tuple(int(index) for index in proposal["value"])
 
-        @traitlets.validate("modality")
-        def _check_modality(self, proposal: Any) -> str:
-            known = [image["name"] for image in self.spec["images"]]
-            if proposal["value"] not in known:
-                raise traitlets.TraitError(f"no modality {proposal['value']!r} in this viewer; it carries {known}")
-            return proposal["value"]
-
-        @traitlets.validate("region")
-        def _check_region(self, proposal: Any) -> str:
-            known = [region["name"] for region in self.spec["probabilities"]]
-            if proposal["value"] not in known:
-                raise traitlets.TraitError(
-                    f"no probability of {proposal['value']!r} in this viewer; it carries {known}"
-                )
-            return proposal["value"]
+        @traitlets.validate("modality", "region")
+        def _check_name(self, proposal: Any) -> str:
+            trait, name = proposal["trait"].name, proposal["value"]
+            known = [one["name"] for one in self.spec["images" if trait == "modality" else "probabilities"]]
+            if name not in known:
+                raise traitlets.TraitError(f"no {trait} {name!r} in this viewer; it carries {known}")
+            return name
 
         @traitlets.validate("threshold")
         def _check_threshold(self, proposal: Any) -> float:
@@ -108,32 +136,15 @@ def live_viewer() -> type:
     return LiveViewer
 
 
-def _script() -> str:
-    return display.source("controls.js", "slices.js", "layers.js", "viewer.js")
-
-
-def _style() -> str:
-    return display.source("controls.css", "viewer.css")
-
-
-def _fragment(viewer: Any) -> str:
-    """HTML for one viewer. Every output of a page carries the script, so that each can stand alone; the first one that
-    is read defines ``gbmViewer`` and the others use it."""
+def _html(viewer: Any) -> str:
     start = {"position": list(viewer.position), "modality": viewer.modality}
     if viewer.region is not None:
         start |= {"region": viewer.region, "threshold": viewer.threshold}
-    data = json.dumps({**viewer.spec, "start": start}, allow_nan=False).replace("<", "\\u003c")
-    return (
-        f"<style>{_style()}</style>\n"
-        f'<div class="gbm-viewer gbm-room"><script type="application/json" class="gbm-viewer-data">{data}</script>'
-        "</div>\n"
-        f'<script>\nwindow.gbmViewer ??= (() => {{\n"use strict";\n{_script()}\nreturn {{ mount, mountAll }};\n}})();\n'
-        "gbmViewer.mountAll();\n</script>"
-    )
+    return SLICES.html({**viewer.spec, "start": start})
 
 
 def _save(path: str | Path, viewer: Any) -> Path:
-    return display.save_page(path, viewer.spec["title"] or "Slice viewer", _fragment(viewer))
+    return display.save_page(path, viewer.spec["title"] or "Slice viewer", _html(viewer))
 
 
 def level(threshold: float) -> float:

@@ -1,10 +1,5 @@
 """A slice viewer for one case: three linked planes with label maps, a probability to put a threshold on and other maps
-over them, in the book's pages and in JupyterLab.
-
-Volumes travel to the browser as sprites (``viewer.sprites``), cropped to the brain: images in 254 steps, label maps
-exactly, probabilities in 256 levels, maps in 255 steps. What may be asked for is checked in
-``viewer.arguments``, and ``viewer.output`` makes a page or a widget of it.
-"""
+over them. Volumes travel to the browser as sprites (``viewer.sprites``), cropped to the brain."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ import numpy as np
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.viewer import arguments, sprites
-from gbmlib.viewer.arguments import PREDICTION, TRUTH, misplaced
+from gbmlib.viewer.arguments import PREDICTION, TRUTH
 from gbmlib.viewer.colours import LABELS
 from gbmlib.viewer.display import is_static
 from gbmlib.viewer.output import StaticViewer, level, live_viewer
@@ -62,8 +57,7 @@ def view(
         threshold: to begin with; taken to the nearest multiple of 1/256.
         maps: further maps by name, (z, y, x) in [0, 1], such as an uncertainty; one is shown at a time, in colours.
         title: shown above the pictures; by default the case's id.
-        mode: ``"static"`` (HTML that needs no kernel) or ``"live"`` (a widget); by default what
-            ``viewer.display.is_static`` says.
+        mode: ``"static"`` (HTML that needs no kernel) or ``"live"`` (a widget); by default as the place asks for.
 
     Returns:
         A :class:`StaticViewer`, or live a widget whose traits ``position``, ``modality``, ``region`` and ``threshold``
@@ -79,20 +73,18 @@ def view(
     shape = next(iter(images.values())).shape if images else None
     labels = arguments.labels_of(truth, prediction, overlays or {}, names, shape, problems)
     regions = arguments.probabilities_of(probability, names, shape, problems)
-    shown_maps = arguments.maps_of(maps or {}, shape, problems)
-    problems += arguments.bad_threshold(threshold)
+    shown_maps = arguments.unit_volumes(maps or {}, "map", shape, problems)
+    problems += [*arguments.bad_threshold(threshold), *arguments.bad_mode(mode)]
     if position is not None and shape is not None:
-        problems += misplaced(position, shape)
-    if mode not in (None, "static", "live"):
-        problems.append(f"mode is {mode!r}; use 'static', 'live', or None for what the place asks for")
-    if problems:
-        raise ValueError("the viewer cannot show this:" + "".join(f"\n- {problem}" for problem in problems))
+        problems += arguments.misplaced(position, shape)
+    arguments.refuse("the viewer cannot show this", problems)
 
     # An image without background (CT) is shown whole, as nothing in it says where the body ends.
     whole = [np.ones(shape, bool) for volume in images.values() if not sprites.has_background(volume)][:1]
     likely = {name: volume >= 0.5 for name, (volume, _) in regions.items()}
     box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *whole])
     colours = [LABELS[i % len(LABELS)] for i in range(len(names) + 1)]
+    styles = {TRUTH: "outline", PREDICTION: "off" if regions else "fill"}
     spec = {
         "title": str(getattr(case, "id", "") if title is None else title),
         "shape": list(shape),
@@ -103,7 +95,9 @@ def view(
             **sprites.layout(tuple(axis.stop - axis.start for axis in box)),
         },
         "images": [_image(name, volume, box) for name, volume in images.items()],
-        "overlays": [_overlay(name, volume, box, bool(regions)) for name, volume in labels.items()],
+        "overlays": [
+            {"name": name, "style": styles.get(name, "off"), **_sprites(volume[box])} for name, volume in labels.items()
+        ],
         "classes": [
             {"value": int(value), "name": str(names[value]), "colour": colour}
             for value, colour in zip(sorted(names), colours, strict=False)
@@ -116,31 +110,18 @@ def view(
         "palette": _palette() if shown_maps else "",
     }
     start = {
-        "position": tuple(int(index) for index in (_telling(labels | likely, box) if position is None else position)),
+        "position": tuple(int(index) for index in (_fullest(labels | likely, box) if position is None else position)),
         "modality": next(iter(images)),
     }
     if regions:
         start |= {"region": next(iter(regions)), "threshold": level(threshold)}
-    static = mode == "static" or (mode is None and is_static())
-    return (StaticViewer if static else live_viewer())(spec=spec, **start)
+    return (StaticViewer if is_static(mode) else live_viewer())(spec=spec, **start)
 
 
 def _image(name: str, volume: np.ndarray, box: tuple[slice, ...]) -> dict[str, Any]:
     image = sprites.quantise(volume)
-    return {
-        "name": name,
-        "title": _TITLES.get(name, name),
-        "low": image.low,
-        "high": image.high,
-        "minimum": image.minimum,
-        "maximum": image.maximum,
-        **_sprites(image.volume[box]),
-    }
-
-
-def _overlay(name: str, volume: np.ndarray, box: tuple[slice, ...], with_probability: bool) -> dict[str, Any]:
-    style = {TRUTH: "outline", PREDICTION: "off" if with_probability else "fill"}.get(name, "off")
-    return {"name": name, "style": style, **_sprites(volume[box])}
+    fields = {field: getattr(image, field) for field in ("low", "high", "minimum", "maximum")}
+    return {"name": name, "title": _TITLES.get(name, name), **fields, **_sprites(image.volume[box])}
 
 
 def _probability(name: str, volume: np.ndarray, values: Sequence[int], box: tuple[slice, ...]) -> dict[str, Any]:
@@ -164,7 +145,7 @@ def _sprites(volume: np.ndarray) -> dict[str, Any]:
     return {"sheets": sprites.sheets(volume), "checksum": sprites.checksum(volume)}
 
 
-def _telling(labels: Mapping[str, np.ndarray], box: tuple[slice, ...]) -> list[int]:
+def _fullest(labels: Mapping[str, np.ndarray], box: tuple[slice, ...]) -> list[int]:
     """Where to begin: on each axis the slice with most labelled voxels of the first label map that has any, or else the
     middle of the brain."""
     for label in labels.values():

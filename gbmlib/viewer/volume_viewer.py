@@ -2,14 +2,12 @@
 
 NiiVue draws it (WebGL 2), self-hosted: 2.3 MB that a page loads when its reader asks for 3D, and not before. The page
 itself carries the volumes (``viewer.volume_data``), and a picture and a sentence for readers without 3D.
-``volume_view.js`` puts buttons, keys and touch around NiiVue, with ``controls.js`` and ``controls.css``.
 """
 
 from __future__ import annotations
 
 import functools
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy as np
 
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.cohort import GLIOMA
-from gbmlib.viewer import arguments, display, sprites, volume_data
+from gbmlib.viewer import arguments, display, output, sprites, volume_data
 from gbmlib.viewer.colours import LABELS
 
 #: NiiVue's bundle, below a page's ``data-content_root``; in a checkout the same file lies in ``book``.
@@ -51,8 +49,7 @@ def volume(
         modality: which image; by default T1ce, or else the first.
         spacing: (z, y, x) in millimetres, of plain volumes.
         title: shown above; by default the case's id.
-        mode: ``"static"`` (HTML that needs no kernel) or ``"live"`` (a widget); by default what
-            ``viewer.display.is_static`` says.
+        mode: ``"static"`` (HTML that needs no kernel) or ``"live"`` (a widget); by default as the place asks for.
 
     Returns:
         A :class:`StaticVolume`, or live a widget; both have ``save(path)``.
@@ -71,10 +68,8 @@ def volume(
     if image is not None and not brain and not any(label.any() for label in labels.values()):
         what = "has no background of zeros" if image.any() else "is 0 everywhere"
         problems.append(f"image {chosen!r} {what} and no label is given, so that there is nothing to see in 3D")
-    if mode not in (None, "static", "live"):
-        problems.append(f"mode is {mode!r}; use 'static', 'live', or None for what the place asks for")
-    if problems:
-        raise ValueError("the view in 3D cannot show this:" + "".join(f"\n- {problem}" for problem in problems))
+    problems += arguments.bad_mode(mode)
+    arguments.refuse("the view in 3D cannot show this", problems)
 
     coarse = volume_data.coarsen(image if brain else np.zeros_like(image), labels, spacing)
     maps = coarse.labels
@@ -94,8 +89,7 @@ def volume(
         "words": " ".join(sentences) or "The brain, without labels.",
         "megabytes": round(BUNDLE.stat().st_size / 1e6, 1) if BUNDLE.exists() else None,
     }
-    static = mode == "static" or (mode is None and display.is_static())
-    return (StaticVolume if static else _live_volume())(spec=spec)
+    return (StaticVolume if display.is_static(mode) else live_volume())(spec=spec)
 
 
 def _modality(case: Any, modality: str | None) -> str | None:
@@ -112,7 +106,7 @@ def _centre(volume: np.ndarray) -> list[float]:
     return [round(float((at.mean() + 0.5) / size), 4) for at, size in zip(where, volume.shape, strict=True)]
 
 
-# ------------------------------------------------------------------------------------------------ what the browser gets
+PROGRAM = output.Program("volume", ("controls.js", "volume_view.js"), ("controls.css", "volume_view.css"))
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ class StaticVolume:
     spec: dict[str, Any]
 
     def _repr_html_(self) -> str:
-        return _fragment(self.spec)
+        return _html(self.spec)
 
     def __repr__(self) -> str:
         return f"StaticVolume({self.spec['title']!r})"
@@ -133,19 +127,15 @@ class StaticVolume:
 
 
 @functools.cache
-def _live_volume() -> type:
-    """The widget's class, made when it is first needed: reading the library takes no anywidget."""
-    try:
-        import anywidget
-        import traitlets
-    except ImportError as error:
-        raise ImportError("the live view needs anywidget: pip install 'gbmlib[book]', or pass mode='static'") from error
+def live_volume() -> type:
+    """The widget's class, made when it is first needed."""
+    anywidget, traitlets = output.import_anywidget()
 
     class LiveVolume(anywidget.AnyWidget):
         """The view in JupyterLab. NiiVue comes from the kernel when the reader asks for 3D."""
 
-        _esm = _script() + "\nexport default { render };\n"
-        _css = _style()
+        _esm = PROGRAM.module
+        _css = PROGRAM.style
         spec = traitlets.Dict().tag(sync=True)
 
         def __init__(self, **traits: Any):
@@ -162,41 +152,25 @@ def _live_volume() -> type:
     return LiveVolume
 
 
-def _bundle() -> dict[str, str]:
-    """NiiVue for the widget, or what to do where there is none."""
-    try:
-        return {"script": BUNDLE.read_text(encoding="utf-8")}
-    except OSError:
-        return {"problem": _MISSING}
-
-
 _MISSING = (
     f"{NIIVUE} is not beside the library; work in a checkout of the study, where it lies in the folder book, "
     "or look at the slices with gbmlib.viewer.view"
 )
 
 
-def _script() -> str:
-    return display.source("controls.js", "volume_view.js")
+def _bundle() -> dict[str, str]:
+    """NiiVue for the widget, or what to do where there is none."""
+    return {"script": BUNDLE.read_text(encoding="utf-8")} if BUNDLE.exists() else {"problem": _MISSING}
 
 
-def _style() -> str:
-    return display.source("controls.css", "volume_view.css")
-
-
-def _fragment(spec: Mapping[str, Any]) -> str:
-    """HTML for one view: it stands alone, and the first one of a page defines ``gbmVolume`` for all."""
-    data = json.dumps({key: spec[key] for key in spec if key != "picture"}, allow_nan=False).replace("<", "\\u003c")
+def _html(spec: Mapping[str, Any]) -> str:
     words, views = html.escape(spec["words"], quote=True), list(volume_data.VIEWS)
-    return (
-        f"<style>{_style()}</style>\n"
-        f'<div class="gbm-volume gbm-room"><script type="application/json" class="gbm-volume-data">{data}</script>'
+    picture = (
         # The class dark-light keeps the book's dark mode from putting a light sheet behind the picture.
         f'<img class="gbm-volume-picture dark-light" alt="The case seen from {", ".join(views[:-1])} and from '
-        f'{views[-1]}. {words}" src="data:image/jpeg;base64,{spec["picture"]}"></div>\n'
-        f'<script>\nwindow.gbmVolume ??= (() => {{\n"use strict";\n{_script()}\nreturn {{ mountAll }};\n}})();\n'
-        f'gbmVolume.mountAll("{NIIVUE}");\n</script>'
+        f'{views[-1]}. {words}" src="data:image/jpeg;base64,{spec["picture"]}">'
     )
+    return PROGRAM.html({key: spec[key] for key in spec if key != "picture"}, picture, f'"{NIIVUE}"')
 
 
 def _save(path: str | Path, spec: Mapping[str, Any]) -> Path:
@@ -204,5 +178,5 @@ def _save(path: str | Path, spec: Mapping[str, Any]) -> Path:
     if not BUNDLE.exists():
         raise FileNotFoundError(f"cannot save the view in 3D: {_MISSING}")
     held = BUNDLE.read_text(encoding="utf-8").replace("</script", "<\\/script")
-    page = f'<script type="text/plain" class="gbm-niivue-held">{held}</script>\n{_fragment(spec)}'
+    page = f'<script type="text/plain" class="gbm-niivue-held">{held}</script>\n{_html(spec)}'
     return display.save_page(path, spec["title"] or "View in 3D", page)

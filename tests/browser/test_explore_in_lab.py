@@ -10,12 +10,12 @@ from gbmlib.cohorts import phantom
 
 CELLS = [
     """
-from gbmlib.lab import explore_panels
+from gbmlib.lab import panels as lab
 from gbmlib.study.records import Store
-(panels,) = explore_panels.shown(Store("runs"), profile="test")
+(panels,) = lab.shown(Store("runs"), profile="test")
 display(panels)
 """,
-    "print('saved', panels.own.result is not None, len(panels.case.made))",
+    "print('saved', panels.own.result is not None, len(panels.case.predictions))",
 ]
 
 

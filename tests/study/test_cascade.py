@@ -100,13 +100,12 @@ def test_the_second_network_sees_the_first_ones_result_on_its_own_grid(finished,
     np.testing.assert_array_equal(given[:2].numpy(), prepared.images)
     network = predicting.load_network(records["cascade"], cohort)
     assert next(network.parameters()).shape[1] == 5
-    previous = out_of_fold.label_maps(made["cascade"].dependencies, cohort, store)
     held_out = split(cohort, 2, 0)[1][0]
-    again = predicting.segment(network, made["cascade"], cohort, cohort[held_out], previous=previous[held_out])
+    again = out_of_fold.segment([records["cascade"]], store, cohort, held_out)
     volume, grid = out_of_fold.load(records["cascade"].probabilities(held_out))
     assert (again == predicting.decide(volume, made["cascade"], cohort, grid)).mean() > 0.999  # half precision on disk
     with pytest.raises(ValueError, match="second network of a cascade: give what"):
-        predicting.segment(network, made["cascade"], cohort, case)
+        predicting.inputs(made["cascade"], cohort, case, prepared)
     with pytest.raises(ValueError, match="it takes no prediction of another"):
         predicting.inputs(made["3D"], cohort, case, prepared, case.label())
 

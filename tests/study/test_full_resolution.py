@@ -61,7 +61,9 @@ def test_the_memory_of_the_whole_way_is_bounded(brats_folder):
         experiment = nnunet.glioma("paper", 3, filters=8, mirrored_inference=False)[0]
         cohort = open_cohort({f"brats:{brats_folder}"!r}, experiment.modalities)
         network = models.build("unet", 2, 4, experiment.patch_size, **experiment.options).eval()
-        label_map = predicting.segment(network, experiment, cohort, cohort[{CASE!r}])
+        prepared = predicting.prepare(experiment, cohort[{CASE!r}])
+        volume = predicting.predict(network, experiment, torch.from_numpy(prepared.images))
+        label_map = predicting.decide(volume, experiment, cohort, prepared)
         assert label_map.shape == (155, 240, 240)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
     """

@@ -235,8 +235,10 @@ def test_predictions_are_averaged_over_mirrorings(held_out):
 def test_the_stored_weights_segment_as_the_run_did_mirrored(held_out):
     record, cohort, case = held_out
     experiment, network = record.experiment, predicting.load_network(record, cohort)
+    prepared = predicting.prepare(experiment, case)
+    images = torch.from_numpy(prepared.images)
     mirrored, plain = (
-        predicting.segment(network, experiment.changed(mirrored_inference=asked), cohort, case)
+        predicting.decide(predicting.predict(network, experiment, images, asked), experiment, cohort, prepared)
         for asked in (True, False)
     )
     assert (mirrored != plain).any()

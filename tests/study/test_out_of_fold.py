@@ -1,14 +1,20 @@
-"""Probabilities on disk, and their average over networks."""
+"""Probabilities on disk, their average over networks, and predictions that finished runs make anew."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from cases_in_memory import case_of
 
+from gbmlib.cohorts import open_cohort
 from gbmlib.preprocess import pipeline
 from gbmlib.preprocess.grids import Grid, restore
-from gbmlib.study import out_of_fold
+from gbmlib.study import Ensemble, nnunet, out_of_fold, predicting, scales
+from gbmlib.study.out_of_fold import UnsuitableRuns
+from gbmlib.study.records import HELD_OUT
 
+COHORT = "phantom:cases=4,spacing=6,seed=0"
 WHOLE = (slice(0, 2), slice(0, 2), slice(0, 2))
 
 
@@ -93,3 +99,109 @@ def test_what_cannot_be_averaged_kept_or_read_says_why(tmp_path):
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-40])
     with pytest.raises(ValueError, match=r"a\.npz cannot be read"):
         out_of_fold.load(tmp_path / "a.npz")
+
+
+# ------------------------------------------------------------------------------------------------------ predicting now
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return open_cohort(COHORT)
+
+
+def held_out(record):
+    return record.cases[record.cases.split == HELD_OUT].case.iloc[0]
+
+
+@pytest.mark.parametrize("name", ["zero", "cascade"])
+def test_predicting_now_gives_what_the_run_kept(small_runs, cohort, name):
+    record = getattr(small_runs, name)
+    case, shares = held_out(record), []
+    found = out_of_fold.segment([record], small_runs.store, cohort, case, shares.append)
+    assert np.array_equal(found, cohort[case].read(record.prediction(case)))
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+
+
+def test_an_average_made_now_is_the_ensembles(small_runs, cohort):
+    """The ensemble averaged what its members kept in half precision: a voxel on the threshold may fall otherwise."""
+    case = held_out(small_runs.zero)
+    kept = cohort[case].read(small_runs.pair.prediction(case))
+    now = out_of_fold.segment([small_runs.pair], small_runs.store, cohort, case)
+    assert (now != kept).mean() < 1e-3
+    assert now.any()
+    plain = out_of_fold.segment([small_runs.zero, small_runs.other], small_runs.store, cohort, case)
+    alone = out_of_fold.segment([small_runs.zero], small_runs.store, cohort, case)
+    assert not np.array_equal(plain, alone)
+
+
+def test_a_cascade_predicts_a_case_that_no_fold_has_seen(small_runs):
+    other = open_cohort("phantom:cases=2,spacing=6,seed=9")
+    found = out_of_fold.segment([small_runs.cascade], small_runs.store, other, other.cases[0].id)
+    assert found.shape == other.cases[0].shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape"),
+    [({}, (26, 40, 33)), ({"mirrored_inference": True}, (64, 20, 33)), ({"patch_size": (48, 32, 32)}, (50, 32, 70))],
+)
+def test_the_number_of_passes_is_that_of_the_networks_calls(changes, shape):
+    called = []
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, tile):
+            called.append(tile.shape)
+            return torch.zeros(len(tile), 3, *tile.shape[2:])
+
+    of = scales.vnet("test", **changes)[0]
+    predicting.predict(Network(), of, torch.rand(2, *shape))
+    assert len(called) == out_of_fold.calls(of, shape, of.mirrored_inference)
+    flat = nnunet.glioma("test", 2, (0,), cohort=COHORT, **{k: v for k, v in changes.items() if k[0] == "m"})[0]
+    called.clear()
+    predicting.predict(Network(), flat, torch.rand(2, *shape))
+    assert len(called) == out_of_fold.calls(flat, shape, flat.mirrored_inference)
+
+
+def test_a_prediction_stops_when_it_is_told_to(small_runs, cohort):
+    def progress(share):
+        if share > 0:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        out_of_fold.segment([small_runs.zero, small_runs.other], small_runs.store, cohort, cohort.cases[0].id, progress)
+
+
+def test_runs_that_cannot_be_averaged_are_refused_with_all_reasons(small_runs, cohort):
+    with pytest.raises(UnsuitableRuns, match="different regions and kinds"):
+        out_of_fold.segment([small_runs.zero, small_runs.cascade], small_runs.store, cohort, cohort.cases[0].id)
+    with pytest.raises(UnsuitableRuns, match="no run is chosen"):
+        out_of_fold.segment([], small_runs.store, cohort, cohort.cases[0].id)
+    with pytest.raises(UnsuitableRuns, match="takes t1ce"):
+        out_of_fold.segment([small_runs.zero], small_runs.store, cohort.with_modalities(["t2"]), cohort.cases[0].id)
+
+
+def test_why_a_run_does_not_suit_is_said_at_once(small_runs, hippocampus_folder):
+    data = open_cohort(f"msd:{hippocampus_folder}")
+    why = out_of_fold.unsuitable(small_runs.zero, data)
+    assert "it takes t1ce, flair, which msd-task04-hippocampus-260 lacks" in why
+    assert "other structures" in why
+
+
+def test_the_average_of_a_lone_ensemble_keeps_single_components_as_it_was_asked_to(cohort):
+    """Two voxels that share an edge alone are one component with 26 neighbours and two with 6."""
+    members = tuple(scales.vnet("test", seed=seed)[0] for seed in (0, 1))
+    probabilities = np.zeros((3, 2, 3, 3), np.float32)
+    probabilities[0, 0, 0, 0] = probabilities[0, 0, 1, 1] = 1
+    place = grid((2, 3, 3), native=(2, 3, 3), box=(slice(0, 2), slice(0, 3), slice(0, 3)))
+    for connectivity, voxels in ((6, 1), (26, 2)):
+        ensemble = Ensemble(members=members, single_components=True, connectivity=connectivity)
+        record = SimpleNamespace(experiment=ensemble, provenance={"single_components": [2]})
+        assert (out_of_fold.label_map_of((probabilities, place), [record], cohort) > 0).sum() == voxels

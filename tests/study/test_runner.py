@@ -20,7 +20,7 @@ import torch
 from gbmlib.cohorts import CaseError, open_cohort, phantom, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
 from gbmlib.preprocess import normalise
-from gbmlib.study import Experiment, fit_network, predicting, run, runner, scales
+from gbmlib.study import Experiment, fit_network, out_of_fold, predicting, run, runner, scales
 from gbmlib.study.records import RecordError, Store
 from gbmlib.training import loop
 
@@ -79,11 +79,10 @@ def test_predictions_are_in_native_space_and_are_what_the_cases_table_measures(f
 
 
 def test_the_stored_weights_segment_as_the_run_did(finished, tmp_path):
-    _, record = finished
+    store, record = finished
     cohort = open_cohort(record.experiment.cohort, record.experiment.modalities)
     case = cohort[record.cases[record.cases.split == "held out"].case.iloc[0]]
-    network = predicting.load_network(record, cohort)
-    predicting.segment(network, record.experiment, cohort, case, tmp_path / "again.nii.gz")
+    case.write(tmp_path / "again.nii.gz", out_of_fold.segment([record], store, cohort, case.id))
     first, again = (np.asarray(nib.load(p).dataobj) for p in (record.prediction(case.id), tmp_path / "again.nii.gz"))
     np.testing.assert_array_equal(first, again)
 
@@ -275,13 +274,10 @@ def test_statistics_come_from_the_training_cases_and_stay_with_the_run(kind, tmp
     np.testing.assert_allclose(kept.deviation, again.deviation, rtol=1e-6)
     # What the run wrote can be predicted again with them, and not without.
     held_out = record.cases[record.cases.split == "held out"].case.iloc[0]
-    network = predicting.load_network(record, cohort)
-    ready = predicting.prepare(record.experiment, cohort[held_out], kept)
-    with loop.cpu_threads(record.experiment.threads):
-        label_map = predicting.segment(network, record.experiment, cohort, cohort[held_out], prepared=ready)
+    label_map = out_of_fold.segment([record], Store(tmp_path), cohort, held_out)
     np.testing.assert_array_equal(label_map, cohort[held_out].read(record.prediction(held_out)))
     with pytest.raises(ValueError, match="statistics of the training cases"):
-        predicting.segment(network, record.experiment, cohort, cohort[held_out])
+        predicting.prepare(record.experiment, cohort[held_out])
 
 
 def test_image_by_image_there_are_no_statistics(finished):

@@ -125,11 +125,11 @@ def test_live_hands_out_niivue_when_it_is_asked(image, monkeypatch, tmp_path):
 
 
 def test_live_without_anywidget_says_what_to_do(image, monkeypatch):
-    volume_viewer._live_volume.cache_clear()
+    volume_viewer.live_volume.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "anywidget", None)
     with pytest.raises(ImportError, match=r"gbmlib\[book\].*mode='static'"):
         volume({"t1": image}, spacing=(1, 1, 1), mode="live")
-    volume_viewer._live_volume.cache_clear()
+    volume_viewer.live_volume.cache_clear()
 
 
 def test_all_problems_in_one_message(image, label):
