@@ -25,7 +25,7 @@ from gbmlib.preprocess.grids import Grid, restore
 from gbmlib.study import predicting
 from gbmlib.study.records import Record
 from gbmlib.training.configuration import Experiment
-from gbmlib.training.validation import SLICES
+from gbmlib.training.validation import SLICES, autocast
 
 
 class EmptyRegionError(ValueError):
@@ -219,7 +219,7 @@ def _weighed(features: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
 
 def _total(target: Target, images: Tensor, mask: Tensor) -> Tensor:
     """The number that is explained: a scalar, from tiles (tile, channel, z, y, x) and their masks (tile, z, y, x)."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=target.precision == "bfloat16"):
+    with autocast(target.precision, images.device):
         logits = target.network(images)
     return (score(logits, target.inside, target.softmax) * mask).sum()
 

@@ -190,7 +190,7 @@ def step(state: State, experiment: Experiment, images: Tensor, target: Tensor) -
     Returns:
         Logits, and the loss's terms (:func:`loss_terms`) with their ``total`` and the ``gradient``'s norm; detached.
     """
-    with autocast(experiment, images.device):
+    with autocast(experiment.precision, images.device):
         outputs = state.network(images)
     logits = (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
     terms = loss_terms(experiment, state.network, outputs, logits, images, target)

@@ -77,7 +77,7 @@ def predict(network: nn.Module, images: Tensor, experiment: Experiment, mirror_a
         mirror_axes = [axis for axis in mirror_axes if axis]
 
     def probabilities(tile: Tensor) -> Tensor:
-        with autocast(experiment, tile.device):
+        with autocast(experiment.precision, tile.device):
             logits = network(tile)
         return losses.probabilities(experiment.loss, logits)
 
@@ -85,9 +85,9 @@ def predict(network: nn.Module, images: Tensor, experiment: Experiment, mirror_a
     return sliding_window(probabilities, images, experiment.tile, mirror_axes=mirror_axes, batch_size=batch_size)
 
 
-def autocast(experiment: Experiment, device: torch.device) -> torch.autocast:
-    """Mixed precision where the configuration asks for it."""
-    mixed = experiment.precision == "bfloat16" or (experiment.precision == "fast" and _computes_in_bfloat16(device))
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Mixed precision where it is asked for (:class:`Experiment`)."""
+    mixed = precision == "bfloat16" or (precision == "fast" and _computes_in_bfloat16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
@@ -127,7 +127,7 @@ def validate_crops(
 
 def _judge(network: nn.Module, experiment: Experiment, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and :func:`counts` of a batch, on its device."""
-    with autocast(experiment, images.device):
+    with autocast(experiment.precision, images.device):
         logits = network(images).float()
     return LOSSES[experiment.loss](logits, target), counts(logits, target, experiment.loss)
 

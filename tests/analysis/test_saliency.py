@@ -39,11 +39,11 @@ def built(name, channels=3, seed=0):
     return models.build(model, 2, channels, options.pop("patch_size", None), **options).eval()
 
 
-def target_of(network, size=(8, 8, 8), tile=None, softmax=False, inside=(1,), seed=0):
+def target_of(network, size=(8, 8, 8), tile=None, softmax=False, inside=(1,), seed=0, **more):
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn((2, *size), generator=generator)
     mask = torch.rand(size, generator=generator) < 0.3
-    return Target(network, image, mask, inside, softmax, tile or size)
+    return Target(network, image, mask, inside, softmax, tile or size, **more)
 
 
 class Pointwise(nn.Module):

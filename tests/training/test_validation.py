@@ -241,5 +241,5 @@ def test_a_demonstration_computes_as_fast_as_the_processor_can_under_one_name(in
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
     (fast,) = scales.paper_a("demo", folds=(0,), seeds=(0,))
     assert fast.precision == "fast"
-    with validation.autocast(fast, torch.device("cpu")):
+    with validation.autocast(fast.precision, torch.device("cpu")):
         assert (torch.ones(1, 1) @ torch.ones(1, 1)).dtype == (torch.bfloat16 if mixed else torch.float32)

@@ -157,7 +157,7 @@ def _state(experiment: Experiment, device: torch.device) -> loop.State:
 
 def _logits(state: loop.State, experiment: Experiment, images: Tensor) -> Tensor:
     state.network.eval()
-    with autocast(experiment, images.device):
+    with autocast(experiment.precision, images.device):
         outputs = state.network(images)
     return (outputs if isinstance(outputs, Tensor) else outputs.logits).float()
 
