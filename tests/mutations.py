@@ -1,4 +1,4 @@
-"""Ten faults of the engine, put in one at a time: does the suite notice? By hand: ``python tests/mutations.py [FAULT…]``.
+"""Ten faults of the engine, put in one at a time: does the suite notice? ``python tests/mutations.py [FAULT…]``.
 
 Each fault replaces one fragment in a copy of the package, and the narrowest test files run against the copy until the
 first test fails. At the end those tests run once more against a copy without a fault, where they must pass: a test that
