@@ -1,6 +1,7 @@
 """What a training step minimises, and which crops it sees."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -108,8 +109,18 @@ def test_the_codes_copy_exchanges_the_channels_three_times_in_seven():
     sample = a_sample(size=PATCH)
     experiment = configured(mirroring="copy")
     generator = torch.Generator().manual_seed(0)
-    images, targets = batches.draw(experiment, [sample], [(0, 0)] * 400, generator)
+    images, _ = batches.draw(experiment, [sample], [(0, 0)] * 400, generator)
     copies = [image for image in images if not torch.equal(image, sample.images)]
     assert len(copies) / 400 == pytest.approx(3 / 7, abs=0.07)
     assert all(torch.equal(image, sample.images.flip(0).flip(1, 2)) for image in copies)
-    assert any(torch.equal(target, sample.target.flip(1, 2)) for target in targets)
+
+
+@pytest.mark.parametrize("mirroring", ["axes", "copy"])
+def test_mirroring_takes_the_target_along(mirroring):
+    """Channels that are the target itself stay with it."""
+    sample = a_sample(size=PATCH)
+    sample = replace(sample, images=sample.target[[0, 0]].float())
+    experiment = configured(mirroring=mirroring)
+    images, target = batches.draw(experiment, [sample], [(0, 0)] * 20, torch.Generator().manual_seed(0))
+    assert torch.equal(images, target[:, [0, 0]].float())
+    assert any(not torch.equal(one, target[0]) for one in target)
