@@ -295,13 +295,3 @@ def test_it_learns(samples, tmp_path):
     )
     history = trained(experiment, samples, tmp_path).history
     assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.1
-
-
-def test_image_and_label_are_mirrored_together():
-    """The image is the label's own number, so that the two agree wherever both were mirrored alike."""
-    sample = sample_of(size=(8, 8, 8), nested=True)
-    sample = replace(sample, images=sample.target.sum(0, keepdim=True).float())
-    experiment = configured(augmentation="simple", loss="dice", regions="brats", flips=1.0)
-    images, target = batches.draw(experiment, [sample], [(0, 0)], torch.Generator().manual_seed(0))
-    assert torch.equal(images[:, 0], target.sum(1).float())
-    assert not torch.equal(target[0], sample.target)
