@@ -76,6 +76,8 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
     _add_stores(parser)
     asked = parser.parse_args(arguments)
+    if eaten := [name for name in (*(asked.only or ()), *(asked.claims or ()), *(asked.ids or ())) if ":" in name]:
+        parser.error(f"{eaten[0]} is data and not a name; put it first, as in: run {eaten[0]} --only FAMILY")
     names = [cohorts.open_cohort(spec).name for spec in asked.cohorts]
     if asked.workers < 1:
         parser.error(f"--workers is {asked.workers}, not at least 1")
@@ -136,7 +138,6 @@ def segment(arguments: Sequence[str]) -> None:
         raise ValueError(f"no case {', '.join(sorted(strange))} in {asked.cohort}; it has {len(cohort)} others")
     for name in names:
         path = Path(asked.to) / f"{name}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
         cohort[name].write(path, out_of_fold.segment([record], store, cohort, name))
         print(path, flush=True)
 
@@ -256,10 +257,11 @@ def _configuration(text: str):
 def _claims(ids: Sequence[str]) -> list:
     """The claims of some ids; all claims without any."""
     from gbmlib.claims import ledger
+    from gbmlib.files import did_you_mean
 
     known = {claim.id: claim for claim in ledger.read()}
     if unknown := [name for name in ids if name not in known]:
-        raise ValueError(f"no claim {', '.join(unknown)}; there are {', '.join(known)}")
+        raise ValueError(f"no claim {', '.join(unknown)}{did_you_mean(unknown[0], known)}; `verdicts` lists all")
     return [known[name] for name in ids or known]
 
 
@@ -271,7 +273,7 @@ def _in_a_line(error: Exception) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status: 1 for a fault of the data, 2 for one of the arguments."""
+    """Run a command; its exit status: 2 where the command line itself is wrong, 1 for all other faults."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name not in COMMANDS:
         lines = [f"  {one:<10} {command.__doc__.splitlines()[0]}" for one, command in COMMANDS.items()]

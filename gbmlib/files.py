@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import shutil
@@ -75,6 +76,12 @@ def listed(names: Sequence[str]) -> str:
 def few(names: Sequence[str], limit: int = 5) -> str:
     """The first names of a list, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'norm'?``, the nearest of some names; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def minutes(seconds: float) -> str:

@@ -69,3 +69,11 @@ def turned_files(tmp_path_factory):
         turned[name] = folder / f"turned_{name}.nii.gz"
         nib.save(nib.as_closest_canonical(nib.load(file.path)).slicer[::-1], turned[name])
     return turned
+
+
+@pytest.fixture(autouse=True)
+def _a_cohort_opened_by_a_test_is_known_to_it_alone(monkeypatch):
+    """Two data sets of one name cannot stand side by side in a process."""
+    from gbmlib.cohorts import opening
+
+    monkeypatch.setattr(opening, "_opened", {name: dict(specs) for name, specs in opening._opened.items()})

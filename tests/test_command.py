@@ -56,7 +56,7 @@ def test_the_hippocampus_has_its_own_runs(hippocampus_folder, tmp_path, capsys):
     assert "47 runs on msd-task04-hippocampus-260, 47 of them to do" in capsys.readouterr().out
     main([*asked, "--published", "book/records"])
     printed = capsys.readouterr().out
-    assert "42 runs on msd-task04-hippocampus-260, 0 of them to do" in printed  # what is published is not made again
+    assert "47 runs on msd-task04-hippocampus-260, 5 of them to do" in printed  # what is published is not made again
     assert "hippocampus-folds: 40 of 40 are there" in printed
 
 
@@ -110,11 +110,15 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
         (["run", COHORT, "--workers", "0"], 2, "--workers is 0"),
         (["run", COHORT, "--profile", "larger"], 2, "invalid choice: 'larger'"),
         (["run", COHORT, "--only", "nothing"], 1, "no family 'nothing'; there are headtohead"),
+        (["run", "--only", "vnet", COHORT], 2, "is data and not a name; put it first"),
+        (["run", COHORT, "--only", "norm"], 1, "did you mean 'choices/norm'?"),
         (["run", "brats:nowhere"], 1, "nowhere"),
         (["run", "--ids", "vnet-unknown"], 1, "there is no record vnet-unknown"),
         (["run", "--configuration", "{}"], 1, "model"),
         (["verdicts", "no-such-claim"], 1, "no claim no-such-claim"),
+        (["verdicts", "table-2"], 1, "did you mean 'table-1'?"),
         (["plan", "nowhere.json"], 1, "nowhere.json"),
+        (["plan", "/"], 1, "/ is a path; say how the data set is laid out: brats:/ or msd:/"),
         (["segment", COHORT, "--run", "vnet-unknown", "--to", "x"], 1, "there is no record vnet-unknown"),
         (["pack", "list", "nowhere.pack"], 1, "make it first"),
     ],

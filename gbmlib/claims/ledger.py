@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 
 from gbmlib.analysis import scores
 from gbmlib.claims.checks import CHECKS
-from gbmlib.files import CLAIMS
+from gbmlib.files import CLAIMS, counted
 from gbmlib.study.catalogue import FAMILIES, runs_of
 from gbmlib.study.records import HELD_OUT
 from gbmlib.study.scales import PUBLISHED
@@ -151,7 +151,9 @@ def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> li
     ids = [claim.id for claim in claims]
     problems += [f"id {name} is used {ids.count(name)} times" for name in dict.fromkeys(ids) if ids.count(name) > 1]
     if problems:
-        raise ClaimsError(f"{path} has {len(problems)} problems:\n" + "\n".join(f"- {of}" for of in problems))
+        raise ClaimsError(
+            f"{path} has {counted(len(problems), 'problem')}:\n" + "\n".join(f"- {of}" for of in problems)
+        )
     return claims
 
 

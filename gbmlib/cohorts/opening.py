@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.problems import CaseError
+from gbmlib.files import listed
 
 #: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; a reader of
 #: folders has also ``scan``, which notes every fault in a ``layout.Layout`` for ``cohorts.check``.
@@ -47,10 +49,13 @@ def place_of(name: str) -> str:
     if ":" in name:
         return name
     faults = [] if name in _opened else _learn(os.environ.get("GBM_COHORTS", ""))
+    if name not in _opened and Path(name).exists():
+        raise CaseError(f"{name} is a path; say how the data set is laid out: brats:{name} or msd:{name}")
     if name not in _opened:
         raise CaseError(
-            f"cohort {name!r} is the name of a data set that this process has not opened; open it by its place "
-            f"(brats:PATH or msd:PATH) first, or list that place in GBM_COHORTS. Known here: {sorted(_opened)}"
+            f"cohort {name!r} is the name of a data set that has not been opened yet; open it by its place "
+            f"(brats:PATH or msd:PATH) first, or list that place in GBM_COHORTS"
+            + (f". Opened are {listed(sorted(_opened))}" if _opened else "")
             + "".join(f"\nGBM_COHORTS: {error}" for error in faults)
         )
     first, *others = _opened[name].values()

@@ -95,7 +95,7 @@ class UNet(nn.Module):
             self.up.append(transposed(below, width, factor, stride=factor, bias=False))
             self.decoder.append(_level(2 * width, width, ones, **kind))
         self.output = (Conv2d if self.is_2d else Conv3d)(widths[0], out_channels, 1, bias=False)
-        _initialise(self, SLOPE if activation == "leaky_relu" else 0)
+        _initialise(self, SLOPE if activation == "leaky_relu" else 0)  # He's gain of a ReLU for all others
         small_output(self.output, output_gain)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ which refuses a misspelt name as well as an impossible value, whoever set it.
 
 from __future__ import annotations
 
-import difflib
 import os
 import types
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloa
 from gbmlib import cohorts
 from gbmlib.cohorts import Cohort
 from gbmlib.cohorts.regions import SCHEMES
+from gbmlib.files import did_you_mean
 from gbmlib.pages import provenance
 from gbmlib.study import scales
 from gbmlib.study.records import BOOK, RUNS, Store
@@ -106,8 +106,7 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
     # Run again in the same kernel, the notebook's own variables are there too; misspelt ones were told the first time.
     strange = set() if _CHECKED in given else set(named) - set(allowed)
     for name in sorted(strange):
-        near = difflib.get_close_matches(name, allowed, 1)
-        faults.append(f"{name}: this chapter has no such parameter" + (f"; did you mean {near[0]}?" if near else ""))
+        faults.append(f"{name}: this chapter has no such parameter{did_you_mean(name, allowed)}")
     known = {name: value for name, value in named.items() if name in allowed}
     for name in ("spacing", "patch_size"):
         if isinstance(known.get(name), str):
@@ -134,11 +133,9 @@ def chosen(names: Sequence[str] | None, among: Sequence[str], default: Sequence[
         ParameterError: names that there are not, each with the nearest one, and the names that there are.
     """
     names = default if names is None else names
-    faults = []
-    for name in dict.fromkeys(names):
-        if name not in among:
-            near = difflib.get_close_matches(name, among, 1)
-            faults.append(f"only: there is no {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    faults = [
+        f"only: there is no {name!r}{did_you_mean(name, among)}" for name in dict.fromkeys(names) if name not in among
+    ]
     if faults or not names:
         raise ParameterError("\n".join(["", *faults, f"only picks from: {', '.join(among)}"]))
     return [name for name in among if name in names]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from gbmlib.files import did_you_mean
 from gbmlib.study import ablations, code_differences, cross_validation, head_to_head, nnunet, nnunet_ablations, scales
 from gbmlib.study.records import BOOK, RUNS, Record, Store
 from gbmlib.study.runner import Run, cohorts_of
@@ -205,7 +206,8 @@ def runs_of(name: str, scale: str, **own: Any) -> Runs:
     if name in FAMILIES:
         return _made(name, scale, **own)
     if name not in SETS:
-        raise ValueError(f"no family {name!r}; there are {', '.join(SETS)}")
+        near = next((f"; did you mean {one!r}?" for one in FAMILIES if one.endswith(f"/{name}")), "")
+        raise ValueError(f"no family {name!r}{near or did_you_mean(name, FAMILIES)}; there are {', '.join(SETS)}")
     return {
         f"{family.name.partition('/')[2]}: {label}": runs
         for family in SETS[name]

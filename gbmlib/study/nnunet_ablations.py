@@ -1,7 +1,7 @@
 """What nnU-Net's first paper (Isensee et al. 2018) did not validate, as comparisons, and a sweep over slice thickness.
 
 Single choices are changes to the planned 3D U-Net, the last of them in the thickest slices of the sweep. The sweep over
-slice thickness plans both networks anew at each. At the study's scale both are a screening on a processor: two folds,
+slice thickness plans both networks anew at each. At the scale ``short`` both are a screening on a processor: two folds,
 one seed, and five epochs of 50 batches, of two patches of 48 x 64 x 48 at 3 mm: 250 steps, about four minutes on one
 core.
 

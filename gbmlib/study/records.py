@@ -27,7 +27,7 @@ import pandas as pd
 from filelock import FileLock
 
 import gbmlib
-from gbmlib.files import RECORDS, written
+from gbmlib.files import RECORDS, did_you_mean, written
 from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -199,7 +199,10 @@ class Store:
         for folder in self.folders:
             if (folder / name / "provenance.json").exists():
                 return Record(folder / name, folder != self.path, store=self)
-        raise RecordError(f"there is no record {name} in {', '.join(map(str, self.folders))}")
+        near = did_you_mean(
+            name, (path.parent.name for folder in self.folders for path in folder.glob("*/config.json"))
+        )
+        raise RecordError(f"there is no record {name} in {', '.join(map(str, self.folders))}{near}")
 
     def all(self) -> list[Record]:
         """Every record, one's own first; a published one that is also one's own counts once."""

@@ -35,7 +35,7 @@ def test_a_misspelt_or_impossible_parameter_stops_before_any_work(name, tmp_path
     with pytest.raises(PapermillExecutionError) as caught:
         execute(name, tmp_path, cohrot="phantom:cases=2", profile="huge")
     message = str(caught.value)
-    assert "cohrot: this chapter has no such parameter; did you mean cohort?" in message
+    assert "cohrot: this chapter has no such parameter; did you mean 'cohort'?" in message
     assert "profile: " in message
     assert "'demo'" in message
     done = [cell for cell in nbformat.read(tmp_path / f"{name}.ipynb", 4).cells if cell.get("execution_count")]

@@ -38,7 +38,7 @@ def test_everything_wrong_is_told_at_once_with_what_is_allowed():
     with pytest.raises(ParameterError) as caught:
         check(given, ALLOWED)
     text = str(caught.value)
-    for words in ("did you mean epochs?", "profile: ", "'demo'", "spacing: ", "folds: ", "seed: ", "t1ce,flair"):
+    for words in ("did you mean 'epochs'?", "profile: ", "'demo'", "spacing: ", "folds: ", "seed: ", "t1ce,flair"):
         assert words in text, words
 
 

@@ -62,7 +62,7 @@ def test_groups_are_loaded_at_the_largest_scale_that_is_whole(tmp_path, monkeypa
     ]
     put(store, runs["study"]["b"][0], {"x": 0.5})
     assert catalogue.shown_scale("own", store) == "study"
-    with pytest.raises(ValueError, match="no family 'owm'; there are headtohead, rates"):
+    with pytest.raises(ValueError, match=r"no family 'owm'; did you mean 'own'\?; there are headtohead, rates"):
         catalogue.load("owm", store)
 
 

@@ -32,13 +32,6 @@ def released(tmp_path_factory):
     return [open_cohort(f"brats:{folder / name}") for name in ("own", "other")]
 
 
-@pytest.fixture(autouse=True)
-def _opened(released):
-    """Where the cohorts lie, whatever another test has unpacked under their names."""
-    for cohort in released:
-        open_cohort(cohort.spec)
-
-
 @pytest.fixture(scope="module")
 def runs(released):
     """In order of worth: two folds and their average elsewhere, which needs them, and one that takes other channels."""
