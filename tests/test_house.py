@@ -33,7 +33,7 @@ BUDGETS = {
     "cohorts/phantom": 1050,
     "preprocess": 1150,
     "augment": 950,
-    "models": 1100,
+    "models": 1115,
     "planner": 700,
     "evaluation": 600,
     "training": 1500,

@@ -197,7 +197,7 @@ def growth(folder: Path) -> Finding:
 
 
 def _parameters(**options: object) -> int:
-    with torch.device("meta"):  # shapes without memory
+    with models.shapes_only():
         return models.parameters(models.build("segvae", 2, 3, CROP, **options))
 
 

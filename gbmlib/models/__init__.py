@@ -8,14 +8,19 @@ must be divisible by its ``divisor``. In training a network may return a named t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from gbmlib.models.segvae import SegVAE
 from gbmlib.models.unet import UNet
 from gbmlib.models.vnet import VNet
+
+_FILLING = {getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "fill_", "zero_", "mul_")}
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"segvae": SegVAE, "unet": UNet, "vnet": VNet}
 
@@ -39,6 +44,23 @@ def build(
     if patch_size is not None and "patch_size" in inspect.signature(MODELS[name]).parameters:
         options["patch_size"] = tuple(patch_size)
     return MODELS[name](in_channels, out_channels, **options)
+
+
+class _LeftEmpty(TorchFunctionMode):
+    """Leaves out what fills a tensor."""
+
+    def __torch_function__(self, function: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in _FILLING:
+            return args[0]
+        return function(*args, **(kwargs or {}))
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Networks built in it have shapes and no memory: they lie on torch's meta device, and no weights are drawn, which
+    would take nine tenths of the time and be lost."""
+    with torch.device("meta"), _LeftEmpty():
+        yield
 
 
 def options_of(name: str) -> dict[str, Any]:

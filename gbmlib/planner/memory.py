@@ -30,6 +30,6 @@ def memory_mb(network: Network, channels: int, labels: int, precision: str = "fl
 
     The count leaves out the working space of convolutions, and gradients of activations.
     """
-    with torch.device("meta"):
+    with models.shapes_only():
         built = build(network, channels, labels)
     return explain(built, channels, network.training_patch, precision, network.batch_size).memory_mb

@@ -29,9 +29,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
-
-from gbmlib import models
 from gbmlib.study import nnunet, scales
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.schedules import PLATEAUS
@@ -154,20 +151,12 @@ def under(network: Experiment, pipeline: Experiment, learning_rate: float | None
     # How an output begins goes with the loss: small under sigmoids, as it is under a softmax.
     gain = {name: pipeline.options[name] for name in ("output_gain",) if name in pipeline.options}
     fields["options"] = {name: value for name, value in network.options.items() if name != "output_gain"} | gain
-    fields["patch_size"] = nearest(pipeline.patch_size, divisor(network))
+    fields["patch_size"] = nearest(pipeline.patch_size, network.divisors[0])
     if learning_rate is not None:
         fields["learning_rate"] = learning_rate
         if pipeline.schedule not in PLATEAUS:
             fields["warmup"] = round(network.warmup * pipeline.epochs / network.epochs)
     return pipeline.changed(**fields)
-
-
-def divisor(of: Experiment) -> tuple[int, int, int]:
-    """What training patches (z, y, x) of a configuration's network must be divisible by."""
-    with torch.device("meta"):  # shapes without memory
-        network = models.build(of.model, 1, 1, of.patch_size, **of.options)
-    found = getattr(network, "training_divisor", network.divisor)
-    return (found,) * 3 if isinstance(found, int) else tuple(found)
 
 
 def nearest(patch_size: Sequence[int], by: Sequence[int]) -> tuple[int, int, int]:

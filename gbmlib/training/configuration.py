@@ -7,7 +7,6 @@ import json
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -233,8 +232,7 @@ class Experiment(Run):
     def _network_faults(self) -> list[str]:
         """Options or sizes that the network cannot take."""
         try:
-            options = json.dumps(self.options, sort_keys=True)
-            training, inference = _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
+            training, inference = self.divisors
         except (ValueError, TypeError) as error:
             return [str(error)]
         faults = []
@@ -269,6 +267,11 @@ class Experiment(Run):
         return self.patch_size[0] == 1
 
     @property
+    def divisors(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """What each size (z, y, x) of a training patch, and of a tile, must be divisible by."""
+        return _divisors(self.model, len(self.modalities) or 1, self.patch_size, json.dumps(self.options))
+
+    @property
     def tile(self) -> tuple[int, int, int]:
         """The size (z, y, x) of the tiles of inference."""
         return self.tile_size or self.patch_size
@@ -288,13 +291,8 @@ def _as_json(value: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], options: str) -> list[tuple[int, int, int]]:
-    """What training patches and tiles of a network must be divisible by (z, y, x); ``options`` as JSON.
-
-    Raises:
-        ValueError: an option or the patch that the network cannot take.
-    """
-    # On torch's meta device a network has shapes and no memory: a wrong option shows here, at once.
-    with torch.device("meta"):
+def _divisors(model: str, channels: int, patch_size: tuple[int, int, int], options: str) -> tuple:
+    """As :attr:`Experiment.divisors`, ``options`` as JSON; raises ValueError where the network cannot take them."""
+    with models.shapes_only():  # a wrong option shows here, at once
         network = models.build(model, channels, 1, patch_size, **json.loads(options))
-    return [as_triplet(getattr(network, "training_divisor", network.divisor)), as_triplet(network.divisor)]
+    return as_triplet(getattr(network, "training_divisor", network.divisor)), as_triplet(network.divisor)

@@ -23,7 +23,7 @@ from gbmlib.analysis import intervals
 from gbmlib.analysis.family import contrasts
 from gbmlib.claims import ledger, verdicts
 from gbmlib.pages import curves
-from gbmlib.study import catalogue, head_to_head, nnunet, scales
+from gbmlib.study import catalogue, nnunet, scales
 from gbmlib.study.records import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,23 +36,14 @@ WITHOUT_RECORDS = ("through_depth", "pictures.thicknesses", "planner_pages.in_wo
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    """From the repository's root, figures live; what makes no difference here is left out or done once: thousands of
-    draws for the intervals of means, curves over epochs, and networks that are built for their sizes alone."""
+    """From the repository's root, figures live; what makes no difference here is left out: thousands of draws for the
+    intervals of means, and curves over epochs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.delenv("GBM_STATIC", raising=False)
         few = SimpleNamespace(**vars(stats) | {"bootstrap": partial(stats.bootstrap, n_resamples=199)})
         patch.setattr(intervals, "stats", few)
         patch.setattr(curves, "compared", lambda groups, *_: f"curves of {', '.join(groups)}")
-        divisors = {}
-        build = head_to_head.divisor
-
-        def divisor(of):
-            if of.id not in divisors:
-                divisors[of.id] = build(of)
-            return divisors[of.id]
-
-        patch.setattr(head_to_head, "divisor", divisor)
         yield
 
 

@@ -144,7 +144,7 @@ def forward_operations(model: str, options: str, channels: int, patch_size: tupl
 
     Counted on torch's meta device, where nothing is computed.
     """
-    with torch.device("meta"):
+    with models.shapes_only():
         network = models.build(model, channels, 3, patch_size, **json.loads(options))
         images = torch.empty((1, channels, *patch_size))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
