@@ -124,6 +124,11 @@ def probabilities_of(
     return {name: (volume, known[name]) for name, volume in volumes.items() if name in known}
 
 
+def regions_of(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+    """What is measured: WT, TC and ET where the labels are the three of a glioma, else each label by its name."""
+    return dict(regions.BRATS) if sorted(names) == [1, 2, 3] else {str(name): (value,) for value, name in names.items()}
+
+
 def bad_threshold(threshold: Any) -> list[str]:
     """What is wrong with a threshold of probabilities."""
     try:

@@ -30,6 +30,8 @@ function slider(label, { min, max, step, value }, change) {
   return input;
 }
 
+const folded = (...parts) => element("details", {}, element("summary", {}, "Values, brightness, how to move"), ...parts);
+
 const row = (label, control) => element("div", { class: "gbm-row" }, element("span", {}, label), control);
 
 const swatch = (colour) => element("i", { style: `background: ${colour}`, "aria-hidden": "true" });

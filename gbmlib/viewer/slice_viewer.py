@@ -11,6 +11,7 @@ import numpy as np
 
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.cohort import GLIOMA
+from gbmlib.evaluation import metrics
 from gbmlib.viewer import arguments, sprites
 from gbmlib.viewer.arguments import PREDICTION, TRUTH
 from gbmlib.viewer.colours import LABELS
@@ -36,6 +37,7 @@ def view(
     probability: np.ndarray | Mapping[str, np.ndarray] | None = None,
     threshold: float = 0.5,
     maps: Mapping[str, np.ndarray] | None = None,
+    side_by_side: bool = False,
     title: str | None = None,
     mode: str | None = None,
 ) -> StaticViewer | Any:
@@ -56,6 +58,8 @@ def view(
             ``evaluation.metrics`` has them, exactly at each position of the slider (multiples of 1/256).
         threshold: to begin with; taken to the nearest multiple of 1/256.
         maps: further maps by name, (z, y, x) in [0, 1], such as an uncertainty; one is shown at a time, in colours.
+        side_by_side: in place of three planes, an axial picture for each of ``overlays``, which move together; with its
+            Dice over the whole case where there is a truth, which is switched off to begin with.
         title: shown above the pictures; by default the case's id.
         mode: ``"static"`` (HTML that needs no kernel) or ``"live"`` (a widget); by default as the place asks for.
 
@@ -75,6 +79,8 @@ def view(
     regions = arguments.probabilities_of(probability, names, shape, problems)
     shown_maps = arguments.unit_volumes(maps or {}, "map", shape, problems)
     problems += [*arguments.bad_threshold(threshold), *arguments.bad_mode(mode)]
+    if side_by_side and not overlays:
+        problems.append("side_by_side needs overlays: label maps by name")
     if position is not None and shape is not None:
         problems += arguments.misplaced(position, shape)
     arguments.refuse("the viewer cannot show this", problems)
@@ -85,6 +91,8 @@ def view(
     box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *whole])
     colours = [LABELS[i % len(LABELS)] for i in range(len(names) + 1)]
     styles = {TRUTH: "outline", PREDICTION: "off" if regions else "fill"}
+    if side_by_side:
+        styles = dict.fromkeys(overlays or (), "fill")
     spec = {
         "title": str(getattr(case, "id", "") if title is None else title),
         "shape": list(shape),
@@ -102,6 +110,10 @@ def view(
             {"value": int(value), "name": str(names[value]), "colour": colour}
             for value, colour in zip(sorted(names), colours, strict=False)
         ],
+        "panels": [
+            {"name": name, "overlay": list(labels).index(name), "note": _scores(labels[name], labels.get(TRUTH), names)}
+            for name in (overlays or () if side_by_side else ())
+        ],
         "truth": None if truth is None else list(labels).index(TRUTH),
         "prediction": None if prediction is None else list(labels).index(PREDICTION),
         "probabilities": [_probability(name, volume, values, box) for name, (volume, values) in regions.items()],
@@ -116,6 +128,15 @@ def view(
     if regions:
         start |= {"region": next(iter(regions)), "threshold": level(threshold)}
     return (StaticViewer if is_static(mode) else live_viewer())(spec=spec, **start)
+
+
+def _scores(label: np.ndarray, truth: np.ndarray | None, names: Mapping[int, str]) -> str:
+    """``Dice WT 0.86, TC 0.79, ET 0.81``: of a label map over the whole case; empty without a truth."""
+    if truth is None:
+        return ""
+    regions = arguments.regions_of(names)
+    dice = {name: metrics.dice(np.isin(label, values), np.isin(truth, values)) for name, values in regions.items()}
+    return "Dice " + ", ".join(f"{name} {value:.2f}" for name, value in dice.items())
 
 
 def _image(name: str, volume: np.ndarray, box: tuple[slice, ...]) -> dict[str, Any]:

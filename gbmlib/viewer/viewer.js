@@ -138,6 +138,7 @@ function mount(root, spec, start) {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const index = state.position[plane.axis] - sprites.start[plane.axis];
     const slice = (volume, into) => cut(volume, sprites.size, plane, index, into);
+    const has = (i) => plane.overlay === undefined || i === plane.overlay || i === spec.truth;
 
     context.globalAlpha = 1;
     stretch(context, small, slice(volumes.images[state.modality], slices.image), grey, true);
@@ -151,17 +152,17 @@ function mount(root, spec, start) {
     }
     context.globalAlpha = state.opacity;
     if (state.differ) {
-      const differing = compare(...compared(slices), slices.image);
+      const differing = compare(...compared(plane), slices.image);
       context.globalAlpha = Math.sqrt(state.opacity); // small and scattered, they need to be seen
       stretch(context, small, differing, fills.differences, false);
     } else {
-      const filled = slices.overlays.filter((_, i) => state.styles[i] === "fill");
+      const filled = slices.overlays.filter((_, i) => has(i) && state.styles[i] === "fill");
       for (const labels of filled) stretch(context, small, labels, fills.classes, false);
       if (state.decided === "fill") stretch(context, small, slices.decided, fillReaching, false);
     }
     context.globalAlpha = 1;
     slices.overlays.forEach((labels, i) => {
-      if (state.styles[i] === "outline") outline(context, small, labels, colourOf, DASHES[i % DASHES.length], ratio);
+      if (has(i) && state.styles[i] === "outline") outline(context, small, labels, colourOf, DASHES[i % DASHES.length], ratio);
     });
     if (state.decided === "outline") outline(context, small, slices.decided, reaching, [], ratio);
     const centre = (axis) => 1 - (state.position[axis] - sprites.start[axis] + 0.5) / sprites.size[axis];
@@ -169,8 +170,8 @@ function mount(root, spec, start) {
   }
 
   // The two slices whose differences are shown: what reaches the threshold is compared with its region alone.
-  function compared({ overlays, decided, image }) {
-    if (!probabilities.length) return [overlays[spec.truth], overlays[spec.prediction]];
+  function compared({ overlay = spec.prediction, slices: { overlays, decided, image } }) {
+    if (!probabilities.length) return [overlays[spec.truth], overlays[overlay]];
     return [masked(overlays[spec.truth], inRegion(), image), decided];
   }
 
@@ -240,6 +241,7 @@ function mount(root, spec, start) {
       "div",
       { class: "gbm-plane", style: `--gbm-width: ${width}` }, // planes share a row in proportion to their millimetres
       element("div", { class: "gbm-caption" }, element("span", {}, plane.name), where),
+      ...(plane.note ? [element("div", { class: "gbm-note" }, plane.note)] : []),
       element("div", { class: "gbm-frame" }, canvas, ...letters),
       input,
     );
@@ -298,7 +300,7 @@ function mount(root, spec, start) {
     if (probabilities.length) {
       rows.push(row(AT_THRESHOLD, choice(AT_THRESHOLD, STYLES, state.decided, (decided) => set({ decided }))));
     }
-    if (spec.truth !== null && (spec.prediction !== null || probabilities.length)) {
+    if (spec.truth !== null && (spec.prediction !== null || spec.panels.length || probabilities.length)) {
       const differ = element("input", { type: "checkbox", onchange: () => (set({ differ: differ.checked }), key()) });
       rows.push(element("label", { class: "gbm-switch" }, differ, element("span", {}, "Show where they differ")));
     }
@@ -366,10 +368,11 @@ function mount(root, spec, start) {
   const verdict = element("output", { class: "gbm-figures gbm-verdict" });
   const topmost = { min: 0.05, max: 1, step: 0.05, value: state.mapTop };
   const mapTop = slider("Colours end at", topmost, (top) => (set({ mapTop: top }), key()));
-  const planes = PLANES.map(build);
+  const planes = (spec.panels.length ? spec.panels.map((panel) => ({ ...PLANES[0], ...panel })) : PLANES).map(build);
   const readout = element("output", { class: "gbm-figures gbm-readout" });
   const legend = element("div", { class: "gbm-legend" });
   const message = element("p", { class: "gbm-message", role: "status" }, "Reading the images …");
+  const hint = element("p", { class: "gbm-hint" }, HINT + " " + CONVENTION);
   key();
   root.classList.add("gbm-viewer", "gbm-room");
   root.dataset.lmSuppressShortcuts = "true"; // or JupyterLab would take the arrow keys and go to another cell
@@ -380,12 +383,10 @@ function mount(root, spec, start) {
   root.replaceChildren(
     element("div", { class: "gbm-head" }, element("strong", {}, spec.title), modality),
     message,
-    element("div", { class: "gbm-planes" }, ...planes.map(({ whole }) => whole)),
+    element("div", { class: spec.panels.length ? "gbm-planes gbm-beside" : "gbm-planes" }, ...planes.map(({ whole }) => whole)),
     ...(probabilities.length ? [thresholdControls()] : []),
-    readout,
-    legend,
-    element("div", { class: "gbm-controls" }, overlayControls(), imageControls()),
-    element("p", { class: "gbm-hint" }, HINT + " " + CONVENTION),
+    ...(spec.panels.length ? [legend, overlayControls(), folded(readout, imageControls(), hint)] : [readout, legend]),
+    ...(spec.panels.length ? [] : [element("div", { class: "gbm-controls" }, overlayControls(), imageControls()), hint]),
   );
   const resized = new ResizeObserver(redraw);
   for (const { canvas } of planes) resized.observe(canvas);

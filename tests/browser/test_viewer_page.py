@@ -69,11 +69,11 @@ def place(plane: int, voxel: tuple[int, int, int]) -> tuple[float, float]:
     return tuple(1 - (voxel[axis] - START[axis] + 0.5) / SIZE[axis] for axis in (across, down))
 
 
-def colour_at(page, plane: int, voxel: tuple[int, int, int]) -> tuple[int, ...]:
+def colour_at(page, plane: int, voxel: tuple[int, int, int], picture: int | None = None) -> tuple[int, ...]:
     settled(page)
     return tuple(
         page.locator(".gbm-plane canvas")
-        .nth(plane)
+        .nth(plane if picture is None else picture)
         .evaluate(
             """(canvas, [x, y]) => [...canvas.getContext("2d").getImageData(
                 Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1).data].slice(0, 3)""",
@@ -340,6 +340,27 @@ def test_several_viewers_on_a_page_do_not_mix(browser_page, tmp_path, kept):
         first = page.locator(".gbm-viewer").first
         assert position(page, 0) == (9, 12, 10)
         assert first.get_by_role("radio", name="FLAIR").is_checked()
+
+
+def test_two_predictions_side_by_side_move_together_and_each_has_its_own_labels_and_dice(opened):
+    truth, moved = labels()
+    page = opened(made(prediction=None, overlays={"one": truth, "other": moved}, side_by_side=True))
+    assert page.locator(".gbm-caption > span:first-child").all_text_contents() == ["one", "other"]
+    # Of ten slices in x two are missed; of four in the enhancing part two; the core is the enhancing part alone.
+    assert page.locator(".gbm-note").all_text_contents() == [
+        "Dice WT 1.00, TC 1.00, ET 1.00",
+        "Dice WT 0.80, TC 0.50, ET 0.50",
+    ]
+    page.get_by_role("slider", name="other slice").fill("7")
+    assert position(page) == (7, 12, 10)
+    page.get_by_text("Values, brightness").click()
+    page.get_by_role("slider", name="Fill opacity").fill("1")
+    coloured = [[colour_at(page, 0, (7, 20, x), picture) for x in (8, 13, 19)] for picture in (0, 1)]
+    grey = [[len(set(colour)) == 1 for colour in row] for row in coloured]
+    assert grey == [[False, False, True], [True, False, False]]
+    page.get_by_label("Show where they differ").check()
+    assert all(len(set(colour_at(page, 0, (7, 20, x), 0))) == 1 for x in (8, 13, 19))
+    assert colour_at(page, 0, (7, 20, 8), 1) == (204, 121, 167)  # missed
 
 
 def test_without_labels_and_with_one_image(opened):

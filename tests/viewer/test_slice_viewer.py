@@ -252,6 +252,22 @@ def test_bad_arguments(volume, arguments, message):
         view(**{"case": {"t1": volume}, "spacing": (1, 1, 1), "mode": "static", **arguments})
 
 
+def test_side_by_side_needs_maps_and_measures_them_where_there_is_a_truth(volume, label):
+    with pytest.raises(ValueError, match="side_by_side needs overlays"):
+        view({"mri": volume}, label, spacing=(1, 1, 1), side_by_side=True)
+    pair = {"same": label, "empty": np.zeros_like(label)}
+    names = {value: f"part {value}" for value in range(1, int(label.max()) + 1)}
+    spec = view({"mri": volume}, overlays=pair, names=names, spacing=(1, 1, 1), side_by_side=True, mode="static").spec
+    assert spec["panels"] == [{"name": name, "overlay": i, "note": ""} for i, name in enumerate(pair)]
+    assert [overlay["style"] for overlay in spec["overlays"]] == ["fill", "fill"]
+    spec = view(
+        {"mri": volume}, label, overlays=pair, names=names, spacing=(1, 1, 1), side_by_side=True, mode="static"
+    ).spec
+    assert [panel["overlay"] for panel in spec["panels"]] == [1, 2]
+    assert "1.00" in spec["panels"][0]["note"]
+    assert "1.00" not in spec["panels"][1]["note"]
+
+
 def test_a_real_case_stays_under_four_megabytes(brats_folder):
     case = open_cohort(f"brats:{brats_folder}").cases[5]
     truth = case.label()
