@@ -12,7 +12,7 @@ from pathlib import Path
 
 #: The repository, wherever a program is started, and what the study publishes in it.
 REPOSITORY = Path(__file__).resolve().parents[1]
-RECORDS, FACTS, CLAIMS = (REPOSITORY / "book" / name for name in ("records", "facts", "claims.yml"))
+RECORDS, FACTS, CASES, CLAIMS = (REPOSITORY / "book" / name for name in ("records", "facts", "cases", "claims.yml"))
 
 
 @contextmanager

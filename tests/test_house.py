@@ -42,7 +42,7 @@ BUDGETS = {
     "analysis": 3200,
     "claims": 850,
     "viewer": 2350,
-    "pages": 3600,
+    "pages": 3645,
     "lab": 1200,
 }
 

@@ -1,7 +1,7 @@
 """Sphinx extension: the claims of the two papers, decided from the published records when the book is built.
 
-The directive ``claims`` is the table with its filter, ``claims-digest`` the summary for a first page, ``claims-tests``
-how many tests are behind them. Each row is a target (``{ref}`claim-ID```), and each chapter that discusses a claim
+The directive ``claims`` is the table with its filter, ``claims-grid`` a square for each, ``claims-tests`` how
+many tests are behind them. Each row is a target (``{ref}`claim-ID```), and each chapter that discusses a claim
 gets a list of its claims and their verdicts before its first section, with links to the rows.
 """
 
@@ -67,11 +67,11 @@ class Claims(FromClaims):
         return [nodes.raw("", claims_text.controls(found, titles), format="html"), table]
 
 
-class Digest(FromClaims):
-    """``claims_text.digest``."""
+class Grid(FromClaims):
+    """``claims_text.grid``."""
 
     def run(self) -> list[Node]:
-        return self.parse_text_to_nodes(claims_text.digest(self.verdicts))
+        return [nodes.raw("", claims_text.grid(self.verdicts), format="html")]
 
 
 class Tests(FromClaims):
@@ -118,7 +118,7 @@ def list_in_chapter(app, document: nodes.document) -> None:
 
 
 def setup(app):
-    for name, directive in (("claims", Claims), ("claims-digest", Digest), ("claims-tests", Tests)):
+    for name, directive in (("claims", Claims), ("claims-grid", Grid), ("claims-tests", Tests)):
         app.add_directive(name, directive)
     app.connect("doctree-read", list_in_chapter)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

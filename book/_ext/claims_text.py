@@ -1,4 +1,4 @@
-"""What the book shows of the claims: the table's cells, its filter, and the digest of its first page.
+"""What the book shows of the claims: the table's cells, its filter, and the grid of its first page.
 
 Text is Markdown as the book's pages are written in; ``book/_ext/claims.py`` puts it into them when the book is built.
 """
@@ -137,34 +137,34 @@ def controls(verdicts: Verdicts, titles: Mapping[str, str]) -> str:
 # ------------------------------------------------------------------------------------------------------ the first page
 
 
-def digest(verdicts: Verdicts, clearest: int = 4) -> str:
-    """Counts by verdict, and the clearest verdicts on runs, as Markdown; the book's first page shows it."""
-    lines = [f"| | {' | '.join(f'{MARKS[word]} {word}' for word in WORDS)} | claims |", "|---|" + "--:|" * 5]
+def grid(verdicts: Verdicts) -> str:
+    """Every claim as a square in the colour of its verdict, a link to its row, by paper and verdict, as HTML for a page
+    beside the one with the table."""
+    style = (_HERE / "claims.css").read_text(encoding="utf-8")
+    papers = []
     for paper, name in PAPERS.items():
-        words = Counter(of.word for of in verdicts.values() if of.claim.paper == paper)
-        lines.append(f"| {name} | {' | '.join(str(words[word]) for word in WORDS)} | {words.total()} |")
-    for word, said in ((SUPPORTED, "Held up most clearly"), (NOT_SUPPORTED, "Failed most clearly")):
-        of_word = [of for of in verdicts.values() if of.word == word]
-        ranked = sorted((of for of in of_word if of.comparisons), key=lambda of: -of.clearness)[:clearest]
-        ranked += [of for of in of_word if not of.comparisons][: clearest - len(ranked)]
-        if ranked:
-            lines += ["", f"**{said}**", "", *(f"- {in_line(of)}" for of in ranked)]
-    return "\n".join(lines)
+        of_paper = [of for of in verdicts.values() if of.claim.paper == paper]
+        counts = Counter(of.word for of in of_paper)
+        keys = "".join(
+            f'<li class="{slug(word)}"><b>{MARKS[word]}</b> {word}: {counts[word]}</li>'
+            for word in WORDS
+            if counts[word]
+        )
+        squares = "".join(map(_square, sorted(of_paper, key=lambda of: WORDS.index(of.word))))
+        papers.append(
+            f'<h3>Paper {paper}: {html.escape(name)}</h3><ul class="gbm-claims-key">{keys}</ul>'
+            f'<ul class="gbm-claims-grid">{squares}</ul>'
+        )
+    return f"<style>{style}</style>{''.join(papers)}"
 
 
-def in_line(verdict: Verdict) -> str:
-    """A verdict in a line of Markdown, with a link to its row."""
-    claim = verdict.claim
-    measure = _measured(getattr(claim.decided_by, "measure", "dice"))
-    numbers = "; ".join(
-        f"{measure} {of.difference} over {of.difference.cases} cases{_caution(of)}"
-        for of in verdict.comparisons
-        if of.complete
-    )
-    found = numbers or (verdict.why if isinstance(claim.decided_by, ByCheck) else "")
+def _square(verdict: Verdict) -> str:
+    """A claim's square; its verdict is read out, and shown where the pointer rests."""
+    numbers = [str(of.difference) for of in verdict.comparisons if of.complete]
+    words = html.escape(f"{verdict.claim.title}: {'; '.join([verdict.label, *numbers])}", quote=True)
     return (
-        f"{{ref}}`{claim.title} <{claim.anchor}>` (paper {claim.paper}): {MARKS[verdict.word]} {verdict.label}"
-        f"{f'; {found}' if found else ''}."
+        f'<li class="{slug(verdict.word)}"><a href="claims.html#{verdict.claim.anchor}" title="{words}" '
+        f'aria-label="{words}">{MARKS[verdict.word]}</a></li>'
     )
 
 

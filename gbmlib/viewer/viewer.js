@@ -294,9 +294,12 @@ function mount(root, spec, start) {
     return plane;
   }
 
+  const style = (i) => (value) => set({ styles: state.styles.map((old, j) => (j === i ? value : old)) });
+  const styleOf = ({ name }, i) => row(name, choice(name, STYLES, state.styles[i], style(i)));
+  const inPanel = (i) => spec.panels.some(({ overlay }) => overlay === i);
+
   function overlayControls() {
-    const style = (i) => (value) => set({ styles: state.styles.map((old, j) => (j === i ? value : old)) });
-    const rows = overlays.map(({ name }, i) => row(name, choice(name, STYLES, state.styles[i], style(i))));
+    const rows = overlays.map(styleOf).filter((_, i) => !inPanel(i));
     if (probabilities.length) {
       rows.push(row(AT_THRESHOLD, choice(AT_THRESHOLD, STYLES, state.decided, (decided) => set({ decided }))));
     }
@@ -385,7 +388,7 @@ function mount(root, spec, start) {
     message,
     element("div", { class: spec.panels.length ? "gbm-planes gbm-beside" : "gbm-planes" }, ...planes.map(({ whole }) => whole)),
     ...(probabilities.length ? [thresholdControls()] : []),
-    ...(spec.panels.length ? [legend, overlayControls(), folded(readout, imageControls(), hint)] : [readout, legend]),
+    ...(spec.panels.length ? [legend, overlayControls(), folded(readout, ...overlays.map(styleOf).filter((_, i) => inPanel(i)), imageControls(), hint)] : [readout, legend]),
     ...(spec.panels.length ? [] : [element("div", { class: "gbm-controls" }, overlayControls(), imageControls()), hint]),
   );
   const resized = new ResizeObserver(redraw);

@@ -30,7 +30,7 @@ exclude_patterns = ["notebooks", "book/records", "out"]
 """
 INTRO = """# First page
 
-```{claims-digest}
+```{claims-grid}
 ```
 
 See {ref}`claim-table-1`.

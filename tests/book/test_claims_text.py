@@ -1,4 +1,4 @@
-"""What the pages say of claims: cells, numbers behind them, filter and digest."""
+"""What the pages say of claims: cells, numbers behind them, filter and grid."""
 
 import re
 from dataclasses import replace
@@ -76,21 +76,22 @@ def test_a_row_is_filtered_by_its_classes(found):
     assert "http" not in shown
 
 
-def test_the_digest_counts_and_ranks(found):
-    shown = claims_text.digest(found, clearest=2)
-    assert "| Adeniji and Liu 2019 | 2 | 1 | 1 | 0 | 4 |" in shown
-    assert "| Isensee et al. 2018 | 1 | 0 | 0 | 1 | 2 |" in shown
-    # The interval further from zero is clearer; a check comes after what was run.
-    ranked = ("squeeze-excitation-helps", "kernel-three-beats-five")
-    low = {name: min(of.difference.low for of in found[name].comparisons) for name in ranked}
-    assert sorted(ranked, key=lambda name: shown.index(f"<claim-{name}>")) == sorted(
-        ranked, key=lambda name: -low[name]
-    )
-    assert "supported; Dice +0.0" in shown
-    assert "claim-table-1>" not in shown
-    assert (
-        "{ref}`Recall is nearly perfect <claim-recall-nearly-perfect>` (paper A): ✗ not supported; as headed" in shown
-    )
+def test_the_grid_has_a_square_for_each_claim_in_the_order_of_verdicts(found):
+    shown = claims_text.grid(found)
+    of_a, of_b = shown.split("Paper B: Isensee et al. 2018")
+    assert "Paper A: Adeniji and Liu 2019" in of_a
+    assert re.findall(r"</b> ([a-z ]+: \d)", of_a) == ["supported: 2", "not supported: 1", "undecided: 1"]
+    assert re.findall(r"</b> ([a-z ]+: \d)", of_b) == ["supported: 1", "not decided yet: 1"]
+    assert sorted(re.findall(r'href="claims.html#claim-([a-z0-9-]+)"', shown)) == sorted(found)
+    assert re.findall(r'class="(verdict-[a-z-]+)"><a', of_a) == [
+        *["verdict-supported"] * 2,
+        "verdict-not-supported",
+        "verdict-undecided",
+    ]
+    kernel = found["kernel-three-beats-five"].claim.title
+    assert f'aria-label="{kernel}: supported; +0.020 (+0.010 to +0.030)">✓' in shown
+    leaky = found["leaky-relu-helps"]
+    assert f'aria-label="{leaky.claim.title}: {leaky.label}">…' in shown  # one run of four has no number yet
 
 
 def test_the_numbers_behind_a_verdict(every):
@@ -117,7 +118,6 @@ def test_what_one_network_carries_is_said_wherever_the_number_stands(every):
     caution = "decided otherwise if one network is left out: +0.020 (-0.010 to +0.050) without V-Net"
     of = Comparison("a", "b", Difference(-0.06, -0.08, -0.04, 19), there=1, wanted=1, caution=caution)
     verdict = Verdict(claim, "not supported", "", (of,), "study")
-    assert claims_text.in_line(verdict).endswith(f"Dice -0.060 (-0.080 to -0.040) over 19 cases; {caution}.")
     assert caution in claims_text.cells(verdict, "chapter")[2]
 
 

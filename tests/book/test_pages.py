@@ -114,8 +114,8 @@ def test_the_search_works_offline(opened, browser_page, pages):
     page.wait_for_url("**/search.html?q=oedema")
     page.wait_for_selector("#search-results li a")
     titles = page.locator("#search-results li a").all_inner_texts()
-    assert "About this study" in titles
-    page.get_by_role("link", name="About this study").last.click()
+    assert "Is it the network, or everything around it?" in titles
+    page.get_by_role("link", name="Is it the network, or everything around it?").last.click()
     page.wait_for_url("**/book/intro.html*")
 
 
@@ -135,4 +135,4 @@ def test_light_and_dark_both_have_readable_text(opened):
 def test_the_front_door_leads_to_the_first_chapter(browser_page, pages):
     page = browser_page.open(pages / "index.html")
     page.wait_for_url("**/book/intro.html")
-    assert page.locator("article h1").inner_text().startswith("About this study")
+    assert page.locator("article h1").inner_text().startswith("Is it the network, or everything around it?")

@@ -1,0 +1,46 @@
+"""The study's answer on the first page."""
+
+import answer
+import pandas as pd
+import pytest
+
+from gbmlib.analysis.intervals import Difference
+from gbmlib.study.records import Store
+
+NOTHING = Difference(0.0, -0.01, 0.01, 19)
+
+
+def effects(network="undecided", pipeline="higher", unsound=""):
+    rows = [
+        {"effect": "architecture", "decided": network, "difference": Difference(-0.01, -0.03, 0.01, 19), "unsound": ""},
+        {"effect": "pipeline", "decided": pipeline, "difference": Difference(0.08, 0.05, 0.11, 19), "unsound": unsound},
+        {"effect": "interaction", "decided": "undecided", "difference": NOTHING, "unsound": ""},
+    ]
+    return pd.DataFrame(rows, index=["U-Net − SegVAE", "pipeline B − A", "gain by B"])
+
+
+def test_three_sentences_of_what_is_decided():
+    network, pipeline, so = answer.sentences(effects(), Difference(-0.06, -0.09, -0.03, 19))
+    assert network.startswith("**The network: too close to tell.** ")
+    assert network.endswith("network changes Dice by -0.010 (-0.030 to +0.010).")
+    assert pipeline.startswith("**Everything around it: nnU-Net's way is better.** ")
+    assert "everything around it" in so
+    assert "+0.060 (+0.030 to +0.090)" in so
+
+
+@pytest.mark.parametrize(
+    ("apart", "words"), [((0.02, 0.01, 0.03), "it is the network"), ((0.0, -0.01, 0.02), "cannot be told")]
+)
+def test_the_third_sentence_follows_the_interval(apart, words):
+    assert words in answer.sentences(effects(), Difference(*apart, 19))[2]
+
+
+def test_unsound_networks_decide_nothing():
+    *_, so = answer.sentences(effects(pipeline="not decided yet", unsound="undertrained: still learning"), NOTHING)
+    assert so == "**Which matters more: not decided yet**, because of networks that were undertrained: still learning."
+
+
+def test_the_published_records_give_an_answer():
+    store = Store("none", published="book/records")
+    assert answer.answer(store).count("\n- **") == 2
+    assert "19 patients" in answer.basis(store)
