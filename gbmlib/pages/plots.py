@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from gbmlib.analysis import family, intervals, scores
 from gbmlib.analysis.intervals import Interval
@@ -52,6 +53,21 @@ def finish(
     else:
         figure.update_layout(legend={"orientation": "h", "title": {"text": legend_title or None}} | below)
     return show(figure, description)
+
+
+def panels(traces: Mapping[str, Sequence[go.Scatter]], rows: int = 1, **layout: Any) -> go.Figure:
+    """A panel for each title: beside one another, or below one another where there are several ``rows``.
+
+    Traces of one name are one entry of the legend; those without a name have none.
+    """
+    columns = max(1, len(traces)) if rows == 1 else 1
+    figure, known = make_subplots(rows, columns, subplot_titles=list(traces), **layout), {None}
+    for number, each in enumerate(traces.values(), 1):
+        for trace in each:
+            trace.update(legendgroup=trace.name, showlegend=trace.name not in known)
+            known.add(trace.name)
+            figure.add_trace(trace, number if rows > 1 else 1, number if rows == 1 else 1)
+    return figure
 
 
 def region_colours(regions: Iterable[str]) -> dict[str, str]:
