@@ -212,7 +212,7 @@ def test_a_real_case_is_explained_in_native_space(brats_folder, tmp_path):
     assert not outside.any()
 
 
-# ---------------------------------------------------------------------------------------------------- maps of whole runs
+# --------------------------------------------------------------------------------------------------- maps of whole runs
 
 
 @pytest.fixture(scope="module")
