@@ -1,11 +1,11 @@
 """The chapter on what networks look at, as a reader reruns it."""
 
-import json
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from chapter_cells import wanted_by
 from papermill.exceptions import PapermillExecutionError
 
 from gbmlib.cohorts import phantom
@@ -20,17 +20,6 @@ def execute(folder, **parameters):
     papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
     outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
     return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
-
-
-def wanted_by(name, **parameters):
-    """What a chapter asks for: its parameters, its check and its first cell of work, without the work."""
-    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"][:3]
-    space: dict = {}
-    exec(sources[0], space)
-    space |= parameters
-    exec("\n".join(sources[1:]), space)
-    return space
 
 
 @pytest.mark.parametrize("parameters", [{}, {"modalities": "flair", "spacing": 4, "epochs": 3}])
