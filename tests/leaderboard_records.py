@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from gbmlib.analysis import published
 from gbmlib.cohorts import GLIOMA
-from gbmlib.pages import leaderboard_marks
 from gbmlib.pages.text import Prose
 from gbmlib.study import nnunet
 from gbmlib.training.ensemble import Ensemble
@@ -43,7 +43,7 @@ def record(store, experiment, dice, cases, trained=()):
 
 def five(store, experiments, task, dice):
     """Five folds on the cases of the published marks, in those marks' folds for the hippocampus, else dealt out."""
-    known = leaderboard_marks.marks(task)[1]
+    known = published.marks(task)[1]
     fold_of = known.fold if task == HIPPOCAMPUS else pd.Series(np.arange(len(known)) % 5, known.index)
     return [
         record(store, of, dice, list(fold_of.index[fold_of == of.fold]), list(fold_of.index[fold_of != of.fold]))
@@ -53,7 +53,7 @@ def five(store, experiments, task, dice):
 
 def up(value, of_first=0.0):
     """nnU-Net v2's Dice of each glioma plus a value, give or take a little, and something more for the first case."""
-    theirs = leaderboard_marks.marks(BRATS)[0]
+    theirs = published.marks(BRATS)[0]
     shift = {case: value + 0.001 * (number % 5 - 2) for number, case in enumerate(theirs.index)}
     shift[theirs.index[0]] += of_first
     moved = (theirs.T + pd.Series(shift)).to_dict()

@@ -39,10 +39,10 @@ BUDGETS = {
     "training": 1500,
     "study": 3100,
     "study/pack": 1150,
-    "analysis": 3200,
+    "analysis": 3310,
     "claims": 850,
     "viewer": 2350,
-    "pages": 3645,
+    "pages": 3190,
     "lab": 1200,
 }
 

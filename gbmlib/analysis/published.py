@@ -39,3 +39,15 @@ def table_2(task: str, folder: str | Path = FACTS) -> pd.DataFrame:
     """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a label (1, 2, …)."""
     table = pd.read_csv(Path(folder) / "isensee2018_table_2.csv", comment="#")
     return table[table.task == task].pivot(index="network", columns="label", values="dice") / 100
+
+
+#: Dice of nnU-Net v2's 3D network, case by case, by task of the Decathlon.
+MARKS = {"Hippocampus": "nnunet_v2_hippocampus_dice.csv", "BrainTumour": "nnunet_v2_brats2018_dice.csv"}
+
+
+def marks(task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Dice of nnU-Net v2's 3D network for each case (rows) and class (columns), and what else is known of each case
+    (its fold there, and for gliomas its name and twin in the Decathlon)."""
+    table = pd.read_csv(FACTS / MARKS[task], comment="#", index_col="case", dtype={"twin": str})
+    others = [name for name in ("decathlon", "fold", "twin", "twin_fold") if name in table]
+    return table.drop(columns=others), table[others]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,21 @@ from scipy import ndimage, stats
 from torch import Tensor, nn
 
 from gbmlib import models
-from gbmlib.analysis.saliency import Target, stages
-from gbmlib.cohorts import Case
+from gbmlib.analysis import saliency
+from gbmlib.analysis.intervals import NOTHING, difference_interval, mean_interval
+from gbmlib.analysis.saliency import EmptyRegionError, Target
+from gbmlib.cohorts import Case, Cohort
+from gbmlib.cohorts.folds import split
+from gbmlib.study import predicting
+from gbmlib.study.records import Record
 from gbmlib.training.configuration import Experiment
+
+#: What the maps are called.
+SALIENCY, SMOOTH, DEEPEST, LAST = "saliency", "SmoothGrad", "Grad-CAM, deep", "Grad-CAM, last"
+
+#: Where the sanity check correlates: over the whole brain, and over the region and its rim alone. Every map of a region
+#: is larger near it, whatever the weights are, so ranks over the brain agree for that alone.
+BRAIN, NEAR = "whole brain", "region and rim"
 
 #: From a target to maps (z, y, x) of it by name, each at least 0.
 Maps = Callable[[Target], Mapping[str, Tensor]]
@@ -25,6 +38,37 @@ RIM = 5.0
 
 #: The parts of a volume that :func:`shares` tells apart.
 PARTS = ("inside", "rim", "rest of the brain", "background")
+
+
+def cam_layers(network: nn.Module) -> dict[str, str]:
+    """The deepest layer of the encoder and the last of all, by what their Grad-CAM is called."""
+    names = saliency.layers(network)
+    return {DEEPEST: [name for name in names if name.startswith("encoder")][-1], LAST: names[-1]}
+
+
+def maps_of(target: Target) -> dict[str, Tensor]:
+    """Saliency and Grad-CAM of two layers, each (z, y, x) on the network's grid."""
+    of_layers = cam_layers(target.network)
+    cams = saliency.grad_cam(target, list(of_layers.values()))
+    return {SALIENCY: saliency.magnitude(saliency.gradient(target)), **dict(zip(of_layers, cams, strict=True))}
+
+
+def in_per_cent(target: Target, samples: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
+    """:func:`maps_of` and SmoothGrad in the case's native space (z, y, x), each in per cent of its largest value."""
+    maps = maps_of(target)
+    smooth = saliency.magnitude(saliency.smooth_gradient(target, samples, seed=seed))
+    maps = {SALIENCY: maps.pop(SALIENCY), SMOOTH: smooth, **maps}
+    volumes = saliency.native(target, torch.stack(list(maps.values())))
+    largest = (volume.max() for volume in volumes)
+    return {n: 100 * of / most if most > 0 else of for n, of, most in zip(maps, volumes, largest, strict=True)}
+
+
+def strongest(of: np.ndarray, brain: np.ndarray, share: float) -> np.ndarray:
+    """Where a map (z, y, x) belongs to the highest ``share`` of the brain's values, and is above 0: bool (z, y, x)."""
+    return brain & (of > 0) & (of >= np.quantile(of[brain], 1 - share))
+
+
+# -------------------------------------------------------------------------------------------------------- sanity check
 
 
 def untrained(experiment: Experiment, target: Target, seed: int = 0) -> nn.Module:
@@ -47,7 +91,7 @@ def randomised(network: nn.Module, fresh: nn.Module) -> Iterator[tuple[str, nn.M
         fresh: the same network untrained, whose weights take the place of those that were learnt.
     """
     current = copy.deepcopy(network)
-    for name in reversed(stages(network)):
+    for name in reversed(saliency.stages(network)):
         layer = current.get_submodule(name)
         if next(layer.parameters(), None) is not None:
             layer.load_state_dict(fresh.get_submodule(name).state_dict())
@@ -82,12 +126,23 @@ def sanity(
     return table.set_axis(pd.MultiIndex.from_tuples(columns, names=["where", "map"]), axis=1).rename_axis("lost last")
 
 
+def without_weights(record: Record, target: Target, case: Case, seed: int = 0) -> pd.DataFrame:
+    """:func:`sanity` of :func:`maps_of` over the brain, and over the region and its rim."""
+    near = cut(record.experiment, target, case)
+    near = torch.from_numpy(near["inside"] | near["rim"]).to(target.mask.device)
+    fresh = untrained(record.experiment, target, seed)
+    return sanity(target, fresh, maps_of, {BRAIN: (target.image != 0).any(0), NEAR: near})
+
+
 def rank_correlation(one: Tensor, other: Tensor, where: Tensor) -> float:
     """Spearman's correlation of two maps (z, y, x) over some voxels; 0 where either is constant there."""
     a, b = (values[where].float().cpu().numpy() for values in (one, other))
     if not len(a) or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(stats.spearmanr(a, b).statistic)
+
+
+# ------------------------------------------------------------------------------------------------------ where maps lie
 
 
 def spacing_of(experiment: Experiment, case: Case) -> tuple[float, ...]:
@@ -114,6 +169,12 @@ def parts(mask: np.ndarray, brain: np.ndarray, spacing: Sequence[float], rim: fl
     return dict(zip(PARTS, (inside, near, rest & brain, rest & ~brain), strict=True))
 
 
+def cut(experiment: Experiment, target: Target, case: Case) -> dict[str, np.ndarray]:
+    """:func:`parts` of what a network sees of a case and finds in it."""
+    brain = (target.image != 0).any(0).cpu().numpy()
+    return parts(target.mask.cpu().numpy(), brain, spacing_of(experiment, case))
+
+
 def shares(values: np.ndarray, cut: Mapping[str, np.ndarray]) -> dict[str, float]:
     """What share of a map (z, y, x), at least 0, lies in each part of a volume; NaN of a map that is 0 throughout.
 
@@ -126,3 +187,86 @@ def shares(values: np.ndarray, cut: Mapping[str, np.ndarray]) -> dict[str, float
         )
     total = float(values.sum(dtype=float))
     return {name: float(values[mask].sum(dtype=float)) / total if total else np.nan for name, mask in cut.items()}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the maps of some networks lie; a row a case.
+
+    Attributes:
+        shares: index (network, map, weights), columns :data:`PARTS`. The map ``even`` is the same everywhere, so its
+            shares are the volume's.
+        modalities: index (network, weights), a column a channel: its share of the saliency.
+        skipped: sentences that say which cases have no such region to explain.
+    """
+
+    shares: pd.DataFrame
+    modalities: pd.DataFrame
+    skipped: list[str]
+
+
+def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, seed: int = 0) -> Places:
+    """Over the held-out cases of each run: where its maps lie, and those of the same network untrained."""
+    places, looked_at, skipped = [], [], []
+    for label, record in records.items():
+        of = record.experiment
+        own = cohort.with_modalities(of.modalities)
+        network, fresh = predicting.load_network(record, own), None
+        for case_id in split(own, of.folds, of.fold)[1]:
+            try:
+                target = saliency.target(record, own, own[case_id], region, network=network)
+            except EmptyRegionError as error:
+                skipped.append(f"{label}: {error}")
+                continue
+            fresh = untrained(of, target, seed) if fresh is None else fresh
+            maps = {("even", ""): torch.ones(target.mask.shape)}
+            maps |= dict.fromkeys(product((SALIENCY, DEEPEST), ("trained", "untrained")))  # in this order
+            for weights, by in (("trained", network), ("untrained", fresh)):
+                now = replace(target, network=by)
+                signed = saliency.gradient(now)
+                maps[SALIENCY, weights] = saliency.magnitude(signed)
+                maps[DEEPEST, weights] = saliency.grad_cam(now, cam_layers(by)[DEEPEST])[0]
+                each = signed.abs().sum((1, 2, 3))[: len(of.modalities)]
+                each = zip(of.modalities, (each / each.sum()).tolist(), strict=True)
+                looked_at.append({"network": label, "weights": weights, **dict(each)})
+            where = cut(of, target, own[case_id])
+            for (name, weights), volume in maps.items():
+                named = {"network": label, "map": name, "weights": weights}
+                places.append(named | shares(volume.cpu().numpy(), where))
+    channels = dict.fromkeys(name for record in records.values() for name in record.experiment.modalities)
+    return Places(
+        pd.DataFrame(places, columns=["network", "map", "weights", *PARTS]).set_index(["network", "map", "weights"]),
+        pd.DataFrame(looked_at, columns=["network", "weights", *channels]).set_index(["network", "weights"]),
+        skipped,
+    )
+
+
+def over_cases(table: pd.DataFrame) -> pd.DataFrame:
+    """Means with intervals over the rows that share an index, and of how many; a map that is 0 throughout has no shares
+    and is not among them."""
+    rows = {}
+    for key, cases in table.groupby(level=table.index.names, sort=False):
+        means = {name: mean_interval(of.dropna()) if of.notna().any() else np.nan for name, of in cases.items()}
+        rows[key] = means | {"cases": len(cases.dropna(how="all"))}
+    return pd.DataFrame(list(rows.values()), pd.MultiIndex.from_tuples(rows, names=table.index.names))
+
+
+def near_region(places: Places) -> pd.DataFrame:
+    """The mean share of each map inside the region or at its rim: a row for each (network, map).
+
+    Returns:
+        Columns ``trained``, ``untrained``, ``even`` (the volume's own share), and ``difference``, of trained less
+        untrained, paired by case; cases in which either map is 0 throughout are left out of it.
+    """
+    near = places.shares[list(PARTS[:2])].sum(axis=1, skipna=False).groupby(level=places.shares.index.names, sort=False)
+    cases, means, rows = {key: of.to_numpy() for key, of in near}, near.mean(), {}
+    for network, name, _ in (key for key in cases if key[2] == "trained"):
+        change = cases[network, name, "trained"] - cases[network, name, "untrained"]
+        change = change[np.isfinite(change)]
+        rows[network, name] = {
+            "trained": means[network, name, "trained"],
+            "untrained": means[network, name, "untrained"],
+            "even": means[network, "even", ""],
+            "difference": difference_interval(change) if len(change) else NOTHING,
+        }
+    return pd.DataFrame(list(rows.values()), pd.MultiIndex.from_tuples(rows, names=["network", "map"]))

@@ -1,4 +1,7 @@
-"""What training looked like: metrics over epochs, and every case at the end. Groups are label -> records."""
+"""What training looked like: metrics over epochs, and every case at the end; and maps as what was learnt is lost.
+
+Groups are label -> records.
+"""
 
 from __future__ import annotations
 
@@ -175,6 +178,32 @@ def implied_fractions(
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="implied tumour fraction", type="log", dtick=1)
     return plots.finish(figure, description, 520, legend_title="the columns hold ", l=60, t=30)
+
+
+def as_weights_are_lost(tables: Mapping[str, pd.DataFrame]) -> Any:
+    """Rank correlation with the trained network's map as weights are lost, a panel a network and a colour a map.
+
+    Args:
+        tables: network -> ``analysis.saliency_checks.sanity``: a row a layer, columns (where, map). The first place is
+            solid, others are dotted.
+    """
+    panels, said = {}, []
+    for network, table in tables.items():
+        first, order = table.columns[0][0], list(dict.fromkeys(table.columns.get_level_values("map")))
+        said.append(f"{network}: " + ", ".join(f"{name} {table.iloc[-1][first, name]:.2f}" for name in order))
+        panels[network], layers = [], [layer.replace(".", " ") for layer in table.index]
+        for place, name in table.columns:
+            line = {"color": plots.series(order.index(name)), "width": 2.5}
+            line["dash"] = "solid" if place == first else "dot"
+            style = {"name": f"{name}, {place}", "mode": "lines+markers", "line": line}
+            style["hovertemplate"] = f"{name}, {place}: %{{y:.2f}}<extra></extra>"
+            panels[network].append(go.Scatter(x=layers, y=table[place, name], **style))
+    rows = max(1, len(panels))
+    figure = plots.panels(panels, rows, vertical_spacing=0.16 if rows > 1 else 0)
+    figure.update_yaxes(title_text="rank correlation", range=[-1.05, 1.05])
+    figure.update_xaxes(tickangle=-45)
+    description = f"Rank correlation of maps as weights are lost. At the end, {'; '.join(said)}"
+    return plots.finish(figure, description, 120 + 330 * rows, 0, t=30)
 
 
 def _over_epochs(records: Sequence[Record], column: str) -> pd.DataFrame:

@@ -7,6 +7,8 @@ A notebook displays it: ``display(*results(groups, wanted))``. Groups are (netwo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
 from itertools import product
 from typing import Any
 
@@ -18,9 +20,7 @@ from gbmlib.analysis.factorial import Cells, judged, margin
 from gbmlib.analysis.intervals import Difference, mean_interval
 from gbmlib.analysis.scores import UnpairedError
 from gbmlib.files import listed
-from gbmlib.pages import comparison, plots, provenance, tables, text
-from gbmlib.pages import curves as over_epochs
-from gbmlib.pages.head_to_head_configurations import Wanted
+from gbmlib.pages import comparison, curves, plots, provenance, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.head_to_head import named
@@ -31,22 +31,36 @@ EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "inte
 MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither by more than the margin"}
 
 
+def _or_why_not(show: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """What a function shows of groups, or a sentence that says why they cannot be compared."""
+
+    @wraps(show)
+    def shown(groups: Cells, *args: Any, **kwargs: Any) -> list[Any]:
+        try:
+            return show(groups, *args, **kwargs)
+        except UnpairedError as error:
+            return [Prose(f"*Nothing can be compared yet: {error}.*")]
+
+    return shown
+
+
 # ------------------------------------------------------------------------------------------------------------- results
 
 
-def results(groups: Cells, wanted: Wanted, decides: bool = True) -> list[Any]:
+def results(groups: Cells, wanted: head_to_head.Cells, decides: bool = True) -> list[Any]:
     """Where the runs come from, what is missing, Dice of every cell as a figure and a table, and collapsed runs."""
-    shown: list[Any] = [provenance.about([record for of in groups.values() for record in of])]
-    shown += missing(groups, wanted)
-    try:
-        table = factorial.by_case(groups)
-    except UnpairedError as error:
-        return [*shown, Prose(f"*Nothing can be compared yet: {error}.*")]
-    shown += [interaction(table), dice(table)]
+    shown = [provenance.about(groups), *missing(groups, wanted), *levels(groups)]
     return shown + comparison.collapsed({named(cell): of for cell, of in groups.items()}) if decides else shown
 
 
-def interaction(table: pd.DataFrame, description: str = "") -> Any:
+@_or_why_not
+def levels(groups: Cells) -> list[Any]:
+    """Mean Dice of every cell as a figure and as a table."""
+    table = factorial.by_case(groups)
+    return [interaction(table), dice(table)]
+
+
+def interaction(table: pd.DataFrame) -> Any:
     """Mean Dice of every cell (``analysis.factorial.by_case``) over the pipelines, a line a network.
 
     Lines that run in parallel do not interact. Bars are intervals over cases. Cases differ by more than cells do, so
@@ -67,10 +81,10 @@ def interaction(table: pd.DataFrame, description: str = "") -> Any:
     )
     figure.update_yaxes(title_text="mean Dice of held-out cases")
     said = "; ".join(f"{' under pipeline '.join(cell)}: {table[cell].mean():.3f}" for cell in table)
-    return plots.finish(figure, description or f"Mean Dice of every cell. {said}", 420, -0.15)
+    return plots.finish(figure, f"Mean Dice of every cell. {said}", 420, -0.15)
 
 
-def missing(groups: Cells, wanted: Wanted) -> list[Prose]:
+def missing(groups: Cells, wanted: head_to_head.Cells) -> list[Prose]:
     """Which runs of which cells have no record, and on which folds the comparison rests then; empty if all have."""
     lines = []
     for cell, of in wanted.items():
@@ -111,19 +125,18 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
+@_or_why_not
 def answers(groups: Cells, decides: bool = True) -> list[Any]:
     """The effects of both factors and what they do together: figure, table and, where it ``decides``, in words."""
-    try:
-        found, table = factorial.effects(groups), factorial.by_case(groups)
-    except UnpairedError:
-        return [Prose("*Nothing can be compared yet.*")]
+    found = factorial.effects(groups)
     if found.empty:
         return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
     if not decides:
-        return [plots.forest(found, description=_described(found)), by_region(groups, decides)]
+        said = "; ".join(f"{label}: {of}" for label, of in found.difference.items())
+        return [plots.forest(found, f"Differences in mean Dice. {said}"), by_region(groups, decides)]
     said = f"Differences in mean Dice with their intervals. {text.findings(found.drop(columns='against'))}"
-    figure = plots.forest(found, description=said)
-    return [figure, text.caption(said), by_region(groups), Prose(verdict(found, table, groups))]
+    words = Prose(verdict(found, factorial.by_case(groups), groups))
+    return [plots.forest(found, said), text.caption(said), by_region(groups), words]
 
 
 def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
@@ -171,34 +184,17 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
     )
 
 
-def spreads(groups: Cells) -> pd.DataFrame | Prose:
-    """``analysis.factorial.spreads``, once all cells have a record."""
-    try:
-        table = factorial.by_case(groups)
-    except UnpairedError as error:
-        return Prose(f"*Not yet: {error}.*")
-    return factorial.spreads(table) if complete(table) else Prose("*Not before all cells have a record.*")
-
-
-def leaving_out(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
-    """``analysis.factorial.leaving_out`` with what it decides, once all cells have a record."""
-    try:
-        table = factorial.by_case(groups)
-    except UnpairedError as error:
-        return Prose(f"*Not yet: {error}.*")
+@_or_why_not
+def spreads(groups: Cells, decides: bool = True) -> list[Any]:
+    """``analysis.factorial.spreads``, and ``leaving_out`` with what it decides, once all cells have a record."""
+    table = factorial.by_case(groups)
     if not complete(table):
-        return Prose("*Not before all cells have a record.*")
+        return [Prose("*Not before all cells have a record.*")]
     found = factorial.leaving_out(table)
-    out = pd.DataFrame(
-        {
-            "spread of networks": found.network,
-            "of pipelines": found.pipeline,
-            "difference": found.difference,
-        }
-    )
+    out = found.set_axis(["spread of networks", "of pipelines", "difference"], axis=1)
     if decides:
         out["matters more, by cases"] = [_by_cases(change, groups) for change in found.difference]
-    return out.set_axis(["all networks", *(f"without {name}" for name in found.index[1:])])
+    return [factorial.spreads(table), out.set_axis(["all networks", *(f"without {name}" for name in found.index[1:])])]
 
 
 def _by_cases(change: Difference, groups: Cells) -> str:
@@ -212,26 +208,20 @@ def complete(table: pd.DataFrame) -> bool:
     return set(table) == set(product(networks, head_to_head.PIPELINES))
 
 
-def within(groups: Cells, decides: bool = True) -> pd.DataFrame | Prose:
+@_or_why_not
+def within(groups: Cells, decides: bool = True) -> list[Any]:
     """``analysis.factorial.within``, with what each difference decides."""
-    try:
-        found = factorial.within(groups)
-    except UnpairedError as error:
-        return Prose(f"*Not yet: {error}.*")
+    found = factorial.within(groups)
     shown = tables.decided(found) if decides else found[["difference"]]
-    return shown.assign(cases=found.cases, seeds=found.seeds)
+    return [shown.assign(cases=found.cases, seeds=found.seeds)]
 
 
-def curves(groups: Cells) -> list[Any]:
+def over_epochs(groups: Cells) -> list[Any]:
     """Dice and loss over epochs of the networks, a figure a pipeline: between pipelines neither is on one scale."""
     shown: list[Any] = []
     for pipeline in head_to_head.PIPELINES:
         of = {network: records for (network, under), records in groups.items() if under == pipeline}
         if of:
             said = f"Dice and loss over epochs under pipeline {pipeline}: {', '.join(of)}"
-            shown += [Prose(f"**Pipeline {pipeline}**"), over_epochs.compared(of, said)]
+            shown += [Prose(f"**Pipeline {pipeline}**"), curves.compared(of, said)]
     return shown
-
-
-def _described(effects: pd.DataFrame) -> str:
-    return "Differences in mean Dice. " + "; ".join(f"{label}: {of}" for label, of in effects.difference.items())

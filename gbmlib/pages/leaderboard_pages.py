@@ -1,4 +1,4 @@
-"""What the chapters show of a leaderboard: the table, the choice in words, and what a switch changes.
+"""What the chapters show of a leaderboard: the table, the choice in words, what a switch changes, and published marks.
 
 A notebook displays it: ``display(*compared(groups))``. Groups are label -> records, the labels those of the paper's
 table 2: "2D", "3D", "low resolution", "cascade", and pairs such as "2D + 3D".
@@ -6,31 +6,39 @@ table 2: "2D", "3D", "low resolution", "cascade", and pairs such as "2D + 3D".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from gbmlib.analysis import family, leaderboard, paired
-from gbmlib.analysis.intervals import Interval, mean_interval
+from gbmlib.analysis import family, leaderboard, paired, published
+from gbmlib.analysis.intervals import mean_interval
 from gbmlib.analysis.leaderboard import Choice, Leaderboard, SelectionError
 from gbmlib.analysis.scores import Groups
+from gbmlib.cohorts import GLIOMA
 from gbmlib.files import counted
-from gbmlib.pages import plots, provenance, tables, text
+from gbmlib.pages import plots, provenance, tables, text, unet_figures, unet_pages
 from gbmlib.pages.text import Prose
+from gbmlib.planner.table_1 import tasks
 from gbmlib.study import catalogue
 from gbmlib.study.catalogue import Runs
-from gbmlib.study.records import Record, Store
-from gbmlib.viewer import colours
+from gbmlib.study.cross_validation import LOW_RESOLUTION
+from gbmlib.study.records import TRAIN, Record, Store
 
-ROW_HEIGHT = 26  # pixels
+PAPER, SECOND = "Isensee et al. 2018", "nnU-Net v2"
+
+#: Hundredths of Dice: nearer than this to a printed mean counts as having reached it.
+POINTS = 0.5
+
+#: Of the cross-validation behind nnU-Net v2's marks, as behind table 2.
+FOLDS = 5
+
+#: A line a case is read up to so many cases; beyond, a cloud of points.
+LINES = 40
 
 
 def compared(
     groups: Groups,
-    candidates: Iterable[str] | None = None,
     classes: Sequence[str] | None = None,
     folds: Iterable[int] | None = None,
     decides: bool = True,
@@ -38,7 +46,7 @@ def compared(
     """Groups as a leaderboard: a line of where they come from, table, choice in words and as figure, what is left out.
 
     Args:
-        candidates, classes, folds: as in ``analysis.leaderboard.read`` and ``analysis.leaderboard.choose``.
+        classes, folds: as in ``analysis.leaderboard.read``.
         decides: whether the choice is worded. Runs on phantoms decide nothing.
     """
     records = [record for of in groups.values() for record in of]
@@ -49,12 +57,12 @@ def compared(
         return [about(records), Prose("*No row is complete yet, so there is no leaderboard.*"), *left_out(board)]
     shown = [about(records), leaderboard.table(board), *left_out(board)]
     try:
-        choice = leaderboard.choose(board, candidates)
+        choice = leaderboard.choose(board)
     except SelectionError as error:
         return [*shown, Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")]
     if not decides:
         word = f"By the rule **{choice.label}** would be chosen. This cohort is for trying the machinery, and decides"
-        figure = [standings(choice)] if len(choice.others) else []
+        figure = [plots.standings(choice)] if len(choice.others) else []
         return [*shown, Prose(f"{word} nothing."), *figure]
     shown.append(Prose(in_words(choice)))
     if choice.others.empty:
@@ -63,22 +71,17 @@ def compared(
     others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
     said = f"Mean Dice over classes, and {choice.label} minus the others. {text.findings(others)}"
     table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
-    return [*shown, table, standings(choice, said), text.caption(said)]
+    return [*shown, table, plots.standings(choice, said), text.caption(said)]
 
 
-def all_published(
-    wanted: Callable[[str], Runs],
-    store: Store,
-    name: str,
-    candidates: Iterable[str] | None = None,
-) -> list[Any]:
+def all_published(wanted: Callable[[str], Runs], store: Store, name: str) -> list[Any]:
     """:func:`compared` at the scale that is shown, or how to make its records.
 
     What a scale asks for and has no record yet keeps its row. ``name`` is that of the family in the catalogue.
     """
     shown = []
     for profile, groups in catalogue.published(wanted, store).items():
-        shown += compared({label: groups.get(label, []) for label in wanted(profile)}, candidates)
+        shown += compared({label: groups.get(label, []) for label in wanted(profile)})
     return shown or [provenance.absent(name)]
 
 
@@ -111,39 +114,6 @@ def about(records: Sequence[Record]) -> Prose:
         f"**{provenance.cohorts(records)}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, {counts[1]}; "
         f"{provenance.cost(records)}."
     )
-
-
-def standings(choice: Choice, description: str = "") -> Any:
-    """Mean Dice of every row, the chosen one (a star) first, and below how far the others are behind it.
-
-    Bars are intervals over cases; hollow points are no candidates; the margin within which a difference does not matter
-    is shaded. Differences are paired by case, so their intervals are the ones to decide by; their colour says what is
-    decided.
-    """
-    others = choice.others
-    dices = {choice.label: choice.level} | dict(others["Dice"])
-    symbols = ["star"] + ["circle" if candidate else "circle-open" for candidate in others.candidate]
-    heights = [len(dices), max(1, len(others))]
-    titles = ("mean Dice over classes", f"{choice.label} minus the others")
-    figure = make_subplots(2, 1, row_heights=heights, vertical_spacing=0.2, subplot_titles=titles)
-    figure.add_trace(_points(dices, symbols, [colours.BLUE] * len(dices)), 1, 1)
-    behind = _points(dict(others["difference"]), symbols[1:], [plots.DECIDED[word] for word in others.decided])
-    behind.text = [f"{row.decided}: {text.evidence(row)}" for _, row in others.iterrows()]
-    figure.add_trace(behind, 2, 1)
-    margin = others.margin.max() if len(others) else 0
-    plots.shade_margin(figure, margin, row=2, col=1)
-    figure.update_yaxes(autorange="reversed", tickson="boundaries")
-    levels = "; ".join(f"{label}: {dice}" for label, dice in dices.items())
-    description = description or f"Mean Dice over classes, the chosen network first. {levels}"
-    return plots.finish(figure, description, 170 + ROW_HEIGHT * sum(heights), None, l=20, t=40, b=30)
-
-
-def _points(intervals: dict[str, Interval], symbols: list[str], colour: list[str]) -> go.Scatter:
-    sizes = [15 if symbol == "star" else 10 for symbol in symbols]
-    marker, hover = {"color": colour, "size": sizes, "symbol": symbols}, "%{y}: %{text}<extra></extra>"
-    # Bars of one trace have one colour.
-    style = {"bar_colour": colours.GREY, "marker": marker, "hovertemplate": hover}
-    return plots.means(list(intervals), list(intervals.values()), "x", **style)
 
 
 def in_words(choice: Choice) -> str:
@@ -198,10 +168,133 @@ def switched(
         rows[label] |= {"cases": len(off), "cases that change": int(touched)}
     if not rows and not lines:
         return [Prose(f"*No network has records with and without {name} yet.*")]
-    table = family.table(found)
-    if decides and rows:
-        lines = text.verdict(table).splitlines() + lines
-    shown = tables.decided(table) if decides else table[["difference"]]
-    both = [pd.DataFrame.from_dict(rows, orient="index")] if rows else []
-    both = [levels.iloc[:, :2].join(shown).join(levels.iloc[:, 2:]) for levels in both]
-    return [*both, *([Prose(f"What {name} changes:\n\n" + "\n".join(lines))] if lines else [])]
+    shown, table = [], family.table(found)
+    if rows:
+        lines = text.verdict(table).splitlines() + lines if decides else lines
+        levels, change = pd.DataFrame.from_dict(rows, orient="index"), table[["difference"]]
+        change = tables.decided(table) if decides else change
+        shown = [levels.iloc[:, :2].join(change).join(levels.iloc[:, 2:])]
+    return shown + [Prose(f"What {name} changes:\n\n" + "\n".join(lines))] * bool(lines)
+
+
+# ------------------------------------------------------------------------------------------------ published marks
+
+
+def beside_paper(groups: Groups, task: str) -> list[Any]:
+    """Our rows beside table 2 of the paper, how far they are apart, and what the paper's rule makes of its own rows.
+
+    The two are means over different runs and, for gliomas, different cases: the differences are not paired.
+
+    Args:
+        task: of the Decathlon, a key of ``analysis.published.MARKS``.
+
+    Raises:
+        ValueError: the paper has another number of classes for this task.
+    """
+    theirs = published.table_2(task)
+    board = leaderboard.read(groups) if any(groups.values()) else {}
+    classes = _in_their_order(task, list(next(iter(board.values())).dices if board else published.marks(task)[0]))
+    if len(classes) != len(theirs.columns):
+        raise ValueError(f"table 2 has {len(theirs.columns)} classes for {task}, ours are {', '.join(classes)}")
+    theirs = theirs.set_axis(classes, axis=1)
+    cases, rows, lines = tasks()[task].cases, {}, []
+    for label in [*board, *(label for label in theirs.index if label not in board)]:
+        ours = board[label].dices[classes] if label in board and not board[label].problems else None
+        printed = theirs.loc[label] if label in theirs.index else None
+        if ours is not None:
+            rows[f"{label}, ours"] = tables.levels(ours)
+        if printed is not None:
+            levels = {name: f"{value:.4f}" for name, value in printed.items()}
+            rows[f"{label}, {PAPER}"] = levels | {"mean": f"{printed.mean():.5f}", "cases": cases}
+        if ours is not None and printed is not None:
+            lines.append(f"- **{label}**: {_apart(100 * (ours.mean() - printed))}.")
+    shown = [pd.DataFrame.from_dict(rows, orient="index")]
+    if lines:
+        shown.append(Prose("Ours minus the paper's, in hundredths of Dice:\n\n" + "\n".join(lines)))
+    return [*shown, Prose(_their_choice(theirs))]
+
+
+def _apart(gaps: pd.Series) -> str:
+    """Differences in hundredths of Dice, and whether all are small."""
+    said = ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
+    return f"{said}; {'within' if gaps.abs().max() <= POINTS else 'not within'} {POINTS:g} of it in every class"
+
+
+def _their_choice(theirs: pd.DataFrame) -> str:
+    """What the rule of section 2.6 makes of printed means."""
+    allowed = [label for label in theirs.index if LOW_RESOLUTION not in label]
+    means = theirs.loc[allowed].mean(axis=1).sort_values(ascending=False, kind="stable")
+    against = "".join(f", against {mean:.5f} of {label}" for label, mean in means.iloc[1:].items())
+    return f"Of the paper's own rows its rule takes **{means.index[0]}**: {means.iloc[0]:.5f}{against}."
+
+
+# ------------------------------------------------------------------------------------------------ nnU-Net v2, by case
+
+
+def beside_second(groups: Groups, task: str, labels: Sequence[str] | None = None) -> list[Any]:
+    """Our networks beside nnU-Net v2's 3D one on the same cases, paired: what it was trained on, means, differences,
+    and a figure of the cases for the first label.
+
+    Args:
+        task: as in :func:`beside_paper`.
+        labels: which rows; by default all. Those that cannot be compared are passed over.
+
+    Raises:
+        ValueError: cases or classes that the published marks lack; names them.
+    """
+    if not any(groups.values()):
+        return [text.NOTHING_YET]
+    board = leaderboard.read(groups)
+    labels = [label for label in labels or board if label in board and not board[label].problems]
+    if not labels:
+        return left_out(board) or [text.NOTHING_YET]
+    theirs, known = published.marks(task)
+    first = board[labels[0]].dices
+    lacking = [*first.index.difference(theirs.index), *first.columns.difference(theirs.columns)]
+    if lacking:
+        raise ValueError(f"the published Dice of {SECOND} for {task} lacks {', '.join(lacking)}")
+    theirs, known = theirs.loc[first.index, list(first)], known.loc[first.index]
+    levels, changes, means = {f"3D, {SECOND}, the same cases": tables.levels(theirs)}, {}, {}
+    for label in labels:
+        row = board[label]
+        levels[f"{label}, ours"] = tables.levels(row.dices)
+        changes[label] = {of: unet_pages.minus_published(row.records, theirs[[of]]).difference for of in theirs}
+        means[label] = unet_pages.minus_published(row.records, theirs)
+    found, row = family.table(means), board[labels[0]]
+    said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {text.findings(found[:1])}"
+    if len(row.dices) > LINES:
+        figure = unet_figures.case_by_case({labels[0]: row.dices}, theirs, said)
+    else:
+        figure = plots.dumbbells(row.merit, theirs.mean(axis=1), labels[0], SECOND, said)
+    return [
+        _trained_on(groups, task, known, row.fold_of),
+        pd.DataFrame.from_dict(levels, orient="index"),
+        Prose(f"**Ours minus {SECOND}**, paired by case:"),
+        pd.DataFrame.from_dict(changes, orient="index").join(tables.decided(found, "mean")).assign(cases=found.cases),
+        figure,
+        text.caption(said),
+    ]
+
+
+def _trained_on(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping[str, int]) -> Prose:
+    """What the marks' networks were trained on, and ours."""
+    others = round(tasks()[task].cases * (1 - 1 / FOLDS))
+    cases = [record.cases for of in groups.values() for record in of]
+    ours = sorted({count for table in cases if (count := table.case[table.split == TRAIN].nunique())})
+    said = f"The {SECOND} that held out these cases was trained on about {others} others"
+    said += f", ours on {' or '.join(map(str, ours))}." if ours else "."
+    if all(known.fold[case] == fold for case, fold in fold_of.items()):
+        said += " The folds are the same."
+    if "twin" in known:
+        for case, of in known[known.twin.notna() & (known.twin_fold != known.fold)].iterrows():
+            said += (
+                f" Case {case} ({of.decathlon} in the Decathlon) is the same patient as {of.twin}, which was among "
+                "them: its Dice is flattered."
+            )
+    return Prose(said)
+
+
+def _in_their_order(task: str, classes: list[str]) -> list[str]:
+    """Classes in the order in which the Decathlon numbers them."""
+    order = [GLIOMA[value] for value in unet_pages.DECATHLON_ORDER]
+    return order if task == "BrainTumour" and set(order) == set(classes) else classes

@@ -1,24 +1,27 @@
-"""What the chapter on the planner shows: plans against table 1, the two readings, a patch that shrinks, memory."""
+"""What the chapter on the planner shows: plans against table 1, the two readings, a patch that shrinks, memory, and a
+form that plans a reader's own data set in the browser, in the book as in JupyterLab."""
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
+from IPython.display import HTML
 
 from gbmlib.files import sizes
+from gbmlib.pages import plots
 from gbmlib.planner import Fingerprint, Network, Plan, memory, plan
 from gbmlib.study import provenance
 from gbmlib.viewer import colours
-from gbmlib.viewer.display import show
 
 AGREES, DIFFERS = "✓", "✗"
 HEADINGS = {"median_shape": "median shape", "patch_size": "patch", "batch_size": "batch", "pools": "pools"}
@@ -28,6 +31,8 @@ CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", colours.BLUE, colours.RED
 NETWORKS = {"2D": colours.ORANGE, "3D": colours.BLUE, "3D low resolution": colours.RED}
 #: The cascade's two networks often have the same patch: a ring around the other's point.
 RING = {"mode": "markers", "marker": {"symbol": "circle-open", "size": 13, "line": {"width": 2}}}
+
+_HERE = Path(__file__).parent
 
 
 def marked(planned: Sequence[pd.DataFrame], printed: pd.DataFrame) -> pd.DataFrame:
@@ -100,21 +105,22 @@ def overview(planned: Plan) -> pd.DataFrame:
 
 def fields_of_view(tasks: Mapping[str, Fingerprint], description: str) -> Any:
     """What a 3D patch sees of the median case, in mm, seen along x: proportions in mm beside proportions in voxels."""
-    panels = make_subplots(1, len(tasks), subplot_titles=list(tasks), horizontal_spacing=0.04)
     cases = {task: _extent(known.median_shape, known.spacing) for task, known in tasks.items()}
-    for column, (task, known) in enumerate(tasks.items(), 1):
-        panels.add_trace(_box(cases[task], "the median case", CASE, column == 1, filled=True), 1, column)
+    boxes = {task: [_box(extent, "the median case", CASE, filled=True)] for task, extent in cases.items()}
+    for task, known in tasks.items():
         for aspect, colour in (("voxels", VOXELS), ("mm", MM)):
             network = plan(known, aspect=aspect).three_d
             extent = _extent(network.patch_size, network.spacing)
-            panels.add_trace(_box(extent, f"patch, proportions in {aspect}", colour, column == 1), 1, column)
+            boxes[task].append(_box(extent, f"patch, proportions in {aspect}", colour))
+    panels = plots.panels(boxes, horizontal_spacing=0.04)
+    for column in range(1, len(tasks) + 1):
         panels.update_yaxes(scaleanchor=f"x{column if column > 1 else ''}", col=column)
     reach = max(max(extent) for extent in cases.values())
     plain = {"showgrid": False, "zeroline": False, "constrain": "domain"}
     panels.update_xaxes(range=[-0.55 * reach, 0.55 * reach], title_text="y (mm)", dtick=200, **plain)
     panels.update_yaxes(range=[-0.45 * reach, 0.45 * reach], showticklabels=False, dtick=100, **plain)
     panels.update_yaxes(title_text="z (mm)", showticklabels=True, col=1)
-    return _shown(panels, 320, 40, description)
+    return plots.finish(panels, description, 320, -0.25, t=40)
 
 
 def budget_lines(fingerprint: Fingerprint, edges: Sequence[int], description: str) -> Any:
@@ -137,20 +143,14 @@ def budget_lines(fingerprint: Fingerprint, edges: Sequence[int], description: st
         type="log", tickvals=list(edges), ticktext=[f"{edge}³" for edge in edges], title_text="voxels of a patch"
     )
     figure.update_yaxes(type="log", title_text="GB to train", tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50])
-    return _shown(figure, 380, 20, description)
-
-
-def _shown(figure: go.Figure, height: int, top: int, description: str) -> Any:
-    margin = {"l": 50, "r": 10, "t": top, "b": 40}
-    figure.update_layout(height=height, margin=margin, legend={"orientation": "h", "y": -0.25})
-    return show(figure, description)
+    return plots.finish(figure, description, 380, -0.25)
 
 
 def _extent(shape: Sequence[int], spacing: Sequence[float]) -> list[float]:
     return [size * step for size, step in zip(shape, spacing, strict=True)]
 
 
-def _box(extent: list[float], name: str, colour: str, legend: bool, filled: bool = False) -> go.Scatter:
+def _box(extent: list[float], name: str, colour: str, filled: bool = False) -> go.Scatter:
     """A rectangle around 0 of an extent (z, y, x) in mm, seen along x."""
     z, y = extent[0] / 2, extent[1] / 2
     line = {"line": {"color": colour, "width": 3}}
@@ -159,8 +159,6 @@ def _box(extent: list[float], name: str, colour: str, legend: bool, filled: bool
         y=[-z, -z, z, z, -z],
         mode="lines",
         name=name,
-        legendgroup=name,
-        showlegend=legend,
         text=f"{name}: {2 * z:.0f} x {2 * y:.0f} mm (z, y)",
         hoverinfo="text",
         **({"fill": "toself", "fillcolor": colour, "line": {"width": 0}} if filled else line),
@@ -211,3 +209,41 @@ def _train(planned: Network, channels: int, labels: int) -> None:
         torch.nn.functional.cross_entropy(network(images), truth).backward()
         optimiser.step()
         optimiser.zero_grad()
+
+
+# ------------------------------------------------------------------------------------------------------------- the form
+
+
+def form(presets: Sequence[Fingerprint]) -> HTML:
+    """The form, which needs no kernel; it begins with the first of these data sets.
+
+    Raises:
+        ValueError: no data set to begin with, or some that have no name or the same one.
+    """
+    names = [known.name for known in presets]
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise ValueError(f"the form offers data sets by name, each once, and begins with the first; these are {names}")
+    rows = [
+        {
+            "name": known.name,
+            "shape": known.median_shape,
+            "spacing": [float(f"{step:.6g}") for step in known.spacing],
+            "cases": known.cases,
+            "kinds": sorted(set(known.kinds)),
+            "kept": known.kept,
+        }
+        for known in presets
+    ]
+    data = json.dumps({"presets": rows}, allow_nan=False).replace("<", "\\u003c")
+    return HTML(
+        f"<style>{(_HERE / 'planner.css').read_text(encoding='utf-8')}</style>\n"
+        f'<div class="gbm-planner"><script type="application/json" class="gbm-planner-data">{data}</script>'
+        "<p>Here a form appears where scripts are allowed to run.</p></div>\n"
+        f'<script>\nwindow.gbmPlanner ??= (() => {{\n"use strict";\n{script()}\nreturn {{ mountAll }};\n}})();\n'
+        "gbmPlanner.mountAll();\n</script>"
+    )
+
+
+def script() -> str:
+    """The rule and the form, as JavaScript."""
+    return (_HERE / "planner.js").read_text(encoding="utf-8")

@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from gbmlib.analysis import family, intervals, scores
 from gbmlib.analysis.intervals import Interval
+from gbmlib.analysis.leaderboard import Choice
 from gbmlib.analysis.scores import Groups
 from gbmlib.pages import text
 from gbmlib.viewer import colours
@@ -52,6 +54,21 @@ def finish(
     else:
         figure.update_layout(legend={"orientation": "h", "title": {"text": legend_title or None}} | below)
     return show(figure, description)
+
+
+def panels(traces: Mapping[str, Sequence[go.Scatter]], rows: int = 1, **layout: Any) -> go.Figure:
+    """A panel for each title: beside one another, or below one another where there are several ``rows``.
+
+    Traces of one name are one entry of the legend; those without a name have none.
+    """
+    columns = max(1, len(traces)) if rows == 1 else 1
+    figure, known = make_subplots(rows, columns, subplot_titles=list(traces), **layout), {None}
+    for number, each in enumerate(traces.values(), 1):
+        for trace in each:
+            trace.update(legendgroup=trace.name, showlegend=trace.name not in known)
+            known.add(trace.name)
+            figure.add_trace(trace, number if rows > 1 else 1, number if rows == 1 else 1)
+    return figure
 
 
 def region_colours(regions: Iterable[str]) -> dict[str, str]:
@@ -153,6 +170,32 @@ def waterfall(groups: Groups, description: str = "") -> Any:
     figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1])
     description = description or f"Held-out Dice, step by step: {', '.join(groups)}"
     return finish(figure, description, 120 + 48 * len(names), None, l=10, r=20)
+
+
+def standings(choice: Choice, description: str = "") -> Any:
+    """Mean Dice of every row of a leaderboard, the chosen one (a star) first, and below how far the others are behind.
+
+    Bars are intervals over cases; hollow points are no candidates; the margin within which a difference does not matter
+    is shaded. Differences are paired by case, so their intervals are the ones to decide by; their colour says what is
+    decided.
+    """
+    others = choice.others
+    dices = {choice.label: choice.level} | dict(others["Dice"])
+    symbols = ["circle" if candidate else "circle-open" for candidate in others.candidate]
+    hover = {"hovertemplate": "%{y}: %{text}<extra></extra>", "bar_colour": colours.GREY}  # one trace, one colour
+    marker = {"color": colours.BLUE, "size": [15, *[10] * len(others)], "symbol": ["star", *symbols]}
+    levels = means(list(dices), list(dices.values()), "x", marker=marker, **hover)
+    marker = {"color": [DECIDED[word] for word in others.decided], "size": 10, "symbol": symbols}
+    hover["text"] = [f"{row.decided}: {text.evidence(row)}" for _, row in others.iterrows()]
+    behind = means(list(others.index), list(others.difference), "x", marker=marker, **hover)
+    heights = [len(dices), max(1, len(others))]
+    titles = {"mean Dice over classes": [levels], f"{choice.label} minus the others": [behind]}
+    figure = panels(titles, 2, row_heights=heights, vertical_spacing=0.2)
+    shade_margin(figure, others.margin.max() if len(others) else 0, row=2, col=1)
+    figure.update_yaxes(autorange="reversed", tickson="boundaries")
+    said = "; ".join(f"{label}: {dice}" for label, dice in dices.items())
+    description = description or f"Mean Dice over classes, the chosen network first. {said}"
+    return finish(figure, description, 170 + 26 * sum(heights), None, l=20, t=40, b=30)
 
 
 def dumbbells(ours: pd.Series, theirs: pd.Series, name: str, mark: str, description: str = "") -> Any:

@@ -1,27 +1,22 @@
-"""What the chapter on uncertainty shows: tables with intervals over cases, reliability curves, and a case to look at.
+"""What the chapter on uncertainty shows: tables with intervals over cases, and reliability curves.
 
 Tables are those of ``analysis.uncertainty_members.tables``, live or published. A notebook displays what a function
-here returns.
+here returns; words and figures are of the first source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from gbmlib.analysis import uncertainty
 from gbmlib.analysis.intervals import difference_interval, mean_interval
 from gbmlib.analysis.uncertainty import DETECTORS, PLACES
-from gbmlib.analysis.uncertainty_members import Member
-from gbmlib.cohorts import Case, Cohort
 from gbmlib.pages import plots
 from gbmlib.pages.text import Prose
-from gbmlib.viewer import slice_viewer
 
 #: Places in words; the width is what the tables were made with.
 WHERE = {"brain": "in the brain", "band": f"within {uncertainty.BAND:g} mm of the boundary"}
@@ -30,20 +25,14 @@ WHERE = {"brain": "in the brain", "band": f"within {uncertainty.BAND:g} mm of th
 MEASURES = {"auc": "AUC", "found 1%": "errors in the top 1 %", "found 5%": "errors in the top 5 %"}
 
 
-def absent(cohort_name: str) -> Prose:
-    """That nothing is published, and the commands that make it."""
-    return Prose(
-        f"*Nothing is published yet for {cohort_name}. With the data at hand these make it:* "
-        "`python -m gbmlib run brats:PATH --only crossvalidation --published none`, then "
-        "`python -m gbmlib facts brats:PATH --uncertainty`."
-    )
-
-
-def about(cases: pd.DataFrame) -> Prose:
-    """Where the members come from, in a line of Markdown."""
-    each = cases.groupby("source", sort=False)
-    words = [f"{name} ({of.members.max()} members, {of.case.nunique()} cases)" for name, of in each]
-    return Prose("Members: " + "; ".join(words) + ".")
+def everything(cases: pd.DataFrame, counts: pd.DataFrame) -> list[Any]:
+    """All that is shown of published tables, in the order of the chapter."""
+    return [
+        *in_words(cases, counts),
+        *(reliability_curves(counts), calibration(counts)),
+        *(finding(cases), finding(cases, "band")),
+        *(over_cases(cases), dice_over_uncertainty(cases)),
+    ]
 
 
 def averaged(cases: pd.DataFrame) -> pd.DataFrame:
@@ -72,10 +61,10 @@ def calibration(counts: pd.DataFrame) -> pd.DataFrame:
     return _table(rows)
 
 
-def finding(cases: pd.DataFrame, place: str = "brain", detectors: Sequence[str] = DETECTORS) -> pd.DataFrame:
+def finding(cases: pd.DataFrame, place: str = "brain") -> pd.DataFrame:
     """How well each detector finds the errors, means over the cases that have any: a row a source, region, detector."""
     rows = {}
-    of = cases[(cases.place == place) & cases.detector.isin(detectors)]
+    of = cases[(cases.place == place) & cases.detector.isin(DETECTORS)]
     for key, part in of.groupby(["source", "region", "detector"], sort=False):
         found = {heading: _by_case(part, key[2], name).dropna() for name, heading in MEASURES.items()}
         rows[key] = {name: mean_interval(values) if len(values) else "–" for name, values in found.items()}
@@ -98,119 +87,87 @@ def over_cases(cases: pd.DataFrame) -> pd.DataFrame:
     return _table(rows)
 
 
-def in_words(cases: pd.DataFrame, counts: pd.DataFrame) -> Prose:
-    """What the tables say of the first source, in a sentence or two; every number is computed."""
-    source = cases.source.iloc[0]
-    cases, counts = cases[cases.source == source], counts[counts.source == source]
-    lines = []
+def in_words(cases: pd.DataFrame, counts: pd.DataFrame) -> list[Prose]:
+    """Where the members come from, and what the tables say in a sentence or two; every number is computed."""
+    each = cases.groupby("source", sort=False)
+    sources = [f"{name} ({of.members.max()} members, {of.case.nunique()} cases)" for name, of in each]
+    cases, counts, lines = _first(cases), _first(counts), []
     for region, of in cases.groupby("region", sort=False):
         top = _by_case(of[of.place == "brain"], DETECTORS[0], "found 5%").dropna().mean()
-        auc, error = {}, {}
-        for place in PLACES:
-            auc[place] = _by_case(of[of.place == place], DETECTORS[0], "auc").dropna().mean()
-            voxels = counts[(counts.region == region) & (counts.place == place)]
-            error[place] = uncertainty.calibration_error(
-                uncertainty.pooled(table for _, table in voxels.groupby("case"))
-            )
+        auc = {place: _by_case(of[of.place == place], DETECTORS[0], "auc").dropna().mean() for place in PLACES}
+        error = {place: uncertainty.calibration_error(_pooled(counts, region, place)) for place in PLACES}
         lines.append(
             f"- **{region}**: the most uncertain 5 % of the brain's voxels hold {top:.0%} of the errors; the AUC is "
             f"{auc['brain']:.3f} in the brain and {auc['band']:.3f} near the boundary; the calibration error "
             f"{error['brain']:.3f} and {error['band']:.3f}."
         )
-    return Prose(f"Entropy of the mean over {source}:\n\n" + "\n".join(lines))
+    said = f"Entropy of the mean over {cases.source.iloc[0]}:\n\n" + "\n".join(lines)
+    return [Prose(f"Members: {'; '.join(sources)}."), Prose(said)]
 
 
 # -------------------------------------------------------------------------------------------------------------- figures
 
 
-def reliability_curves(counts: pd.DataFrame, source: str | None = None) -> Any:
-    """Share of voxels in the region over their mean probability, a colour a region, all cases of a source together.
+def reliability_curves(counts: pd.DataFrame) -> Any:
+    """Share of voxels in the region over their mean probability, a colour a region, all cases together.
 
     A panel a place. On the diagonal probabilities are right; below it the networks are too sure of the region.
     """
-    source = source or counts.source.iloc[0]
-    counts = counts[counts.source == source]
-    titles = ["In the brain", "Near the boundary"]  # short enough for a phone
-    figure = make_subplots(1, len(WHERE), subplot_titles=titles, horizontal_spacing=0.1)
-    line = {"color": "#808080", "width": 1, "dash": "dot"}
-    for column, place in enumerate(WHERE, 1):
-        figure.add_scatter(
-            x=[0, 1], y=[0, 1], mode="lines", line=line, hoverinfo="skip", showlegend=False, row=1, col=column
-        )
-        for region, colour in plots.region_colours(counts.region.unique()).items():
-            of = counts[(counts.region == region) & (counts.place == place)]
-            curve = uncertainty.curve(uncertainty.pooled([table for _, table in of.groupby("case")]))
-            figure.add_scatter(
-                x=curve.predicted,
-                y=curve["observed"],
-                text=[f"{voxels:,} voxels" for voxels in curve.voxels],
-                name=region,
-                legendgroup=region,
-                showlegend=column == 1,
-                mode="lines+markers",
-                line={"color": colour, "width": 2},
-                marker={"size": 7},
-                hovertemplate="probability %{x:.2f}, share in the region %{y:.2f}; %{text}<extra>"
-                + region
-                + "</extra>",
-                row=1,
-                col=column,
-            )
+    counts, panels = _first(counts), {}
+    colours = plots.region_colours(counts.region.unique())
+    for place, title in zip(WHERE, ("In the brain", "Near the boundary"), strict=True):  # short enough for a phone
+        diagonal = {"mode": "lines", "line": {"color": plots.AXIS, "width": 1, "dash": "dot"}, "hoverinfo": "skip"}
+        panels[title] = [go.Scatter(x=[0, 1], y=[0, 1], **diagonal)]
+        for region, colour in colours.items():
+            curve = uncertainty.curve(_pooled(counts, region, place))
+            hover = "probability %{x:.2f}, share in the region %{y:.2f}; %{text}<extra>" + region + "</extra>"
+            style = {"mode": "lines+markers", "line": {"color": colour, "width": 2}, "marker": {"size": 7}}
+            style |= {"name": region, "text": [f"{voxels:,} voxels" for voxels in curve.voxels], "hovertemplate": hover}
+            panels[title].append(go.Scatter(x=curve.predicted, y=curve["observed"], **style))
+    figure = plots.panels(panels, horizontal_spacing=0.1)
     figure.update_xaxes(range=[0, 1], title_text="mean probability")
     figure.update_yaxes(range=[0, 1])
     figure.update_yaxes(title_text="share in the region", col=1)
-    description = f"Reliability of the probabilities averaged over {source}, in the brain and near the boundary"
-    return plots.finish(figure, description, 400, t=40)
+    source = counts.source.iloc[0]
+    said = f"Reliability of the probabilities averaged over {source}, in the brain and near the boundary"
+    return plots.finish(figure, said, 400, t=40)
 
 
-def dice_over_uncertainty(cases: pd.DataFrame, source: str | None = None) -> Any:
+def dice_over_uncertainty(cases: pd.DataFrame) -> Any:
     """Dice of each case over the mean entropy within its prediction, a colour a region; cases are named on hover."""
-    source = source or cases.source.iloc[0]
-    cases = cases[cases.source == source]
-    figure = go.Figure()
+    cases, figure = _first(cases), go.Figure()
     for region, colour in plots.region_colours(cases.region.unique()).items():
         of = cases[cases.region == region]
         mean = _by_case(of[of.place == "predicted"], DETECTORS[0], "mean").dropna()
-        dice = _by_case(of, "", "dice")[mean.index]
-        hover = "%{text}: entropy %{x:.3f}, Dice %{y:.3f}<extra>" + region + "</extra>"
-        marker = {"color": colour, "size": 8}
-        figure.add_scatter(
-            x=mean, y=dice, text=mean.index, name=region, mode="markers", marker=marker, hovertemplate=hover
-        )
+        style = {"name": region, "mode": "markers", "marker": {"color": colour, "size": 8}, "text": mean.index}
+        style["hovertemplate"] = "%{text}: entropy %{x:.3f}, Dice %{y:.3f}<extra>" + region + "</extra>"
+        figure.add_scatter(x=mean, y=_by_case(of, "", "dice")[mean.index], **style)
     figure.update_xaxes(title_text="mean entropy within the prediction (bits)", rangemode="tozero")
     figure.update_yaxes(title_text="Dice", range=[-0.02, 1.02])
-    return plots.finish(figure, f"Dice of each case over its mean uncertainty, {source}", 360, -0.25)
-
-
-def look(case: Case, members: Sequence[Member], cohort: Cohort, mirrored: Sequence[Member] = ()) -> Any:
-    """A case in the viewer: the members' mean probability of every region, to put a threshold on, and where they are
-    unsure of the first one and disagree about it.
-
-    Args:
-        members: of one source.
-        mirrored: of another, whose disagreement is one map more.
-    """
-    first = next(iter(members[0]))
-    of = uncertainty.maps([member[first] for member in members])
-    maps: Mapping[str, np.ndarray] = {"disagreement": of.mutual_information, "entropy of the mean": of.entropy}
-    if mirrored:
-        again = uncertainty.maps([member[first] for member in mirrored])
-        maps = {**maps, "disagreement of mirrorings": again.mutual_information}
-    mean = {name: sum(member[name] for member in members) / len(members) for name in members[0]}
-    truth = case.label() if case.has_label else None
-    return slice_viewer.view(case, truth, probability=mean, maps=maps, names=cohort.labels)
+    return plots.finish(figure, f"Dice of each case over its mean uncertainty, {cases.source.iloc[0]}", 360, -0.25)
 
 
 def typical(cases: pd.DataFrame) -> str:
-    """The case whose Dice of the first region is the (lower) median in the first source."""
-    of = cases[(cases.source == cases.source.iloc[0]) & (cases.region == cases.region.iloc[0])]
-    dice = _by_case(of, "", "dice").sort_values()
+    """The case whose Dice of the first region is the (lower) median."""
+    cases = _first(cases)
+    dice = _by_case(cases[cases.region == cases.region.iloc[0]], "", "dice").sort_values()
     return dice.index[(len(dice) - 1) // 2]
+
+
+def _first(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first source."""
+    return table[table.source == table.source.iloc[0]]
 
 
 def _by_case(of: pd.DataFrame, detector: str, measure: str) -> pd.Series:
     found = of[(of.detector == detector) & (of.measure == measure)]
     return found.set_index("case").value
+
+
+def _pooled(counts: pd.DataFrame, region: str, place: str) -> pd.DataFrame:
+    """The counts of all cases together."""
+    voxels = counts[(counts.region == region) & (counts.place == place)]
+    return uncertainty.pooled(table for _, table in voxels.groupby("case"))
 
 
 def _table(rows: Mapping[tuple[str, ...], Mapping[str, Any]]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +15,9 @@ from untrained_runs import record_of
 from gbmlib import models
 from gbmlib.analysis import saliency, saliency_checks
 from gbmlib.analysis.saliency import Target
+from gbmlib.analysis.saliency_checks import BRAIN, DEEPEST, LAST, NEAR, PARTS, SALIENCY, Places
 from gbmlib.cohorts import open_cohort
+from gbmlib.cohorts.folds import split
 from gbmlib.preprocess.pipeline import prepare
 from gbmlib.study import nnunet, predicting, scales
 
@@ -207,3 +210,103 @@ def test_a_real_case_is_explained_in_native_space(brats_folder, tmp_path):
     outside = maps.copy()
     outside[(slice(None), *found.grid.box)] = 0
     assert not outside.any()
+
+
+# --------------------------------------------------------------------------------------------------- maps of whole runs
+
+
+@pytest.fixture(scope="module")
+def records(cohort, tmp_path_factory):
+    """The first paper's network, which finds the whole tumour nearly everywhere, and a U-Net in slices."""
+    nested, flat = scales.paper_a("test", [0], [0])[0], nnunet.glioma("test", 2)[0]
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "Paper A": record_of(nested, cohort, folder / nested.id, bias=[1.0, 0.0, -50.0]),
+        "2D": record_of(flat, cohort, folder / flat.id),
+    }
+
+
+@pytest.fixture(scope="module")
+def case(cohort, records):
+    of = records["Paper A"].experiment
+    return cohort[split(cohort, of.folds, of.fold)[1][0]]
+
+
+def test_where_maps_lie(records, cohort):
+    places = saliency_checks.where_maps_lie(records, cohort, "WT")
+    means = saliency_checks.over_cases(places.shares)
+    assert list(means.columns) == [*PARTS, "cases"]
+    assert places.skipped == []
+    for name in records:
+        weights = [(of, by) for of in (SALIENCY, DEEPEST) for by in ("trained", "untrained")]
+        assert list(means.loc[name].index) == [("even", ""), *weights]
+        assert (means.loc[name].cases <= 2).all()
+        for _, row in means.loc[name].iterrows():
+            if row.cases:
+                assert sum(row[part].mean for part in PARTS) == pytest.approx(1)
+    near = saliency_checks.near_region(places).loc[("2D", SALIENCY)]
+    trained, untrained = (means.loc[("2D", SALIENCY, by)] for by in ("trained", "untrained"))
+    assert near.trained == pytest.approx(trained["inside"].mean + trained["rim"].mean)
+    assert near.difference.mean == pytest.approx(near.trained - untrained["inside"].mean - untrained["rim"].mean)
+    looked_at = saliency_checks.over_cases(places.modalities)
+    assert list(looked_at.columns) == ["t1ce", "flair", "cases"]
+    for _, row in looked_at.iterrows():
+        assert row.t1ce.mean + row.flair.mean == pytest.approx(1)
+    # These were never trained: drawn with the seed of their first weights, trained and untrained are one network.
+    assert looked_at.loc["2D", "trained"].t1ce == looked_at.loc["2D", "untrained"].t1ce
+    other = saliency_checks.where_maps_lie({"2D": records["2D"]}, cohort, "WT", seed=1).modalities.loc["2D"].t1ce
+    assert other.loc["trained"].mean() == pytest.approx(looked_at.loc["2D", "trained"].t1ce.mean)
+    assert other.loc["untrained"].mean() != pytest.approx(other.loc["trained"].mean())
+
+
+def test_cases_without_the_region_are_named(records, cohort):
+    places = saliency_checks.where_maps_lie({"Paper A": records["Paper A"]}, cohort, "ET")
+    assert len(places.skipped) == 2
+    assert "Paper A: case phantom" in places.skipped[0]
+    assert saliency_checks.over_cases(places.shares).empty
+    assert saliency_checks.near_region(places).empty
+
+
+def test_a_map_that_is_zero_throughout_is_not_among_the_cases():
+    names, nothing = ["network", "map", "weights"], [np.nan] * len(PARTS)
+    rows = {
+        ("3D", "even", ""): [[0.02, 0.04, 0.5, 0.44], [0.06, 0.04, 0.5, 0.4]],
+        ("3D", SALIENCY, "trained"): [[0.5, 0.2, 0.3, 0], [0.7, 0.2, 0.1, 0]],
+        ("3D", SALIENCY, "untrained"): [[0.1, 0.2, 0.7, 0], nothing],
+        ("3D", DEEPEST, "trained"): [nothing, nothing],
+        ("3D", DEEPEST, "untrained"): [[0.1, 0.2, 0.7, 0], [0.1, 0.2, 0.7, 0]],
+    }
+    index = pd.MultiIndex.from_tuples([key for key, cases in rows.items() for _ in cases], names=names)
+    shares = pd.DataFrame([case for cases in rows.values() for case in cases], index, list(PARTS))
+    near = saliency_checks.near_region(Places(shares, pd.DataFrame(), []))
+    row = near.loc[("3D", SALIENCY)]
+    assert [row.trained, row.untrained, row.even] == pytest.approx([0.8, 0.3, 0.08])
+    assert (row.difference.mean, row.difference.cases) == (pytest.approx(0.4), 1)
+    assert near.loc[("3D", DEEPEST)].difference.cases == 0
+    means = saliency_checks.over_cases(shares)
+    assert means.cases.tolist() == [2, 2, 1, 0, 2]
+    assert np.isnan(means.loc[("3D", DEEPEST, "trained"), "inside"])
+
+
+def test_the_strongest_voxels_of_the_brain():
+    of = np.arange(100, dtype=np.float32).reshape(1, 10, 10)
+    brain = of < 80
+    found = saliency_checks.strongest(of, brain, 0.1)
+    assert np.flatnonzero(found).tolist() == list(range(72, 80))
+    assert not saliency_checks.strongest(np.zeros_like(of), brain, 0.1).any()
+
+
+def test_maps_of_a_run_in_native_space_and_without_its_weights(records, cohort, case):
+    target = saliency.target(records["Paper A"], cohort, case, "WT")
+    assert list(saliency_checks.cam_layers(target.network).values()) == ["encoder.3", "decoder.2"]
+    maps, again = (saliency_checks.in_per_cent(target, samples=2) for _ in range(2))
+    assert list(maps) == ["saliency", "SmoothGrad", DEEPEST, LAST]
+    for name, of in maps.items():
+        np.testing.assert_array_equal(of, again[name])
+        assert of.shape == case.shape
+        assert of.min() >= 0
+        assert of.max() == pytest.approx(100) or of.max() == 0
+    table = saliency_checks.without_weights(records["Paper A"], target, case, seed=3)
+    assert list(table.columns) == [(place, of) for place in (BRAIN, NEAR) for of in (SALIENCY, DEEPEST, LAST)]
+    assert (table.iloc[0] == 1).all()
+    assert [table.index[1], table.index[-1]] == ["output", "first"]

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gbmlib import planner
-from gbmlib.pages.planner_form import form, script
+from gbmlib.pages.planner_pages import form, script
 from gbmlib.planner import PATCH_VOXELS, Fingerprint, plan
 
 SPACINGS = (0.5, 0.625, 0.8, 1.0, 1.25, 2.0, 2.5, 3.6, 5.0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from chapter_cells import wanted_by
 from papermill.exceptions import PapermillExecutionError
 
 from gbmlib.cohorts import phantom
@@ -24,6 +25,20 @@ def execute(folder, **parameters):
 def test_a_rate_is_the_pipelines_to_choose(tmp_path):
     with pytest.raises(PapermillExecutionError, match="learning_rate: this chapter has no such parameter"):
         execute(tmp_path, profile="test", learning_rate=1e-3)
+
+
+def test_every_parameter_reaches_the_runs(tmp_path):
+    parameters = {
+        "modalities": "flair",
+        "spacing": 8,
+        "epochs": 3,
+        "folds": "1",
+        "seeds": "0,1",
+        "store": str(tmp_path),
+    }
+    for of in wanted_by("09_head_to_head", profile="test", **parameters)["wanted"].values():
+        assert [(run.fold, run.seed) for run in of] == [(1, 0), (1, 1)]
+        assert {(run.modalities, run.spacing, run.epochs) for run in of} == {(("flair",), (8, 8, 8), 3)}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from chapter_cells import wanted_by
 from papermill.exceptions import PapermillExecutionError
 
 from gbmlib.cohorts import phantom
@@ -19,6 +20,20 @@ def execute(folder, **parameters):
     papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
     outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
     return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"modalities": "flair", "spacing": 4, "epochs": 3}])
+def test_the_networks_are_those_of_the_earlier_chapters(parameters, tmp_path):
+    parameters = parameters | {"profile": "demo", "store": str(tmp_path)}
+    branch, both, own = (wanted_by(name, **parameters) for name in ("03_vae_ablation", "07_unet_2d_vs_3d", NAME))
+    theirs = {
+        "V-Net": branch["baseline"][0].id,
+        "Paper A": branch["wanted"][branch["with_branch"]][0].id,
+        "2D": both["wanted"]["2D"][0].id,
+        "3D": both["wanted"]["3D"][0].id,
+    }
+    assert {name: of[0].id for name, of in own["every"].items()} == theirs
+    assert all(len(of) == 1 for of in own["every"].values())
 
 
 @pytest.mark.slow

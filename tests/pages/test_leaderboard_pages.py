@@ -1,14 +1,14 @@
-"""The leaderboard as the chapters show it: in words, and switched."""
+"""The leaderboard as the chapters show it: in words, switched, and beside published marks."""
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
-from leaderboard_records import BRATS, five, glioma_groups, planned, prose, tables, up
+from leaderboard_records import BRATS, HIPPOCAMPUS, five, glioma_groups, planned, prose, tables, up
 
-from gbmlib.analysis import leaderboard
+from gbmlib.analysis import leaderboard, published
 from gbmlib.cohorts import GLIOMA
 from gbmlib.pages import leaderboard_pages as pages
-from gbmlib.pages.plots import DECIDED
 from gbmlib.study.records import Store
 from gbmlib.training.ensemble import Ensemble
 
@@ -76,7 +76,8 @@ def test_what_is_missing_is_named_and_keeps_its_row(groups):
     none = prose(pages.compared({"3D": groups["3D"][:1]}))
     assert "*No row is complete yet, so there is no leaderboard.*" in none
     assert "- **3D** has no record of fold 1, 2, 3, 4 with seed 0." in none
-    assert "*No candidate can be compared" in prose(pages.compared(groups, candidates=["cascade"]))
+    low = {"low resolution": groups["3D"]}
+    assert "*No candidate can be compared" in prose(pages.compared(low))
     assert "nothing to compare" in prose(pages.compared({"3D": []}))
 
 
@@ -89,7 +90,6 @@ def test_published_records_are_found_and_what_a_scale_lacks_keeps_its_row(made):
 
     table = tables(pages.all_published(wanted, store, "cascade"))[0]
     assert table.folds.to_dict() == {"2D": "5 of 5", "3D": "5 of 5", "2D, other": "0 of 5"}
-    assert "**2D** is the only candidate" in prose(pages.all_published(wanted, store, "cascade", candidates=["2D"]))
     missing = pages.all_published(lambda profile: {}, store, "hippocampus-folds")[0]
     assert "python -m gbmlib run msd:PATH --only hippocampus-folds" in missing
 
@@ -128,16 +128,87 @@ def test_what_the_rule_was_learned_for_is_counted_over_folds(groups):
     assert "No record with the single-component rule yet" in pages.learned(groups["3D"])
 
 
-# ------------------------------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------------ published marks
 
 
-def test_standings_show_the_chosen_one_first_and_candidates_filled(groups):
-    groups["low resolution"] = groups.pop("2D")
-    choice = leaderboard.choose(leaderboard.read(groups))
-    figure = pages.standings(choice)
-    levels, behind = figure.data
-    assert list(levels.y) == ["2D + 3D", "3D", "low resolution"]
-    assert list(levels.marker.symbol) == ["star", "circle", "circle-open"]
-    assert list(behind.x) == [of.mean for of in choice.others.difference]
-    assert list(behind.marker.color) == [DECIDED[word] for word in choice.others.decided]
-    assert len(figure.layout.shapes) == 2  # the margin and zero
+def of_hippocampus(store, dimensions, dice):
+    return five(store, [planned(HIPPOCAMPUS, dimensions, fold) for fold in range(5)], HIPPOCAMPUS, dice)
+
+
+def test_the_hippocampus_beside_table_2(store):
+    theirs = published.marks(HIPPOCAMPUS)[0]
+    at = {"Anterior": 0.8987, "Posterior": 0.8820}
+
+    # nnU-Net v2's cases, moved to the paper's means, plus 0.4 points.
+    moved = (theirs - theirs.mean() + pd.Series(at) + 0.004).T.to_dict()
+
+    def dice(case, region):
+        return moved[case][region]
+
+    groups = {"2D": [], "3D": of_hippocampus(store, 3, dice)}
+    table, words, choice = pages.beside_paper(groups, HIPPOCAMPUS)
+    assert list(table.index) == [
+        "2D, Isensee et al. 2018",
+        "3D, ours",
+        "3D, Isensee et al. 2018",
+        "2D + 3D, Isensee et al. 2018",
+    ]
+    assert table.loc["3D, Isensee et al. 2018"].tolist() == ["0.8987", "0.8820", "0.89035", 260]
+    assert table.loc["3D, ours", "Anterior"].mean == pytest.approx(0.9027)
+    assert words.endswith("- **3D**: Anterior +0.40, Posterior +0.40; within 0.5 of it in every class.")
+    assert choice == (
+        "Of the paper's own rows its rule takes **3D**: 0.89035, against 0.88935 of 2D + 3D, against 0.87610 of 2D."
+    )
+    off = {"3D": of_hippocampus(store, 2, lambda case, region: dice(case, region) - 0.02)}
+    assert "Anterior -1.60, Posterior -1.60; not within 0.5 of it" in pages.beside_paper(off, HIPPOCAMPUS)[1]
+    assert list(pages.beside_paper({}, HIPPOCAMPUS)[0].columns[:2]) == [
+        "Anterior",
+        "Posterior",
+    ]
+
+
+def test_gliomas_stand_in_the_order_of_the_decathlon(groups):
+    table = pages.beside_paper(groups, BRATS)[0]
+    assert list(table.columns) == ["oedema", "necrotic and non-enhancing core", "enhancing tumour", "mean", "cases"]
+    assert table.loc["3D, Isensee et al. 2018"].tolist() == ["0.8071", "0.6222", "0.7907", "0.74000", 484]
+    assert table.loc["2D + 3D, Isensee et al. 2018", "oedema"] == "0.8079"
+    assert table.loc["3D, ours", "cases"] == 19
+    with pytest.raises(ValueError, match="table 2 has 2 classes for Hippocampus, ours are necrotic"):
+        pages.beside_paper(groups, HIPPOCAMPUS)
+
+
+def test_the_second_version_is_compared_case_by_case(groups):
+    about, levels, title, changes, figure, caption = pages.beside_second(groups, BRATS, ["3D", "2D"])
+    assert "trained on about 387 others, ours on 15 or 16." in about
+    assert "The folds are the same" not in about
+    assert "Case Brats18_2013_2_1 (BRATS_290 in the Decathlon) is the same patient as BRATS_007" in about
+    assert list(levels.index) == ["3D, nnU-Net v2, the same cases", "3D, ours", "2D, ours"]
+    assert title == "**Ours minus nnU-Net v2**, paired by case:"
+    assert [of.mean for of in changes["mean"]] == pytest.approx([-0.1, -0.3], abs=2e-4)
+    assert -0.102 < changes.loc["3D", "oedema"].low < -0.1
+    assert changes.decided.tolist() == ["lower", "lower"]
+    assert list(changes)[-5:] == ["mean", "p (Holm)", "rank-biserial", "decided", "cases"]
+    assert caption.startswith("*Dice of each case, 3D of this study beside nnU-Net v2. 3D: Dice lower by 0.100 (")
+    theirs = published.marks(BRATS)[0].mean(axis=1)
+    _, marked, ours = figure.data
+    assert list(marked.x) == pytest.approx(theirs.loc[list(marked.y)])
+    assert list(ours.x) == pytest.approx([of - 0.1 for of in marked.x], abs=2.1e-3)
+
+
+def test_the_hippocampi_are_held_out_in_the_same_folds(store):
+    theirs = published.marks(HIPPOCAMPUS)[0].T.to_dict()
+    groups = {"3D": of_hippocampus(store, 3, lambda case, region: theirs[case][region] - 0.001)}
+    about, _, _, changes, figure, _ = pages.beside_second(groups, HIPPOCAMPUS)
+    assert about == (
+        "The nnU-Net v2 that held out these cases was trained on about 208 others, ours on 208. The folds are the same."
+    )
+    assert changes.loc["3D", ["decided", "cases"]].tolist() == ["lower, below 0.01", 260]
+    assert len(figure.data) == 4  # two panels of a line and 260 points
+    assert "nothing to compare" in pages.beside_second({"3D": []}, HIPPOCAMPUS)[0]
+    partly = {"3D": groups["3D"][:2]}
+    assert "has no record of fold" in pages.beside_second(partly, HIPPOCAMPUS)[0]
+
+
+def test_cases_or_classes_without_a_mark_are_named(groups):
+    with pytest.raises(ValueError, match=r"nnU-Net v2 for Hippocampus lacks Brats18_2013_11_1, .*oedema"):
+        pages.beside_second(groups, HIPPOCAMPUS)

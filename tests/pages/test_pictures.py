@@ -51,6 +51,16 @@ def test_planes_are_cropped_and_find_the_tumour():
     assert axial.images[0].get_array().shape < case.shape[1:]
 
 
+def test_maps_have_a_row_a_network_and_a_column_a_map():
+    case = open_cohort("phantom:cases=1,spacing=6,seed=0", ("flair", "t1ce")).cases[0]
+    volume = np.ones(case.shape, np.float32)
+    figure = pictures.maps(case, {"2D": {"one": volume, "other": volume}, "3D": {"one": volume}}, case.label() > 0)
+    titles = [f"{network}\n{name}" for network in ("2D", "3D") for name in ("one", "other")]
+    assert [axes.get_title() for axes in figure.axes] == titles
+    assert [len(axes.images) for axes in figure.axes] == [2, 2, 2, 1]
+    assert len(pictures.maps(case, {}, case.label() > 0).axes) == 1  # where no network finds anything
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("runs"))

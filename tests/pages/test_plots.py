@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from grouped_records import configured
+from leaderboard_records import glioma_groups
 
+from gbmlib.analysis import leaderboard
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import curves, pictures, plots
+from gbmlib.study.records import Store
 from gbmlib.viewer.display import StaticFigure
 
 
@@ -189,3 +192,25 @@ def test_every_figure_becomes_a_static_page(kind, monkeypatch):
     }[kind]()
     assert isinstance(made, StaticFigure)
     assert 'aria-label="words"' in made._repr_html_()
+
+
+def test_dumbbells_are_sorted_by_how_far_behind_we_are():
+    ours, theirs = (pd.Series(values, list("abc")) for values in ([0.5, 0.9, 0.4], [0.6, 0.5, 0.9]))
+    lines, marked, points = plots.dumbbells(ours, theirs, "3D", "nnU-Net v2").data
+    assert list(points.y) == list(marked.y) == ["c", "a", "b"]
+    assert list(points.x) == [0.4, 0.5, 0.9]
+    assert list(lines.x)[:3] == [0.9, 0.4, None]
+    assert list(lines.y)[:3] == ["c", "c", None]
+
+
+def test_standings_show_the_chosen_one_first_and_candidates_filled(tmp_path):
+    groups = glioma_groups(Store(tmp_path))
+    groups["low resolution"] = groups.pop("2D")
+    choice = leaderboard.choose(leaderboard.read(groups))
+    figure = plots.standings(choice)
+    levels, behind = figure.data
+    assert list(levels.y) == ["2D + 3D", "3D", "low resolution"]
+    assert list(levels.marker.symbol) == ["star", "circle", "circle-open"]
+    assert list(behind.x) == [of.mean for of in choice.others.difference]
+    assert list(behind.marker.color) == [plots.DECIDED[word] for word in choice.others.decided]
+    assert len(figure.layout.shapes) == 2  # the margin and zero

@@ -1,4 +1,7 @@
-"""Tables that several chapters show: a row a group, cells that print themselves, what was not measured left empty."""
+"""Tables of comparisons: a row a group, cells that print themselves, what was not measured left empty. Tables of
+configurations, counted by hand."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from grouped_records import BASE, group
 from gbmlib.analysis import family, scores
 from gbmlib.analysis.family import contrasts
 from gbmlib.pages import tables
+from gbmlib.study import head_to_head
 
 
 def test_the_table_of_a_comparison_has_a_row_a_variant():
@@ -44,3 +48,44 @@ def test_without_a_shared_region_each_group_has_its_own():
     table = tables.comparison({"one": group(), "other": group(regions=("oedema",))})
     assert table.loc["one", "oedema"] == table.loc["other", "WT"] == ""
     assert str(table.loc["other", "difference"]) == "not comparable"
+
+
+# ------------------------------------------------------------------------------------------------------ configurations
+
+
+@pytest.fixture
+def wanted():
+    return head_to_head.cells("short", folds=(0, 1))
+
+
+def test_the_pipelines_are_told_from_their_configurations(wanted):
+    table = tables.pipelines(wanted)
+    a, b = table["pipeline A"], table["pipeline B"]
+    assert (a["patch (z, y, x)"], b["patch (z, y, x)"]) == ("48 x 48 x 48", "48 x 64 x 48")
+    assert (a.classes, b.classes) == ("nested regions", "exclusive labels")
+    assert a.penalty == "1e-05 x sum of squared kernels"
+    assert a["course of the rate"] == "polynomial, 4 epochs of warm-up"
+    assert b["augmentation"] == "rotation, scaling, elastic, gamma, mirror"
+    assert (a.inference, b.inference) == ("once", "averaged over mirrorings")
+    alike = [name for name in table.index if table.loc[name, ""] == "the same"]
+    assert alike == ["grid (mm)", "resampling", "normalisation"]
+
+
+def test_steps_and_voxels_are_counted_from_the_configurations(wanted):
+    table = tables.costs(
+        wanted, {("V-Net", "A"): [SimpleNamespace(provenance={"seconds": seconds}) for seconds in (90, 150)]}
+    )
+    row = table.loc["V-Net under pipeline A"]
+    # 15 of the 19 cases, 60 times, one patch of 48 x 64 x 48 each.
+    assert (row.steps, row.patches, row["voxels (million)"]) == ("900", "900", "133")
+    assert (row["minutes a run"], row.threads) == ("2.0", "2")
+    row = table.loc["SegVAE under pipeline B"]
+    # 8 epochs of 50 batches of two.
+    assert (row.steps, row.patches, row["voxels (million)"], row.batch) == ("400", "800", "118", 2)
+    assert row["minutes a run"] == ""
+    assert (row["peak rate"], row["warm-up (epochs)"]) == ("0.003", 0)
+
+
+def test_cases_of_a_fold_are_those_that_the_split_leaves():
+    of = head_to_head.cells("short")["U-Net", "A"]
+    assert [tables.training_cases(e) for e in of] == [15, 15, 15, 15, 16]

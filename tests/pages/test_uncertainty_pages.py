@@ -6,7 +6,6 @@ import pytest
 
 from gbmlib.analysis import uncertainty
 from gbmlib.analysis.intervals import Interval
-from gbmlib.cohorts import open_cohort
 from gbmlib.pages import uncertainty_pages
 from gbmlib.pages.uncertainty_pages import averaged, calibration, finding, in_words, over_cases, typical
 
@@ -50,7 +49,7 @@ def test_cases_without_errors_are_counted_out_not_in(tables):
     expected = value(tables[0], "WT", "auc", "brain", "entropy of the mean").dropna().mean()
     assert isinstance(shown, Interval)
     assert shown.mean == pytest.approx(expected)
-    assert len(finding(tables[0], "band", uncertainty.DETECTORS[:1])) == 2
+    assert len(finding(tables[0], "band")) == 2 * len(uncertainty.DETECTORS)
 
 
 def test_calibration_pools_the_voxels_of_all_cases(tables):
@@ -79,11 +78,12 @@ def test_the_average_beside_one_member(tables):
 
 
 def test_every_number_of_the_sentence_is_computed(tables):
-    said = str(in_words(*tables))
+    members, said = in_words(*tables)
+    assert members == "Members: folds (2 members, 12 cases)."
     top = value(tables[0], "WT", "found 5%", "brain", "entropy of the mean").dropna().mean()
     assert f"**WT**: the most uncertain 5 % of the brain's voxels hold {top:.0%} of the errors" in said
     worse = tables[0].assign(value=tables[0].value / 2)
-    assert str(in_words(worse, tables[1])) != said
+    assert in_words(worse, tables[1])[1] != said
 
 
 def test_figures_have_a_curve_for_each_region_and_place(tables, monkeypatch):
@@ -94,20 +94,15 @@ def test_figures_have_a_curve_for_each_region_and_place(tables, monkeypatch):
     assert [len(trace.x) for trace in dots.data] == [12, 11]  # the last case has no core, and none is predicted
 
 
-def test_a_typical_case_and_what_is_absent(tables):
+def test_words_and_figures_are_of_the_first_source(tables, monkeypatch):
+    monkeypatch.delenv("GBM_STATIC", raising=False)
+    cases, counts = (pd.concat([table, table.assign(source="other")], ignore_index=True) for table in tables)
+    assert in_words(cases, counts)[1] == in_words(*tables)[1]
+    assert [len(trace.x) for trace in uncertainty_pages.dice_over_uncertainty(cases).data] == [12, 11]
+    both, one = (uncertainty_pages.reliability_curves(each).data for each in (counts, tables[1]))
+    assert [list(trace.y) for trace in both] == [list(trace.y) for trace in one]
     dice = value(tables[0], "WT", "dice").sort_values()
-    assert typical(tables[0]) == dice.index[5]
-    said = str(uncertainty_pages.absent("brats2018-19"))
-    assert "python -m gbmlib facts brats:PATH --uncertainty" in said
-    assert "12 cases" in str(uncertainty_pages.about(tables[0]))
-
-
-def test_a_case_to_look_at(monkeypatch):
-    monkeypatch.setenv("GBM_STATIC", "1")
-    cohort = open_cohort("phantom:cases=1,spacing=10,seed=0", ("flair",))
-    case = cohort.cases[0]
-    members = [{"WT": np.full(case.shape, p, np.float32), "ET": np.zeros(case.shape, np.float32)} for p in (0.3, 0.5)]
-    spec = uncertainty_pages.look(case, members, cohort, members).spec
-    assert [of["name"] for of in spec["probabilities"]] == ["WT", "ET"]
-    assert [of["name"] for of in spec["maps"]] == ["disagreement", "entropy of the mean", "disagreement of mirrorings"]
-    assert spec["truth"] == 0
+    assert typical(cases) == dice.index[5]
+    shown = uncertainty_pages.everything(cases, counts)
+    assert shown[0].startswith("Members: folds (2 members, 12 cases); other (")
+    assert [len(table) for table in shown if isinstance(table, pd.DataFrame)] == [4, 12, 12, 4]
