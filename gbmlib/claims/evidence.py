@@ -106,7 +106,11 @@ def wanted(claim: Claim, scale: str) -> list[Run]:
     if not isinstance(by, ByRuns | ByFactorial):
         return []
     groups = runs_of(by.source, scale)
-    labels = groups if isinstance(by, ByFactorial) else dict.fromkeys(label for pair in by.pairs for label in pair)
+    labels = (
+        _cells(by, groups)
+        if isinstance(by, ByFactorial)
+        else dict.fromkeys(label for pair in by.pairs for label in pair)
+    )
     return list({run.id: run for label in labels for run in groups.get(label, ())}.values())
 
 
@@ -185,7 +189,13 @@ def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paire
     return paired.judged(paired.compare_tables(other, own, margin, over), that, this, growing=growing)
 
 
+def _cells(by: ByFactorial, runs: Runs) -> Runs:
+    """The cells of the networks that are compared, by label."""
+    return {label: of for label, of in runs.items() if not by.networks or label.split(" under ")[0] in by.networks}
+
+
 def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
+    runs = _cells(by, runs)
     wanted = {of.id: of for group in runs.values() for of in group}
     there = sum(1 for of in wanted.values() if evidence.records([of]))
     known = Comparison(this, that, there=there, wanted=len(wanted))
@@ -193,14 +203,16 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         return known
     cells = {tuple(label.split(" under pipeline ")): evidence.records(of_cell) for label, of_cell in runs.items()}
     table = factorial.by_case(cells)
-    found, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
-    otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(found).items()]
+    over, otherwise = factorial.over_networks(table, cells), {}
+    if len(table.columns.unique(0)) > 2:
+        otherwise = factorial.otherwise_without(factorial.leaving_out(table))
+    without = [f"{-change} without {name}" for name, change in otherwise.items()]
     return replace(
         known,
-        difference=-found.difference.iloc[0],
+        difference=-factorial.networks_minus_pipelines(table),
         networks=replace(over, difference=-over.difference),
         margin=factorial.margin(cells),
         unsound=factorial.judged(cells).unsound,
         ids=tuple(wanted),
-        caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
+        caution=f"decided otherwise if one network is left out: {', '.join(without)}" if without else "",
     )

@@ -18,6 +18,7 @@ from gbmlib.analysis import scores
 from gbmlib.claims.checks import CHECKS
 from gbmlib.files import CLAIMS, counted
 from gbmlib.study.catalogue import FAMILIES, runs_of
+from gbmlib.study.head_to_head import NETWORKS, NORMALISED
 from gbmlib.study.records import HELD_OUT
 from gbmlib.study.scales import PUBLISHED
 
@@ -57,6 +58,7 @@ class ByFactorial(_Strict):
     """How far the means of one factor of the head to head lie apart, against those of the other."""
 
     factorial: Literal["pipelines over networks"]
+    networks: tuple[Literal[(*NETWORKS, NORMALISED)], ...] = ()  # all of them
     scale: Literal[PUBLISHED] | None = None
 
     source: Literal["headtohead"] = "headtohead"

@@ -11,10 +11,12 @@ import pytest
 
 from gbmlib import cohorts
 from gbmlib.__main__ import main
+from gbmlib.analysis import factorial
 from gbmlib.analysis.intervals import Difference, OverNetworks
 from gbmlib.claims import ledger, verdicts
+from gbmlib.claims.evidence import wanted
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, word_of
-from gbmlib.study import scales
+from gbmlib.study import head_to_head, scales
 from gbmlib.study.catalogue import runs_of
 from gbmlib.study.records import Store
 
@@ -247,3 +249,16 @@ def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, ever
     assert [run.id for run in penalty["without penalty"]] == [
         word for line in lines[2:] for word in line.split() if word.startswith("segvae-")
     ]
+
+
+def test_the_networks_that_are_compared_with_the_pipelines_can_be_chosen(every):
+    known, store = {claim.id: claim for claim in every}, Store(ROOT / "none", published=RECORDS)
+    both = [known["pipeline-matters-more"], known["pipeline-matters-more-of-two"]]
+    assert [len({run.model for run in wanted(claim, "short")}) for claim in both] == [3, 2]
+    found = verdicts.decide(both, store, ROOT / "book/facts")
+    all_of_them, two = (verdict.comparisons[0] for verdict in found.values())
+    runs = head_to_head.cells(found["pipeline-matters-more-of-two"].scale)
+    cells = {cell: list(map(store.get, of)) for cell, of in runs.items() if cell[0] in ("SegVAE", "U-Net")}
+    assert two.difference == -factorial.networks_minus_pipelines(factorial.by_case(cells))
+    assert "without V-Net" in all_of_them.caution
+    assert not two.caution
