@@ -173,7 +173,7 @@ def test_gliomas_stand_in_the_order_of_the_decathlon(groups):
     assert table.loc["3D, Isensee et al. 2018"].tolist() == ["0.8071", "0.6222", "0.7907", "0.74000", 484]
     assert table.loc["2D + 3D, Isensee et al. 2018", "oedema"] == "0.8079"
     assert table.loc["3D, ours", "cases"] == 19
-    with pytest.raises(ValueError, match="table 2 has 2 classes for Hippocampus, ours are necrotic"):
+    with pytest.raises(ValueError, match="table 2 has Anterior, Posterior for Hippocampus, ours are necrotic"):
         pages.beside_paper(groups, HIPPOCAMPUS)
 
 
