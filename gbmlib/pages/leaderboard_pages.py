@@ -146,17 +146,18 @@ def left_out(board: Leaderboard) -> list[Prose]:
 
 
 def switched(
-    without: Groups, switched_on: Groups, name: str, classes: Sequence[str] | None = None, decides: bool = True
+    without: Groups, switched_on: Groups, name: str, folds: Iterable[int] | None = None, decides: bool = True
 ) -> list[Any]:
     """What one switch (mirroring, the single-component rule) changes in each network: a table, and what it decides.
 
     Args:
         without, switched_on: the same labels without and with it; labels that only one of them has are passed over.
         name: of the switch, such as "mirroring".
+        folds: as in ``analysis.leaderboard.read``.
     """
     rows, found, lines = {}, {}, []
     for label in [label for label in without if without[label] and switched_on.get(label)]:
-        pair = leaderboard.read({"off": without[label], "on": switched_on[label]}, classes)
+        pair = leaderboard.read({"off": without[label], "on": switched_on[label]}, folds=folds)
         if problems := [f"{which}: {'; '.join(row.problems)}" for which, row in pair.items() if row.problems]:
             lines.append(f"- **{label}** cannot be compared ({'; '.join(problems)}).")
             continue

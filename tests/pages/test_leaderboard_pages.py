@@ -111,6 +111,9 @@ def test_a_switch_is_compared_with_its_own_network(store):
     on["3D"] = on["3D"][1:]
     [problem] = pages.switched(off, on, "the rule")
     assert "**3D** cannot be compared (on: has no record of fold 0 with seed 0)" in problem
+    asked = {label: records[-2:] for label, records in on.items()}
+    table, _ = pages.switched({"3D": off["3D"][-2:]}, asked, "the rule", folds=[3, 4])
+    assert table.loc["3D", "cases"] == 7
 
 
 def test_what_the_rule_was_learned_for_is_counted_over_folds(groups):
