@@ -5,6 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from gbmlib.cohorts import GLIOMA
+from gbmlib.cohorts.regions import BRATS
+from gbmlib.evaluation.metrics import NAMES
 from gbmlib.training.configuration import Experiment
 
 METRICS = ("loss", "dice", "precision", "recall", "accuracy")
@@ -59,3 +62,32 @@ def group(change=0.0, seeds=(0,), regions=("WT",), folds=tuple(HELD), trained=0.
         for fold in folds
         for seed in seeds
     ]
+
+
+# ----------------------------------------------------------------------------------- of real configurations, in a store
+
+#: Nine cases, as five folds hold them out.
+HELD_OUT_IN = ("ab", "cd", "ef", "gh", "i")
+
+
+ALL_REGIONS = (*GLIOMA.values(), *BRATS)
+
+
+def hardness(case):
+    return 0.1 * ("abcdefghi".index(case) % 3)
+
+
+def stored(store, experiment, dice, regions=ALL_REGIONS, cases="abcdefghi"):
+    """A made-up record of a real configuration: ``dice(case, region)`` in every metric."""
+    each = [
+        (case, "held out", region, metric, dice(case, region))
+        for case in cases
+        for region in regions
+        for metric in NAMES
+    ]
+    history = pd.DataFrame({"epoch": [0, 1], "learning_rate": [1e-3, 5e-4]})
+    for part in ("train", "val"):
+        history[f"{part}_dice"] = history[f"{part}_loss"] = 0.5
+    made = {"parameters": 10**6, "seconds": 60, "cases": 3, "device": "a machine", "numerics": 1, "fingerprint": "x"}
+    table = pd.DataFrame(each, columns=["case", "split", "region", "metric", "value"])
+    return store.finish(experiment, history, table, made)

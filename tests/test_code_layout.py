@@ -61,8 +61,8 @@ def test_the_examples_cell_is_what_the_chapter_wants_of_a_comparison():
     (cell,) = re.findall(r"```python\n(.*?)\n```", PAGE, re.DOTALL)
     chapter = json.loads((ROOT / "notebooks/07b_untested_choices.ipynb").read_text())
     others = ["".join(cell["source"]) for cell in chapter["cells"]]
-    (pattern,) = {re.sub(r'"\w+"', '""', other) for other in others if "unet_pages.choice(" in other}
-    assert re.sub(r'"\w+"', '""', cell) == pattern
+    (pattern,) = {re.sub(r"/\w+", "/", other) for other in others if "comparison.choice(" in other}
+    assert re.sub(r"/\w+", "/", cell) == pattern
 
 
 def test_the_examples_family_is_in_the_catalogue_and_its_claim_asks_for_runs(copied):

@@ -39,10 +39,10 @@ BUDGETS = {
     "training": 1500,
     "study": 3100,
     "study/pack": 1150,
-    "analysis": 3310,
+    "analysis": 3340,
     "claims": 850,
     "viewer": 2350,
-    "pages": 3190,
+    "pages": 2935,
     "lab": 1200,
 }
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from gbmlib.analysis import family, intervals, paired, scores
+from gbmlib.analysis.scores import Groups
+from gbmlib.cohorts import GLIOMA
 from gbmlib.files import FACTS
+from gbmlib.study.records import Record
 
 #: Validation metrics of Adeniji and Liu (2019, table 1), columns in the order in which the table prints them. The names
 #: are the printed ones; what the last three columns hold is the subject of a chapter of its own.
@@ -35,10 +40,16 @@ LOG_VALUES = ("precision", "recall", "accuracy", "dice")
 BASELINE_PRECISION = 0.35
 
 
+#: What the Decathlon numbers 1, 2, …, by task; a glioma's labels have another order in our convention.
+CLASSES = {"Hippocampus": ("Anterior", "Posterior"), "BrainTumour": tuple(GLIOMA[value] for value in (2, 1, 3))}
+
+
 def table_2(task: str, folder: str | Path = FACTS) -> pd.DataFrame:
-    """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a label (1, 2, …)."""
+    """Table 2 of Isensee et al. (2018), Dice as ratios: a row a network ("2D", "3D"), a column a class, in the order of
+    the Decathlon; by name where :data:`CLASSES` has it, else by number."""
     table = pd.read_csv(Path(folder) / "isensee2018_table_2.csv", comment="#")
-    return table[table.task == task].pivot(index="network", columns="label", values="dice") / 100
+    dices = table[table.task == task].pivot(index="network", columns="label", values="dice") / 100
+    return dices.rename(columns=dict(enumerate(CLASSES.get(task, ()), 1))).rename_axis(columns=None)
 
 
 #: Dice of nnU-Net v2's 3D network, case by case, by task of the Decathlon.
@@ -51,3 +62,27 @@ def marks(task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = pd.read_csv(FACTS / MARKS[task], comment="#", index_col="case", dtype={"twin": str})
     others = [name for name in ("decathlon", "fold", "twin", "twin_fold") if name in table]
     return table.drop(columns=others), table[others]
+
+
+def minus(ours: Sequence[Record], theirs: pd.DataFrame) -> paired.Paired:
+    """Our Dice minus a published one, which has no seed of ours, paired by case; mean over classes.
+
+    Args:
+        theirs: Dice of the same cases (rows) in each class (columns).
+
+    Raises:
+        UnpairedError: the cases are not the same.
+    """
+    dices = scores.by_seed(ours, regions=list(theirs))
+    base = theirs.mean(axis=1).to_frame("published")
+    margin = intervals.margin(ours[0].experiment.cohort)
+    networks = intervals.over_networks(base, dices, scores.folds_of(ours))
+    return paired.judged(paired.compare_tables(base, dices, margin, networks), ours, ours)
+
+
+def differences(groups: Groups, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Each of our networks :func:`minus` the same published one: the columns of ``analysis.family.table``, for the mean
+    over classes, and one for each class with its difference."""
+    means = family.table({label: minus(ours, theirs) for label, ours in groups.items()})
+    each = {label: {of: minus(ours, theirs[[of]]).difference for of in theirs} for label, ours in groups.items()}
+    return means.join(pd.DataFrame.from_dict(each, orient="index"))

@@ -5,7 +5,7 @@ A notebook displays it: ``display(*compared(groups))``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -114,21 +114,13 @@ def overview(differences: pd.DataFrame) -> list[Any]:
 
 
 def choice(name: str, store: Store) -> list[Any]:
-    """A family of single choices, ``choices/kernel``: what the paper says of it, and what the records say."""
+    """A family of single choices, ``choices/kernel``: what the paper says of it, and what the records say at the scale
+    that is shown, or how to make them."""
     asked = catalogue.FAMILIES[name].comparison
     sentence = Prose(f"**{asked.question}** The paper: {asked.claim} ({asked.place})")
-    return [sentence, *all_published(name, store, lambda groups, wanted: compared(nested(groups), wanted))]
-
-
-def all_published(name: str, store: Store, shown: Callable[..., list[Any]] = compared) -> list[Any]:
-    """A family of the catalogue at the scale that is shown, or how to make its runs.
-
-    Args:
-        shown: what shows groups of records, given the labels of all that are wanted.
-    """
-    found = catalogue.published(name, store)
-    parts = [part for scale, groups in found.items() for part in shown(groups, list(catalogue.runs_of(name, scale)))]
-    return parts or [provenance.absent(name)]
+    wanted = catalogue.runs_of(name, catalogue.shown_scale(name, store))
+    groups = catalogue.records_of(wanted, store)
+    return [sentence, *(compared(nested(groups), list(wanted)) if groups else [provenance.absent(name)])]
 
 
 # ------------------------------------------------------------------------------------------------------------- one case

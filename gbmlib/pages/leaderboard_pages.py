@@ -15,9 +15,8 @@ from gbmlib.analysis import family, leaderboard, paired, published
 from gbmlib.analysis.intervals import mean_interval
 from gbmlib.analysis.leaderboard import Choice, Leaderboard, SelectionError
 from gbmlib.analysis.scores import Groups
-from gbmlib.cohorts import GLIOMA
 from gbmlib.files import counted
-from gbmlib.pages import plots, provenance, tables, text, unet_figures, unet_pages
+from gbmlib.pages import plots, provenance, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.planner.table_1 import tasks
 from gbmlib.study import catalogue
@@ -147,17 +146,18 @@ def left_out(board: Leaderboard) -> list[Prose]:
 
 
 def switched(
-    without: Groups, switched_on: Groups, name: str, classes: Sequence[str] | None = None, decides: bool = True
+    without: Groups, switched_on: Groups, name: str, folds: Iterable[int] | None = None, decides: bool = True
 ) -> list[Any]:
     """What one switch (mirroring, the single-component rule) changes in each network: a table, and what it decides.
 
     Args:
         without, switched_on: the same labels without and with it; labels that only one of them has are passed over.
         name: of the switch, such as "mirroring".
+        folds: as in ``analysis.leaderboard.read``.
     """
     rows, found, lines = {}, {}, []
     for label in [label for label in without if without[label] and switched_on.get(label)]:
-        pair = leaderboard.read({"off": without[label], "on": switched_on[label]}, classes)
+        pair = leaderboard.read({"off": without[label], "on": switched_on[label]}, folds=folds)
         if problems := [f"{which}: {'; '.join(row.problems)}" for which, row in pair.items() if row.problems]:
             lines.append(f"- **{label}** cannot be compared ({'; '.join(problems)}).")
             continue
@@ -189,14 +189,14 @@ def beside_paper(groups: Groups, task: str) -> list[Any]:
         task: of the Decathlon, a key of ``analysis.published.MARKS``.
 
     Raises:
-        ValueError: the paper has another number of classes for this task.
+        ValueError: the paper has other classes for this task.
     """
     theirs = published.table_2(task)
     board = leaderboard.read(groups) if any(groups.values()) else {}
-    classes = _in_their_order(task, list(next(iter(board.values())).dices if board else published.marks(task)[0]))
-    if len(classes) != len(theirs.columns):
-        raise ValueError(f"table 2 has {len(theirs.columns)} classes for {task}, ours are {', '.join(classes)}")
-    theirs = theirs.set_axis(classes, axis=1)
+    classes = list(theirs)
+    measured = list(next(iter(board.values())).dices) if board else classes
+    if set(measured) != set(classes):
+        raise ValueError(f"table 2 has {', '.join(classes)} for {task}, ours are {', '.join(measured)}")
     cases, rows, lines = tasks()[task].cases, {}, []
     for label in [*board, *(label for label in theirs.index if label not in board)]:
         ours = board[label].dices[classes] if label in board and not board[label].problems else None
@@ -204,8 +204,7 @@ def beside_paper(groups: Groups, task: str) -> list[Any]:
         if ours is not None:
             rows[f"{label}, ours"] = tables.levels(ours)
         if printed is not None:
-            levels = {name: f"{value:.4f}" for name, value in printed.items()}
-            rows[f"{label}, {PAPER}"] = levels | {"mean": f"{printed.mean():.5f}", "cases": cases}
+            rows[f"{label}, {PAPER}"] = tables.printed(printed, cases) | {"mean": f"{printed.mean():.5f}"}
         if ours is not None and printed is not None:
             lines.append(f"- **{label}**: {_apart(100 * (ours.mean() - printed))}.")
     shown = [pd.DataFrame.from_dict(rows, orient="index")]
@@ -254,23 +253,19 @@ def beside_second(groups: Groups, task: str, labels: Sequence[str] | None = None
     if lacking:
         raise ValueError(f"the published Dice of {SECOND} for {task} lacks {', '.join(lacking)}")
     theirs, known = theirs.loc[first.index, list(first)], known.loc[first.index]
-    levels, changes, means = {f"3D, {SECOND}, the same cases": tables.levels(theirs)}, {}, {}
-    for label in labels:
-        row = board[label]
-        levels[f"{label}, ours"] = tables.levels(row.dices)
-        changes[label] = {of: unet_pages.minus_published(row.records, theirs[[of]]).difference for of in theirs}
-        means[label] = unet_pages.minus_published(row.records, theirs)
-    found, row = family.table(means), board[labels[0]]
+    levels = {f"3D, {SECOND}, the same cases": tables.levels(theirs)}
+    levels |= {f"{label}, ours": tables.levels(board[label].dices) for label in labels}
+    found, row = published.differences({label: board[label].records for label in labels}, theirs), board[labels[0]]
     said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {text.findings(found[:1])}"
     if len(row.dices) > LINES:
-        figure = unet_figures.case_by_case({labels[0]: row.dices}, theirs, said)
+        figure = plots.case_by_case({labels[0]: row.dices}, theirs, SECOND, said)
     else:
         figure = plots.dumbbells(row.merit, theirs.mean(axis=1), labels[0], SECOND, said)
     return [
         _trained_on(groups, task, known, row.fold_of),
         pd.DataFrame.from_dict(levels, orient="index"),
         Prose(f"**Ours minus {SECOND}**, paired by case:"),
-        pd.DataFrame.from_dict(changes, orient="index").join(tables.decided(found, "mean")).assign(cases=found.cases),
+        found[list(theirs)].join(tables.decided(found, "mean")).assign(cases=found.cases),
         figure,
         text.caption(said),
     ]
@@ -292,9 +287,3 @@ def _trained_on(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping
                 "them: its Dice is flattered."
             )
     return Prose(said)
-
-
-def _in_their_order(task: str, classes: list[str]) -> list[str]:
-    """Classes in the order in which the Decathlon numbers them."""
-    order = [GLIOMA[value] for value in unet_pages.DECATHLON_ORDER]
-    return order if task == "BrainTumour" and set(order) == set(classes) else classes

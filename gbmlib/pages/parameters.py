@@ -25,9 +25,9 @@ from gbmlib.study.records import BOOK, RUNS, Store
 from gbmlib.study.scales import PROFILES
 from gbmlib.training.configuration import Size, Spacing
 
-#: The parameters of a chapter that trains networks like the first paper's.
-TRAINING = ("profile", "cohort", "modalities", "regions", "spacing", "patch_size", "epochs", "learning_rate", "folds")
-TRAINING += ("precision", "store")
+#: The parameters of a chapter that trains networks as they are planned, and of one that trains the first paper's.
+PLANNED = ("profile", "cohort", "modalities", "epochs", "learning_rate", "folds", "precision", "store")
+TRAINING = (*PLANNED, "regions", "spacing", "patch_size")
 
 _CHECKED = "_parameters_checked"
 

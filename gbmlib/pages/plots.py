@@ -227,6 +227,30 @@ def dumbbells(ours: pd.Series, theirs: pd.Series, name: str, mark: str, descript
     return finish(figure, description or ahead, 150 + 18 * len(cases), 1.02, l=20, t=10)
 
 
+def case_by_case(ours: Mapping[str, pd.DataFrame], theirs: pd.DataFrame, mark: str, description: str) -> Any:
+    """Dice of every case, ours over a mark's, a panel a class and a colour a network; on the line both agree.
+
+    Args:
+        ours: by network, cases (rows) and classes (columns).
+        theirs: the same of the mark; classes and cases that ``ours`` has and others.
+        mark: what it is called.
+    """
+    least = min(min(table[list(theirs)].min().min(), theirs.loc[table.index].min().min()) for table in ours.values())
+    ends, traces = [max(0.0, least - 0.03), 1.0], {}
+    for label in theirs:
+        traces[label] = [go.Scatter(x=ends, y=ends, mode="lines", line={"color": AXIS, "width": 1}, hoverinfo="skip")]
+        for number, (name, table) in enumerate(ours.items()):
+            marker = {"color": series(number), "size": 7, "symbol": "circle" if number else "diamond-open"}
+            hover = "%{text}: ours %{y:.3f}, " + mark + " %{x:.3f}<extra>" + name + "</extra>"
+            points = {"x": theirs.loc[table.index, label], "y": table[label], "text": table.index, "mode": "markers"}
+            traces[label].append(go.Scatter(**points, name=name, marker=marker, hovertemplate=hover))
+    figure = panels(traces, horizontal_spacing=0.12)
+    figure.update_xaxes(range=ends, title_text=mark)
+    figure.update_yaxes(range=ends)
+    figure.update_yaxes(title_text="ours", col=1)
+    return finish(figure, description, 400, t=40)
+
+
 def on_a_log_axis(
     lines: Mapping[str, pd.Series],
     quantity: str,

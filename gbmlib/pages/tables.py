@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,30 @@ def levels(dices: pd.DataFrame) -> dict[str, Any]:
     return row | {"mean": mean_interval(dices.mean(axis=1)), "cases": len(dices)}
 
 
+def printed(dices: pd.Series, cases: int) -> dict[str, Any]:
+    """The same row of means as a paper prints them, by label."""
+    return dices.map("{:.4f}".format).to_dict() | {"mean": f"{dices.mean():.4f}", "cases": cases}
+
+
 # ------------------------------------------------------------------------------------------------------ configurations
+
+
+def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
+    """How the planned networks of each group are trained: a row a group."""
+    rows = {}
+    for label, (of, *_) in groups.items():
+        rows[label] = {
+            "cohort": of.cohort,
+            "spacing (mm)": sizes(of.spacing, 2) if of.spacing else "own",
+            "channels": ", ".join(of.modalities),
+            "filters": (models.options_of("unet") | of.options)["filters"],
+            "patch (z, y, x)": sizes(of.patch_size),
+            "batch": of.batch_size,
+            "steps": f"{of.epochs} x {of.batches}",
+            "rate": f"{of.learning_rate:g}, {of.schedule.replace('_', ' ')}",
+            "Dice of": "the whole batch" if of.loss == "dice_ce_batch" else "each sample",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def schedules(profiles: Sequence[str] = ("demo", "short", "study", "paper")) -> pd.DataFrame:

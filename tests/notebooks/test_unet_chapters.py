@@ -47,7 +47,7 @@ def test_a_size_of_the_patch_is_the_plans_to_choose(tmp_path):
 
 def test_every_comparison_has_a_section():
     source = (ROOT / "notebooks" / "07b_untested_choices.ipynb").read_text()
-    shown = re.findall(r'unet_pages\.choice\(\\"(\w+)\\"', source)
+    shown = re.findall(r'comparison\.choice\(\\"untested/(\w+)\\"', source)
     assert shown == [comparison.name for comparison in nnunet_ablations.COMPARISONS]
 
 

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from grouped_records import configured
+from grouped_records import HELD_OUT_IN, configured, hardness, stored
 
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import comparison, tables
 from gbmlib.pages.text import Prose
-from gbmlib.study import ablations, catalogue, run, scales
+from gbmlib.study import ablations, catalogue, nnunet, nnunet_ablations, run, scales
 from gbmlib.study.predicting import reconstruct
 from gbmlib.study.records import Store
 
@@ -124,6 +124,44 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path):
     found = comparison.contrasts_of("choices", store)
     assert found.empty
     assert list(found.columns) == list(contrasts({}).columns)
+
+
+def test_gliomas_are_shown_on_the_nested_regions(tmp_path):
+    groups = {
+        f"{number}D": [
+            stored(Store(tmp_path), run, lambda case, region, up=up: (0.5 + up - hardness(case)) * (region in "WTCET"))
+            for run in nnunet.glioma("short", number)
+        ]
+        for number, up in ((2, 0), (3, 0.2))
+    }
+    nested = comparison.nested(groups)
+    assert list(nested["2D"][0].cases.region.unique()) == ["WT", "TC", "ET"]
+    assert len(groups["2D"][0].cases.region.unique()) == 6  # the record itself stays whole
+    table = tables.comparison(nested)
+    assert table.loc["3D", "Dice"].mean == pytest.approx(0.6)
+    assert table.loc["3D", "difference"].mean == pytest.approx(0.2)
+
+
+def test_other_regions_are_left_as_they_are(tmp_path):
+    of = nnunet.hippocampus("study", 3)[0]
+    groups = {"3D": [stored(Store(tmp_path), of, lambda *_: 0.9, ("Anterior", "Posterior"))]}
+    assert list(comparison.nested(groups)["3D"][0].cases.region.unique()) == ["Anterior", "Posterior"]
+
+
+def test_all_choices_are_shown_at_the_largest_scale_that_has_all_of_them(tmp_path, monkeypatch):
+    store, of = Store(tmp_path), next(one for one in nnunet_ablations.COMPARISONS if one.name == "norm")
+    monkeypatch.setitem(catalogue.SETS, "untested", [catalogue.FAMILIES["untested/norm"]])
+
+    def put(scale, label, down):
+        for one in nnunet_ablations.runs(of, scale)[label]:
+            stored(store, one, lambda case, _: 0.8 - down - hardness(case), cases=HELD_OUT_IN[one.fold])
+
+    for label, down in (("instance norm", 0), ("batch norm", 0.1)):
+        put("short", label, down)
+    put("study", "instance norm", 0)
+    assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.1)
+    put("study", "batch norm", 0.3)
+    assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.3)
 
 
 def test_scales_are_what_the_study_runs():

@@ -111,6 +111,9 @@ def test_a_switch_is_compared_with_its_own_network(store):
     on["3D"] = on["3D"][1:]
     [problem] = pages.switched(off, on, "the rule")
     assert "**3D** cannot be compared (on: has no record of fold 0 with seed 0)" in problem
+    asked = {label: records[-2:] for label, records in on.items()}
+    table, _ = pages.switched({"3D": off["3D"][-2:]}, asked, "the rule", folds=[3, 4])
+    assert table.loc["3D", "cases"] == 7
 
 
 def test_what_the_rule_was_learned_for_is_counted_over_folds(groups):
@@ -173,7 +176,7 @@ def test_gliomas_stand_in_the_order_of_the_decathlon(groups):
     assert table.loc["3D, Isensee et al. 2018"].tolist() == ["0.8071", "0.6222", "0.7907", "0.74000", 484]
     assert table.loc["2D + 3D, Isensee et al. 2018", "oedema"] == "0.8079"
     assert table.loc["3D, ours", "cases"] == 19
-    with pytest.raises(ValueError, match="table 2 has 2 classes for Hippocampus, ours are necrotic"):
+    with pytest.raises(ValueError, match="table 2 has Anterior, Posterior for Hippocampus, ours are necrotic"):
         pages.beside_paper(groups, HIPPOCAMPUS)
 
 

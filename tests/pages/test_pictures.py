@@ -94,3 +94,11 @@ def test_regions_have_their_colours_and_others_get_spare_ones():
     of = plots.region_colours(["WT", "anterior", "posterior"])
     assert of["WT"] == colours.REGIONS["WT"]
     assert len(set(of.values())) == 3
+
+
+def test_slices_of_a_case_at_each_thickness():
+    case = open_cohort("phantom:cases=2,spacing=6,seed=0").cases[0]
+    axes = pictures.thicknesses(case, [(6, 6, 6), (12, 6, 6)]).axes
+    assert [axis.get_title() for axis in axes] == ["6 mm slices", "12 mm slices"]
+    thin, thick = (axis.images[0].get_array().shape[0] for axis in axes)
+    assert abs(thin - 2 * thick) <= 1

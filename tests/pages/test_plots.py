@@ -214,3 +214,12 @@ def test_standings_show_the_chosen_one_first_and_candidates_filled(tmp_path):
     assert list(behind.x) == [of.mean for of in choice.others.difference]
     assert list(behind.marker.color) == [plots.DECIDED[word] for word in choice.others.decided]
     assert len(figure.layout.shapes) == 2  # the margin and zero
+
+
+def test_cases_lie_over_a_mark_in_a_panel_a_class():
+    ours, theirs = (pd.DataFrame({"WT": values, "TC": values}, list("abc")) for values in ([0.5, 0.4, 0.3], [0.9] * 3))
+    line, points, *others = plots.case_by_case({"2D": ours}, theirs, "nnU-Net v2", "words").data
+    assert list(line.x) == list(line.y) == pytest.approx([0.27, 1])
+    assert (list(points.x), list(points.y)) == ([0.9] * 3, [0.5, 0.4, 0.3])
+    assert points.hovertemplate == "%{text}: ours %{y:.3f}, nnU-Net v2 %{x:.3f}<extra>2D</extra>"
+    assert [trace.xaxis for trace in others] == ["x2", "x2"]

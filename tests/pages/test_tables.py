@@ -4,13 +4,14 @@ configurations, counted by hand."""
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from grouped_records import BASE, group
 
 from gbmlib.analysis import family, scores
 from gbmlib.analysis.family import contrasts
 from gbmlib.pages import tables
-from gbmlib.study import head_to_head
+from gbmlib.study import head_to_head, nnunet
 
 
 def test_the_table_of_a_comparison_has_a_row_a_variant():
@@ -89,3 +90,19 @@ def test_steps_and_voxels_are_counted_from_the_configurations(wanted):
 def test_cases_of_a_fold_are_those_that_the_split_leaves():
     of = head_to_head.cells("short")["U-Net", "A"]
     assert [tables.training_cases(e) for e in of] == [15, 15, 15, 15, 16]
+
+
+def test_a_row_has_every_label_their_mean_and_the_cases():
+    dices = pd.DataFrame({"x": [0.2, 0.4], "y": [0.6, 1.0]})
+    row, printed = tables.levels(dices), tables.printed(dices.mean(), 2)
+    assert list(row) == list(printed) == ["x", "y", "mean", "cases"]
+    assert [row[name].mean for name in ("x", "y", "mean")] == pytest.approx([0.3, 0.8, 0.55])
+    assert list(printed.values()) == ["0.3000", "0.8000", "0.5500", 2]
+    assert row["cases"] == 2
+
+
+def test_how_planned_networks_are_trained():
+    table = tables.trained({f"{d}D": nnunet.hippocampus("short", d) for d in (2, 3)})
+    assert table.loc["2D", ["patch (z, y, x)", "batch", "Dice of"]].tolist() == ["1 x 56 x 40", 366, "the whole batch"]
+    assert table.loc["3D", ["patch (z, y, x)", "batch", "Dice of"]].tolist() == ["40 x 56 x 40", 9, "each sample"]
+    assert table.loc["3D", "filters"] == 30
