@@ -91,7 +91,7 @@ endef
 book/runs/.inputs: FORCE
 	@mkdir -p $(@D)
 	@{ echo "$$PARAMETERS"; \
-	   find gbmlib book/facts book/records -type f ! -name '*.pyc' -exec cksum {} + 2>/dev/null | sort; } > $@.new
+	   find gbmlib book/cases book/facts book/records -type f ! -name '*.pyc' -exec cksum {} + 2>/dev/null | sort; } > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 book/runs/%.ipynb: notebooks/%.ipynb book/runs/.inputs | $(SETUP)

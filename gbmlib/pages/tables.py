@@ -31,22 +31,22 @@ LOSSES = {
 
 
 def decided(table: pd.DataFrame, name: str = "difference") -> pd.DataFrame:
-    """The columns of a table of comparisons that a page shows: difference (called ``name``), p, effect size, verdict.
+    """The columns of a table of comparisons that a page shows: verdict, difference (called ``name``), p, effect size.
 
     The column of p is headed as corrected where any of them is.
     """
     p_name = "p (Holm)" if len(table) and table.family.max() > 1 else "p"
     columns = {
+        "decided": [row.decided + inside_margin(row) for _, row in table.iterrows()],
         name: table.difference,
         p_name: ["" if pd.isna(p) else probability(p) for p in table.p],
         "rank-biserial": ["" if pd.isna(effect) else f"{effect:+.2f}" for effect in table.rank_biserial],
-        "decided": [row.decided + inside_margin(row) for _, row in table.iterrows()],
     }
     return pd.DataFrame(columns, table.index, dtype=object)
 
 
 def comparison(groups: Groups, decides: bool = True, against: str = "first") -> pd.DataFrame:
-    """One row a group: held-out Dice (mean over regions), its difference to the first group, each region, and cost.
+    """One row a group: its difference to the first group, held-out Dice (mean over regions), each region, and cost.
 
     Groups that ran on fewer folds have other cases in their means; the difference is on shared folds alone. Intervals
     of means are over cases, those of differences over cases and seeds.
@@ -62,8 +62,8 @@ def comparison(groups: Groups, decides: bool = True, against: str = "first") -> 
         others = {name: scores.by_case(records, metric=name, regions=regions) for name in ("precision", "recall")}
         seconds = sum(record.provenance["seconds"] for record in records) / len(records)
         rows[label] = {
-            "Dice": mean_interval(dice.mean(axis=1, skipna=False)),
             **(dict(shown.loc[label]) if label in shown.index else dict.fromkeys(shown, "")),
+            "Dice": mean_interval(dice.mean(axis=1, skipna=False)),
             **{region: mean_interval(values) for region, values in dice.items()},
             **{name: mean_interval(table.mean(axis=1, skipna=False)) for name, table in others.items()},
             "cases": len(dice),

@@ -100,7 +100,7 @@ def test_lines_of_the_figure_are_the_cells(groups):
 def test_what_changes_is_said_with_its_interval(groups):
     forest, caption, table, said = pages.answers(groups)
     assert sum(len(trace.y) for trace in forest.data) == 3 + 1 + 3
-    statistics = ["mean", "p (Holm)", "rank-biserial", "decided"]
+    statistics = ["decided", "mean", "p (Holm)", "rank-biserial"]
     assert list(table.columns) == ["effect", "over", *statistics, "WT", "TC", "ET", "cases", "seeds"]
     assert "pipeline B − A by +0.200" in caption
     assert table.loc["pipeline B − A", "ET"].mean == pytest.approx(0.2)

@@ -190,7 +190,7 @@ def test_the_second_version_is_compared_case_by_case(groups):
     assert [of.mean for of in changes["mean"]] == pytest.approx([-0.1, -0.3], abs=2e-4)
     assert -0.102 < changes.loc["3D", "oedema"].low < -0.1
     assert changes.decided.tolist() == ["lower", "lower"]
-    assert list(changes)[-5:] == ["mean", "p (Holm)", "rank-biserial", "decided", "cases"]
+    assert list(changes)[-5:] == ["decided", "mean", "p (Holm)", "rank-biserial", "cases"]
     assert caption.startswith("*Dice of each case, 3D of this study beside nnU-Net v2. 3D: Dice lower by 0.100 (")
     theirs = published.marks(BRATS)[0].mean(axis=1)
     _, marked, ours = figure.data

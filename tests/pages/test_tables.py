@@ -25,7 +25,7 @@ def test_the_table_of_a_comparison_has_a_row_a_variant():
     # Cells print themselves in a page.
     assert str(table.loc["other", "difference"]) in table.to_html()
     undecided = tables.comparison({"base": group(), "other": group(0.1)}, decides=False)
-    assert list(undecided.columns[:3]) == ["Dice", "difference", "WT"]
+    assert list(undecided.columns[:3]) == ["difference", "Dice", "WT"]
 
 
 def test_means_of_a_comparison_are_over_the_regions_that_all_groups_measured():

@@ -88,7 +88,7 @@ def test_many_findings_are_told_by_what_is_decided():
 
 def test_a_page_shows_p_as_what_it_is():
     one, two = ({"base": group()} | {f"change {n}": group(0.05 + n) for n in range(count)} for count in (1, 2))
-    assert list(tables.decided(contrasts(one))) == ["difference", "p", "rank-biserial", "decided"]
+    assert list(tables.decided(contrasts(one))) == ["decided", "difference", "p", "rank-biserial"]
     table = tables.decided(contrasts(two), "change in Dice")
-    assert list(table) == ["change in Dice", "p (Holm)", "rank-biserial", "decided"]
+    assert list(table) == ["decided", "change in Dice", "p (Holm)", "rank-biserial"]
     assert table["p (Holm)"].tolist() == ["0.016", "0.016"]
