@@ -15,6 +15,14 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))  # the modules of the book's dir
 DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """With two processes (``-n 2 --dist loadgroup``): tests of the built book, which takes minutes to make, go to one of
+    them, and all others file by file."""
+    for item in items:
+        group = "the built book" if "repository" in item.fixturenames else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def _needed(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"needs real data in {path} (set GBM_DATA to its parent folder)")
