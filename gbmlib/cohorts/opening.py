@@ -13,8 +13,15 @@ from gbmlib.cohorts.problems import CaseError
 from gbmlib.files import listed
 
 #: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; a reader of
-#: folders has also ``scan``, which notes every fault in a ``layout.Layout`` for ``cohorts.check``.
-KINDS = {"phantom": "phantom", "brats": "brats", "msd": "decathlon", "packed": "packed"}
+#: folders has also ``scan``, which notes every fault in a ``layouts.Layout`` for ``cohorts.check``.
+KINDS = {
+    "phantom": "phantom",
+    "brats": "layouts.brats",
+    "msd": "layouts.decathlon",
+    "nnunet": "layouts.nnunet",
+    "table": "layouts.table",
+    "packed": "packed",
+}
 
 #: What this process has opened: by name, then by spec.
 _opened: dict[str, dict[str, Cohort]] = {}
@@ -87,7 +94,7 @@ def reader_of(spec: str) -> ModuleType:
     """
     kind = spec.partition(":")[0]
     if kind not in KINDS:
-        raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use phantom:…, brats:PATH, msd:PATH or packed:PATH")
+        raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use one of {', '.join(KINDS)}, as in brats:PATH")
     return import_module(f"gbmlib.cohorts.{KINDS[kind]}")
 
 

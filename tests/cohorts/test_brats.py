@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from folders import NEW, OLD, label_of, noise, save
 
-from gbmlib.cohorts import GLIOMA, CaseError, brats, layout, open_cohort, opening, phantom
+from gbmlib.cohorts import GLIOMA, CaseError, layouts, open_cohort, opening, phantom
 from gbmlib.cohorts.case import digest
+from gbmlib.cohorts.layouts import brats
 
 FOUR = ("flair", "t1", "t1ce", "t2")
 
@@ -126,8 +127,8 @@ def test_opening_reads_few_labels_of_many(tmp_path, brats_case, monkeypatch):
     for number in range(30):
         brats_case(tmp_path, f"case{number:02d}", (1, 2, 4))
     reads = []
-    real = layout.read
-    monkeypatch.setattr(layout, "read", lambda path, *rest: reads.append(path.name) or real(path, *rest))
+    real = layouts.read
+    monkeypatch.setattr(layouts, "read", lambda path, *rest: reads.append(path.name) or real(path, *rest))
     brats.cohort(str(tmp_path))
     assert reads == [f"case{number:02d}_seg.nii.gz" for number in (0, 6, 12, 18, 24)]
 

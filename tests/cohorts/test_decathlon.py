@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from folders import TASK01_LABELS, TASK01_MODALITY, label_of, noise, save
 
-from gbmlib.cohorts import GLIOMA, CaseError, decathlon, open_cohort
+from gbmlib.cohorts import GLIOMA, CaseError, open_cohort
+from gbmlib.cohorts.layouts import decathlon
 
 HIPPOCAMPUS = {
     "labels": {"0": "background", "1": "Anterior", "2": "Posterior"},

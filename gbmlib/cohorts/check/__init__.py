@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.check.content import Contents, examine
-from gbmlib.cohorts.layout import Convention, Layout, strange_values
+from gbmlib.cohorts.layouts import Convention, Layout, strange_values
 from gbmlib.cohorts.opening import open_cohort, place_of, reader_of
 from gbmlib.cohorts.problems import SEVERITIES, CaseError, Problem, Report
 from gbmlib.files import few
@@ -52,22 +52,22 @@ def check(spec: str, progress: bool = True) -> Report:
         except CaseError as error:
             what, remedy = f"cannot be opened: {error}", f"give the right folder to {kind}:"
             return _report(spec, "", (), "", [Problem("", Path(path), "error", what, remedy)], None)
-        contents = _examine_all(layout.cases, layout.modality_kinds, progress)
+        contents = _examine_all(layout.cases, layout.modality_kinds, layout.skull_stripped, progress)
         convention, problems = _labels(layout, contents)
         problems = [*layout.problems, *_each(contents, layout.cases), *problems, *_duplicates(contents, layout.cases)]
         return _report(layout.spec, layout.name, layout.cases, convention, problems, layout.root)
     cohort = open_cohort(spec)
-    contents = _examine_all(cohort.cases, cohort.modality_kinds, progress)
+    contents = _examine_all(cohort.cases, cohort.modality_kinds, cohort.is_glioma, progress)
     stored = getattr(cohort.cases[0], "values", {value: value for value in cohort.labels})
     absent = _absent(contents, Convention(stored, cohort.labels, cohort.convention))
     problems = [*_each(contents, cohort.cases), *absent, *_duplicates(contents, cohort.cases)]
     return _report(spec, cohort.name, cohort.cases, cohort.convention, problems, None)
 
 
-def _examine_all(cases: Sequence[Case], kinds: Sequence[str], progress: bool) -> list[Contents]:
+def _examine_all(cases: Sequence[Case], kinds: Sequence[str], skull_stripped: bool, progress: bool) -> list[Contents]:
     pool = ThreadPoolExecutor(WORKERS)
     try:
-        contents = pool.map(partial(examine, skull_stripped="CT" not in kinds), cases)
+        contents = pool.map(partial(examine, kinds=kinds, skull_stripped=skull_stripped), cases)
         return list(
             tqdm(contents, "checking", len(cases), unit="case", leave=False, disable=None if progress else True)
         )
