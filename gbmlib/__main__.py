@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-SPEC = "brats:PATH, msd:PATH or phantom:…"
+SPEC = "brats:PATH, msd:PATH, nnunet:PATH, table:PATH.csv or phantom:…"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -108,9 +108,11 @@ def canonical_grid(header: nib.Nifti1Header, path: Path, case_id: str = "") -> G
     if len(shape) < 3 or min(shape) < 1:
         raise fault(case_id, path, f"has shape {shape} (x, y, z), not three axes", "fetch the volume again")
     affine = affine_of(header)
-    if not np.isfinite(affine).all() or not 1e-12 <= abs(np.linalg.det(affine[:3, :3])) < np.inf:
+    with np.errstate(all="ignore"):
+        maps = np.isfinite(affine).all() and 1e-12 <= abs(np.linalg.det(affine[:3, :3])) < np.inf
+        own = io_orientation(affine) if maps else np.full((3, 2), np.nan)
+    if not np.isfinite(own).all():  # an axis is lost beside the others
         raise fault(case_id, path, "has an affine that maps no volume", "set its sform, or fetch it again")
-    own = io_orientation(affine)
     turned = np.empty(3, int)
     turned[own[:, 0].astype(int)] = shape[:3]
     return Grid(tuple(int(size) for size in turned[::-1]), affine @ inv_ornt_aff(own, shape[:3]))

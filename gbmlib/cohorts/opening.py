@@ -57,11 +57,12 @@ def place_of(name: str) -> str:
         return name
     faults = [] if name in _opened else _learn(os.environ.get("GBM_COHORTS", ""))
     if name not in _opened and Path(name).exists():
-        raise CaseError(f"{name} is a path; say how the data set is laid out: brats:{name} or msd:{name}")
+        layouts = " or ".join(f"{kind}:{name}" for kind in ("brats", "msd", "nnunet", "table"))
+        raise CaseError(f"{name} is a path; say how the data set is laid out: {layouts}")
     if name not in _opened:
         raise CaseError(
             f"cohort {name!r} is the name of a data set that has not been opened yet; open it by its place "
-            f"(brats:PATH or msd:PATH) first, or list that place in GBM_COHORTS"
+            f"(such as brats:PATH) first, or list that place in GBM_COHORTS"
             + (f". Opened are {listed(sorted(_opened))}" if _opened else "")
             + "".join(f"\nGBM_COHORTS: {error}" for error in faults)
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from folders import NEW, OLD, label_of, noise, save
 
-from gbmlib.cohorts import GLIOMA, CaseError, layouts, open_cohort, opening, phantom
+from gbmlib.cohorts import GLIOMA, CaseError, check, layouts, open_cohort, opening, phantom
 from gbmlib.cohorts.case import digest
 from gbmlib.cohorts.layouts import brats
 
@@ -342,3 +342,35 @@ def test_a_set_with_two_modalities_throughout_opens_with_these(tmp_path):
     next(folder.rglob("*_t1ce.nii.gz")).unlink()
     with pytest.raises(CaseError, match="t1ce is missing"):
         open_cohort(f"brats:{folder}")
+
+
+@pytest.mark.parametrize("contrast", ["_t1gd", "_T1Gd", "_t1c", "_T1post", "_t1_ce", "-T1-Gd"])
+def test_synonyms_of_the_contrast_agent(tmp_path, brats_case, contrast):
+    """A hospital's names: beside flair and t2, -t1c does not mean the release of 2023."""
+    names = {"flair": "_FLAIR", "t1ce": contrast, "t2": "_t2", "label": "_seg"}
+    brats_case(tmp_path, "p_t1_7", names=names)
+    cohort = brats.cohort(str(tmp_path))
+    assert cohort.modalities == ("flair", "t1ce", "t2")
+    assert cohort.convention.startswith("BraTS 2017 to 2021")
+    assert [case.id for case in cohort] == ["p_t1_7"]
+
+
+def test_every_image_that_is_not_read_is_named_in_one_warning(tmp_path, brats_case):
+    for case_id in ("a", "b", "c"):
+        brats_case(tmp_path / case_id, case_id)
+    (tmp_path / "b" / "b_seg.nii.gz").rename(tmp_path / "b" / "b_mask.nii.gz")
+    for name in ("c/c_swi", "c/brain_mask"):
+        save(tmp_path / f"{name}.nii.gz", noise(7))
+    [warning] = [one for one in check(f"brats:{tmp_path}", progress=False).problems if one.severity == "warning"]
+    assert warning.what == ("3 image files not read: b/b_mask.nii.gz (the label?), c/brain_mask.nii.gz, c/c_swi.nii.gz")
+    assert warning.remedy.startswith("call them ID_flair, ID_t1, ID_t1ce, ID_t2, ID_seg where")
+
+
+def test_a_label_that_is_the_image_is_said_to_be_one(tmp_path, brats_case):
+    for case_id in ("a", "b"):
+        brats_case(tmp_path, case_id)
+    save(tmp_path / "a_seg.nii.gz", np.arange(210, dtype=np.int16).reshape(6, 7, 5) + 10)
+    with pytest.raises(CaseError, match=r"holds 210 values from 10 to 219 \(is this the image\?\)"):
+        brats.cohort(str(tmp_path))
+    [error] = [one for one in check(f"brats:{tmp_path}", progress=False).problems if one.severity == "error"]
+    assert "(is this the image?)" in error.what

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from folders import TASK01_LABELS, TASK01_MODALITY, label_of, noise, save
 
-from gbmlib.cohorts import GLIOMA, CaseError, open_cohort
+from gbmlib.cohorts import GLIOMA, CaseError, check, open_cohort
+from gbmlib.cohorts.folds import split
 from gbmlib.cohorts.layouts import decathlon
 
 HIPPOCAMPUS = {
@@ -225,3 +226,67 @@ def test_channels_are_held_to_dataset_json(tmp_path, msd_task):
     edit(folder, modality={key: TASK01_MODALITY[key] for key in "012"})
     with pytest.raises(CaseError, match=r"BRATS_001\.nii\.gz has 4 channel\(s\), .*; the data set names 3"):
         decathlon.cohort(str(folder))["BRATS_001"].images()
+
+
+@pytest.mark.parametrize("name", ["CTA", "CT_venous", "CBCT", "Computed Tomography"])
+def test_ct_by_other_names(tmp_path, msd_task, name):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS | {"modality": {"0": name}})
+    assert decathlon.cohort(str(folder)).modality_kinds == ("CT",)
+
+
+def test_a_name_that_may_mean_ct_is_asked_about(tmp_path, msd_task):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS | {"modality": {"0": "PET/CT"}})
+    [warning] = check(f"msd:{folder}", progress=False).problems
+    assert (warning.severity, warning.what) == ("warning", "the modality 'pet/ct' is not read as CT")
+    assert "call it CT" in warning.remedy
+
+
+def test_hounsfield_units_under_another_name_are_asked_about(tmp_path, msd_task):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS)
+    save(folder / "imagesTr" / "hippocampus_001.nii.gz", noise(1) - 1024)
+    [warning] = check(f"msd:{folder}", progress=False).problems
+    assert (warning.severity, warning.case) == ("warning", "hippocampus_001")
+    assert "as CT does, but is not read as CT" in warning.what
+
+
+def test_a_labelled_test_case_is_in_no_fold(tmp_path, msd_task):
+    folder = msd_task(tmp_path, cases=3, tests=1, **HIPPOCAMPUS)
+    before = decathlon.cohort(str(folder))
+    save(folder / "labelsTs" / "hippocampus_004.nii.gz", label_of((1, 2), 4))
+    image = "./imagesTs/hippocampus_004.nii.gz"
+    edit(folder, test=[{"image": image, "label": image.replace("images", "labels")}], validation=[{"image": image}])
+    cohort = decathlon.cohort(str(folder))
+    assert (cohort.name, cohort.fingerprint) == (before.name, before.fingerprint)
+    assert [case.has_label for case in cohort] == [True, True, True, False]
+    assert {case_id for number in range(3) for case_id in split(cohort, 3, number)[1]} == {
+        f"hippocampus_00{number}" for number in (1, 2, 3)
+    }
+    notes = [problem.what for problem in check(f"msd:{folder}", progress=False).problems]
+    assert "names labels of 1 test case, which are not read: test cases are in no fold" in notes
+    assert "the key 'validation' (1 entries) is not read" in notes
+
+
+def test_paths_with_backslashes_and_of_another_machine(tmp_path, msd_task):
+    folder = msd_task(tmp_path, cases=4, **HIPPOCAMPUS)
+    entries = json.loads((folder / "dataset.json").read_text())["training"]
+    entries[1:3] = [{key: path.replace("/", "\\") for key, path in entry.items()} for entry in entries[1:3]]
+    edit(folder, training=entries)
+    assert len(decathlon.cohort(str(folder)).labelled) == 4
+    entries[0]["label"] = "/elsewhere/labelsTr/hippocampus_001.nii.gz"
+    entries[1]["image"] = "D:\\data\\imagesTr\\hippocampus_002.nii.gz"
+    entries[2]["image"] = "../elsewhere.nii.gz"
+    edit(folder, training=entries)
+    with pytest.raises(CaseError) as raised:
+        decathlon.cohort(str(folder))
+    _, label, image, relative, _ = str(raised.value).splitlines()
+    for line, place in ((label, "/elsewhere/labelsTr/"), (image, "D:/data/imagesTr/")):
+        assert place in line
+        assert line.endswith("an absolute path, of another machine perhaps; name it relative to dataset.json")
+    assert relative.endswith("the image is missing; fetch it again, or take the case out of dataset.json")
+
+
+def test_two_labels_of_one_name_are_refused(tmp_path, msd_task):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS | {"labels": {"0": "background", "1": "Tumour", "2": "tumour"}})
+    with pytest.raises(CaseError, match=r"dataset\.json cannot be used: two labels are called tumour"):
+        decathlon.cohort(str(folder))
+    assert not check(f"msd:{folder}", progress=False).ok

@@ -33,11 +33,13 @@ def check(spec: str, progress: bool = True) -> Report:
     affines that differ within a case (tolerance: ``cohorts.nifti.GRID_TOLERANCE``); voxels that are not
     finite; images that are empty or constant; label values or a convention that are not known; the same image or label
     under two ids, or the same image as two modalities. Warnings: a label without foreground, or beside its image; a
-    structure in no label at all; releases mixed. Notes: cases without a label; labels on zero background; known
-    duplicates, which share a patient.
+    structure in no label at all; releases mixed; images that are not read; what may be CT under another name; a
+    background that is not 0 where the skull should be removed; what is doubtful in a header (``check.header``). Notes:
+    cases without a label; labels on zero background; what a description names and is not read; known duplicates, which
+    share a patient.
 
     Args:
-        spec: ``brats:PATH``, ``msd:PATH``, ``phantom:…``, or the name of a cohort that is known here.
+        spec: as ``cohorts.open_cohort`` takes it, or the name of a cohort that is known here.
         progress: show a bar, where the output is a terminal.
 
     Raises:
