@@ -30,7 +30,7 @@ BUDGETS = {
     "": 450,
     "cohorts": 1500,
     "cohorts/check": 380,
-    "cohorts/layouts": 1075,
+    "cohorts/layouts": 1045,
     "cohorts/phantom": 1050,
     "preprocess": 1150,
     "augment": 950,

@@ -8,12 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from gbmlib.cohorts import layouts
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.problems import CaseError
 from gbmlib.files import listed
 
-#: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; a reader of
-#: folders has also ``scan``, which notes every fault in a ``layouts.Layout`` for ``cohorts.check``.
+#: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; readers of
+#: people's own files have ``scan`` instead, which notes every fault in a ``layouts.Layout``.
 KINDS = {
     "phantom": "phantom",
     "brats": "layouts.brats",
@@ -57,8 +58,8 @@ def place_of(name: str) -> str:
         return name
     faults = [] if name in _opened else _learn(os.environ.get("GBM_COHORTS", ""))
     if name not in _opened and Path(name).exists():
-        layouts = " or ".join(f"{kind}:{name}" for kind in ("brats", "msd", "nnunet", "table"))
-        raise CaseError(f"{name} is a path; say how the data set is laid out: {layouts}")
+        specs = " or ".join(f"{kind}:{name}" for kind in ("brats", "msd", "nnunet", "table"))
+        raise CaseError(f"{name} is a path; say how the data set is laid out: {specs}")
     if name not in _opened:
         raise CaseError(
             f"cohort {name!r} is the name of a data set that has not been opened yet; open it by its place "
@@ -100,6 +101,7 @@ def reader_of(spec: str) -> ModuleType:
 
 
 def _open(spec: str) -> Cohort:
-    cohort = reader_of(spec).cohort(spec.partition(":")[2])
+    reader, path = reader_of(spec), spec.partition(":")[2]
+    cohort = layouts.cohort(reader.scan(path)) if hasattr(reader, "scan") else reader.cohort(path)
     _opened.setdefault(cohort.name, {})[cohort.spec] = cohort
     return cohort

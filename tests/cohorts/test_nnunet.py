@@ -50,7 +50,11 @@ def test_version_2_and_its_test_cases(tmp_path, end):
     assert [(case.id, case.has_label) for case in cohort] == [("a", True), ("b", True), ("c", False)]
     expected = [np.asarray(nib.load(folder / "imagesTr" / f"b_000{n}{end}").dataobj)[::-1, ::-1].T for n in (0, 1)]
     assert np.array_equal(cohort["b"].images(), expected)
-    assert check(f"nnunet:{folder}", progress=False).counts == {"error": 0, "warning": 0, "note": 1}
+    save(folder / "labelsTs" / f"c{end}", label_of((1, 2)))
+    assert [one.has_label for one in open_cohort(f"nnunet:{folder}")] == [True, True, False]
+    report = check(f"nnunet:{folder}", progress=False)
+    assert report.counts == {"error": 0, "warning": 0, "note": 2}
+    assert "1 test case with a label, which is not read" in report.problems[0].what
 
 
 def test_version_1_of_gliomas_is_brought_to_the_internal_convention(tmp_path):

@@ -15,7 +15,7 @@ def write(folder, head="case,CT,label", values=(1, 2), cases=("a", "b"), join=",
     for seed, case in enumerate(cases):
         cells = [case]
         for number, column in enumerate(columns[1:]):
-            if column == "patient":
+            if column.lower() == "patient":
                 cells.append("one")
                 continue
             volume = label_of(values, seed) if column.startswith("label") else noise(10 * seed + number)
@@ -41,7 +41,7 @@ def test_a_table_of_ct(tmp_path, join):
 
 
 def test_names_of_labels_in_the_head_and_patients(tmp_path):
-    head = "case,patient,T2w,T1 Gd,label: 1 = oedema | 2 = necrosis | 4 = enhancing"
+    head = "Case,Patient,T2w,T1 Gd,label: 1 = oedema | 2 = necrosis | 4 = enhancing"
     cohort = open_cohort(f"table:{write(tmp_path, head, (1, 2, 4))}")
     assert cohort.labels == GLIOMA
     assert cohort.modalities == ("t1ce", "t2")

@@ -64,4 +64,4 @@ def _other_form(header: nib.Nifti1Header, affine: np.ndarray, spacing: np.ndarra
 
 def _mm(spacing: np.ndarray) -> str:
     """Voxel sizes (x, y, z) in words."""
-    return f"{' x '.join(f'{step:.3g}' for step in spacing)} mm"
+    return f"{' x '.join(f'{step:.4g}' for step in spacing)} mm"

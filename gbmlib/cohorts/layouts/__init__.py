@@ -179,6 +179,13 @@ def doubtful_modalities(source: Path, modalities: Iterable[str]) -> list[Problem
     ]
 
 
+def labels_of_tests(count: int, source: Path) -> list[Problem]:
+    """A note on test cases that have labels: whatever is known of them, they stay out of the folds."""
+    what = f"{counted(count, 'test case')} with a label, which is not read: test cases are in no fold"
+    remedy = "to measure networks on them, list them as training in a data set of their own"
+    return [Problem("", source, "note", what, remedy)] if count else []
+
+
 def unread(root: Path, files: Iterable[Path], known: str) -> list[Problem]:
     """One warning that names the images that are not read, with what their names seem to mean, and the known names."""
     meant = {str(file.relative_to(root)): naming.likely(stem(file.name)) for file in files}

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from gbmlib.cohorts import layouts
 from gbmlib.cohorts.case import FileCase, ImageFile
-from gbmlib.cohorts.cohort import GLIOMA, Cohort
+from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.cohorts.layouts import Layout, naming
 from gbmlib.cohorts.layouts.naming import Convention, patient_of
 from gbmlib.cohorts.problems import CaseError, Problem
@@ -50,16 +50,6 @@ ENOUGH = 5
 _FAMILY = {name: family for family, (_, names) in FAMILIES.items() for name in names}
 _NAMES = "|".join(re.sub("^(t[12])(?=.)", r"\1[_ -]?", name) for name in naming.SYNONYMS)
 _FILE = re.compile(rf"(?P<id>.+?)[_-](?P<name>{_NAMES}|seg)\.nii(\.gz)?", re.IGNORECASE)
-
-
-def cohort(path: str) -> Cohort:
-    """Open a folder of BraTS cases, with or without labels, reading no image and few labels.
-
-    Raises:
-        CaseError: no such folder, no BraTS files in it, cases that lack a modality (all are listed), labels in a
-            convention that is not recognised.
-    """
-    return layouts.cohort(scan(path))
 
 
 def scan(path: str) -> Layout:

@@ -17,10 +17,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from gbmlib.cohorts import layouts
 from gbmlib.cohorts.case import FileCase, ImageFile
-from gbmlib.cohorts.cohort import GLIOMA, Cohort
+from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.cohorts.layouts import Layout, naming, placed
 from gbmlib.cohorts.problems import CaseError, Problem
-from gbmlib.files import counted, few
+from gbmlib.files import few
 
 #: The names in the ten tasks' dataset.json, reduced to letters, and what the cohorts are called.
 TASKS = {
@@ -55,15 +55,6 @@ class Dataset(BaseModel, extra="allow"):
     labels: dict[Annotated[int, Field(ge=0, le=255)], str]
     training: Annotated[list[Entry], Field(min_length=1)]
     test: list[Entry | str] | None = None
-
-
-def cohort(path: str) -> Cohort:
-    """Open a task of the Decathlon, with its test cases (which have no labels) where they are there; reads no image.
-
-    Raises:
-        CaseError: as :func:`scan`, or files that are missing (all are listed).
-    """
-    return layouts.cohort(scan(path))
 
 
 def scan(path: str) -> Layout:
@@ -134,12 +125,9 @@ def read(file: Path, model: type[Model]) -> Model:
 def _cases(
     root: Path, dataset: Dataset, modalities: Mapping[str, int], glioma: bool
 ) -> tuple[tuple[FileCase, ...], list[Problem]]:
-    source, count, notes = root / "dataset.json", len(modalities), []
+    source, count = root / "dataset.json", len(modalities)
     tests = [Entry(image=entry) if isinstance(entry, str) else entry for entry in dataset.test or ()]
-    if labelled := sum(entry.label is not None for entry in tests):
-        what = f"names labels of {counted(labelled, 'test case')}, which are not read: test cases are in no fold"
-        remedy = "to measure networks on them, list them as training in a data set of their own"
-        notes.append(Problem("", source, "note", what, remedy))
+    notes = layouts.labels_of_tests(sum(entry.label is not None for entry in tests), source)
     if tests and not any(layouts.present(placed(root, entry.image)) for entry in tests):
         what = f"none of the {len(tests)} test cases is here, so they are left out"
         notes.append(Problem("", root / "imagesTs", "note", what, "fetch imagesTs if they are wanted"))

@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel, Field
 
 from gbmlib.cohorts import layouts
 from gbmlib.cohorts.case import FileCase, ImageFile
-from gbmlib.cohorts.cohort import GLIOMA, Cohort
+from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.cohorts.layouts import Layout, naming
 from gbmlib.cohorts.layouts.decathlon import family_name, read, task_folder
 from gbmlib.cohorts.problems import CaseError
@@ -30,15 +30,6 @@ class Dataset(BaseModel):
     ]
     labels: dict[str, str | int | list[int]]
     file_ending: str = ".nii.gz"
-
-
-def cohort(path: str) -> Cohort:
-    """Open a data set of nnU-Net; reads no image.
-
-    Raises:
-        CaseError: as :func:`scan`, or files that are missing (all are listed).
-    """
-    return layouts.cohort(scan(path))
 
 
 def scan(path: str) -> Layout:
@@ -80,6 +71,7 @@ def scan(path: str) -> Layout:
         problems=(
             *problems,
             *layouts.doubtful_modalities(file, channels),
+            *layouts.labels_of_tests(len(_images(root / "labelsTs")), root / "labelsTs"),
             *layouts.unread(root, strays, ", ".join(f"ID_{number:04d}" for number in numbers)),
         ),
         recognise=lambda labels: convention,

@@ -15,23 +15,17 @@ from pathlib import Path
 
 from gbmlib.cohorts import layouts
 from gbmlib.cohorts.case import FileCase, ImageFile
-from gbmlib.cohorts.cohort import GLIOMA, Cohort
+from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.cohorts.layouts import Layout, naming, placed
 from gbmlib.cohorts.layouts.decathlon import family_name
 from gbmlib.cohorts.layouts.naming import Convention
 from gbmlib.cohorts.nifti import strange
 from gbmlib.cohorts.problems import CaseError, Problem
 
+#: Columns that are no modality, beside the label's.
+OWN = ("case", "patient")
+
 _LABEL = re.compile(r"label\s*(:.*)?", re.IGNORECASE)
-
-
-def cohort(path: str) -> Cohort:
-    """Open the cases of a table; reads no image, and labels only where the table does not name their values.
-
-    Raises:
-        CaseError: as :func:`scan`, or files that are missing (all are listed).
-    """
-    return layouts.cohort(scan(path))
 
 
 def scan(path: str) -> Layout:
@@ -46,7 +40,7 @@ def scan(path: str) -> Layout:
     named = re.findall(r"(\d+)\s*[= ]\s*([^|]+)", label.partition(":")[2])
     given = naming.convention({int(value): name.strip() for value, name in named}, "Table", file) if named else None
     glioma = given is not None and given.labels == GLIOMA
-    images = [column for column in rows[0] if column.lower() not in ("case", "patient") and column != label]
+    images = [column for column in rows[0] if column not in OWN and column != label]
     if "case" not in rows[0] or not images:
         raise CaseError(f"{file}: needs a column case and one for each modality, not {', '.join(rows[0])}")
     channels = naming.channels(dict(enumerate(images)), glioma, file)
@@ -88,7 +82,9 @@ def _rows(file: Path) -> list[dict[str, str]]:
         raise CaseError(f"table:{file} cannot be read ({error}); give a CSV file") from error
     head, *_ = text.splitlines() or [""]
     reader = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=head.count), skipinitialspace=True)
-    rows = [{(key or "").strip(): (value or "").strip() for key, value in row.items() if key} for row in reader]
+    names = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = [name.lower() if name.lower() in OWN else name for name in names]
+    rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
     rows = [row for row in rows if any(row.values())]
     if not rows or not all(row.get("case", "x") for row in rows):
         raise CaseError(
