@@ -28,8 +28,8 @@ class Layout:
     """What lies in a folder.
 
     Attributes:
-        place: what opens it, absolute: the folder, or the file of a table.
         kind: that of its spec, such as "brats".
+        place: what opens it, absolute: the folder, or the file of a table.
         family: the cohort's name without its number of cases.
         cases: sorted by id; a case may lack files, and its ``values`` are not settled yet.
         modalities: what a case must have, in order.
@@ -58,7 +58,7 @@ class Layout:
 
     @property
     def modality_kinds(self) -> tuple[str, ...]:
-        """ "MR" or "CT" for each modality."""
+        """For each modality "CT", or "MR" for all else."""
         return tuple(naming.kind(name) for name in self.modalities)
 
     @property

@@ -10,6 +10,9 @@ Two families of file names, each in any folders below the root (``HGG``/``LGG``,
 The name of a cohort has its year where all ids begin alike: ``Brats17_``, ``Brats18_``, ``BraTS19_``, ``BraTS20_``,
 ``BraTS2021_``, ``BraTS-GLI-`` (2023); else it is plain ``brats``. Then follows the number of labelled cases.
 
+Synonyms such as ``ID_t1gd`` (``naming.MODALITIES``) belong to neither family; a case that mixes the families is a
+hospital's own, with the labels of the first.
+
 A cohort has the modalities that any of its cases has, and every case must have all of these.
 """
 
