@@ -125,7 +125,7 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
         (["verdicts", "no-such-claim"], 1, "no claim no-such-claim"),
         (["verdicts", "table-2"], 1, "did you mean 'table-1'?"),
         (["plan", "nowhere.json"], 1, "nowhere.json"),
-        (["plan", "/"], 1, "/ is a path; say how the data set is laid out: brats:/ or msd:/"),
+        (["plan", "/"], 1, "/ is a path; say how the data set is laid out, as in brats:/"),
         (["segment", COHORT, "--run", "vnet-unknown", "--to", "x"], 1, "there is no record vnet-unknown"),
         (["pack", "list", "nowhere.pack"], 1, "make it first"),
     ],

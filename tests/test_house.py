@@ -28,7 +28,7 @@ FILES, LINES = 16, 300
 #: Lines of Python, JavaScript and CSS of each room. To raise one is a decision that its commit explains.
 BUDGETS = {
     "": 450,
-    "cohorts": 1500,
+    "cohorts": 1510,
     "cohorts/check": 380,
     "cohorts/layouts": 1045,
     "cohorts/phantom": 1050,

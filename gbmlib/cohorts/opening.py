@@ -58,8 +58,7 @@ def place_of(name: str) -> str:
         return name
     faults = [] if name in _opened else _learn(os.environ.get("GBM_COHORTS", ""))
     if name not in _opened and Path(name).exists():
-        specs = " or ".join(f"{kind}:{name}" for kind in ("brats", "msd", "nnunet", "table"))
-        raise CaseError(f"{name} is a path; say how the data set is laid out: {specs}")
+        raise CaseError(f"{name} is a path; say how the data set is laid out, as in {spec_of(Path(name))}")
     if name not in _opened:
         raise CaseError(
             f"cohort {name!r} is the name of a data set that has not been opened yet; open it by its place "
@@ -75,6 +74,17 @@ def place_of(name: str) -> str:
                 "not be told apart; start again with one of them, or give them different numbers of cases"
             )
     return first.spec
+
+
+def spec_of(path: Path) -> str:
+    """The spec of a folder or a table, by what lies there."""
+    if path.suffix == ".csv":
+        return f"table:{path}"
+    description = path / "dataset.json"
+    if not description.is_file():
+        return f"brats:{path}"
+    apart = any(path.glob("imagesTr/*_0000.nii*")) or "channel_names" in description.read_text(errors="replace")
+    return f"nnunet:{path}" if apart else f"msd:{path}"
 
 
 def _learn(specs: str) -> list[CaseError]:

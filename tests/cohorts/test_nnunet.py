@@ -102,6 +102,17 @@ def test_descriptions_that_cannot_be_used(tmp_path, changes, what):
         open_cohort(f"nnunet:{folder}")
 
 
+def test_a_path_is_answered_with_its_spec(tmp_path, msd_task, brats_case):
+    v1, v2 = write(tmp_path / "v1", TUMOUR), write(tmp_path / "v2", PROSTATE)
+    brats_case(tmp_path / "brats", "a")
+    table = tmp_path / "t.csv"
+    table.write_text("case,mr")
+    kinds = {v1: "nnunet", v2: "nnunet", msd_task(tmp_path / "msd"): "msd", tmp_path / "brats": "brats", table: "table"}
+    for path, kind in kinds.items():
+        with pytest.raises(CaseError, match=f"is a path; say how the data set is laid out, as in {kind}:{path}"):
+            open_cohort(str(path))
+
+
 def test_either_layout_names_the_other(tmp_path, msd_task):
     with pytest.raises(CaseError, match=f"open nnunet:{tmp_path}/v2"):
         open_cohort(f"msd:{write(tmp_path / 'v2', PROSTATE)}")
