@@ -53,16 +53,16 @@ class Grid:
         """(z, y, x) in millimetres."""
         return tuple(float(step) for step in nib.affines.voxel_sizes(self.affine)[::-1])
 
-    def difference(self, other: Grid) -> str:
-        """How another grid differs, in words; empty where it is the same up to :data:`GRID_TOLERANCE`."""
+    def difference(self, other: Grid, tolerance: float = GRID_TOLERANCE) -> str:
+        """How another grid differs, in words; empty where it is the same up to a part of a voxel."""
         if self.shape != other.shape:
             return f"shape {other.shape} against {self.shape} (z, y, x)"
         corners = np.stack(np.meshgrid(*[(0, size - 1) for size in self.shape[::-1]]), -1).reshape(-1, 3)
         ours, theirs = (nib.affines.apply_affine(grid.affine, corners) for grid in (self, other))
         moved = float(np.linalg.norm(ours - theirs, axis=1).max())
-        if moved < GRID_TOLERANCE * min(self.spacing):
+        if moved < tolerance * min(self.spacing):
             return ""
-        return f"affine: a corner of the volume lies {moved:.3g} mm away (tolerated: {GRID_TOLERANCE} voxel)"
+        return f"affine: a corner of the volume lies {moved:.3g} mm away (tolerated: {tolerance:.2g} voxel)"
 
 
 def load(path: Path, case_id: str = "") -> nib.Nifti1Image:

@@ -49,7 +49,7 @@ def moved(by):
         (header(scaled(1000), units="micron"), []),
         (header(scaled(0.001), units="meter"), []),
         (header(sheared(0.005)), []),
-        (header(qform=moved(0.05)), []),
+        (header(qform=moved(0.4)), []),
         (header(scaled(1000)), ["has voxels of 1000 x 1000 x 1000 mm"]),
         (header(LPS, units="meter"), ["has voxels of 1000 x 1000 x 1000 mm"]),
         (header(scaled(0.001)), ["has voxels of 0.001 x 0.001 x 0.001 mm"]),
@@ -68,6 +68,18 @@ def test_what_is_doubtful_is_said(given, said):
     for (what, remedy), start in zip(found, said, strict=True):
         assert what.startswith(start)
         assert remedy
+
+
+def test_rounding_of_quaternions_is_no_contradiction():
+    """Turns by almost half a circle, whose float32 quaternion is off by more than half a voxel at the last slices."""
+    angles = np.pi - np.logspace(-5, -2, 40)
+    for angle in angles:
+        affine = np.diag([0.42, 0.34, 4.3, 1])
+        cos, sin = np.cos(angle), np.sin(angle)
+        affine[1:3, 1:3] = np.array([[cos, -sin], [sin, cos]]) @ affine[1:3, 1:3]
+        image = nib.Nifti1Image(np.zeros((60, 60, 240), np.uint8), affine)
+        image.set_qform(affine, 1)
+        assert list(doubts(image.header)) == []
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1e3, "micron"), (1e-3, "meter"), (1, "mm"), (1, "unknown")])

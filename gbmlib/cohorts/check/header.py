@@ -16,6 +16,10 @@ PLAUSIBLE = (0.05, 20.0)
 #: Two voxel sizes are one up to this part.
 SIZE_TOLERANCE = 0.01
 
+#: Two forms of one file are one up to half a voxel, or up to this turn (radians): near half a turn, as in most scans
+#: that are stored from left to right and from front to back, a qform's float32 quaternion is off by up to 1.2e-3.
+TURN_TOLERANCE = 2e-3
+
 #: Axes are perpendicular up to this cosine (0.6 degrees): distances are then wrong by half a percent at most.
 PERPENDICULAR = 0.01
 
@@ -58,7 +62,8 @@ def _other_form(header: nib.Nifti1Header, affine: np.ndarray, spacing: np.ndarra
     if qform is not None:
         shape = header.get_data_shape()[2::-1]
         qform[:3] *= scale
-        if difference := Grid(shape, affine).difference(Grid(shape, qform)):
+        tolerated = max(0.5, TURN_TOLERANCE * float(np.linalg.norm(spacing * shape[::-1]) / spacing.min()))
+        if difference := Grid(shape, affine).difference(Grid(shape, qform), tolerated):
             yield f"has an sform, which is used, and a qform that differ in {difference}", remedy
 
 
