@@ -29,7 +29,7 @@ FILES, LINES = 16, 300
 BUDGETS = {
     "": 450,
     "cohorts": 1510,
-    "cohorts/check": 380,
+    "cohorts/check": 385,
     "cohorts/layouts": 1045,
     "cohorts/phantom": 1050,
     "preprocess": 1150,
