@@ -7,11 +7,12 @@ A fault of data or arguments is a line ``error: …`` with the remedy. Each comm
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-SPEC = "brats:PATH, msd:PATH or phantom:…"
+SPEC = "brats:PATH, msd:PATH, nnunet:PATH, table:PATH.csv or phantom:…"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,9 +33,13 @@ def check(arguments: Sequence[str]) -> int:
     parser = _parser(check)
     parser.add_argument("spec", nargs="+", help=SPEC)
     parser.add_argument("--quiet", action="store_true", help="print no more than the counts")
+    parser.add_argument("--json", action="store_true", help="print a list of reports for programs")
     asked = parser.parse_args(arguments)
     reports = [cohorts.check(spec) for spec in asked.spec]
-    print("\n\n".join(report.summary if asked.quiet else str(report) for report in reports))
+    if asked.json:
+        print(json.dumps([report.as_json() for report in reports], indent=1))
+    else:
+        print("\n\n".join(report.summary if asked.quiet else str(report) for report in reports))
     return 0 if all(report.ok for report in reports) else 1
 
 
@@ -94,9 +99,9 @@ def run(arguments: Sequence[str]) -> None:
     if asked.claims is None:
         wanted = _families(parser, asked, names)
     else:
-        from gbmlib.claims.evidence import runs_of_claims
+        from gbmlib.claims import evidence, ledger
 
-        wanted = runs_of_claims(_claims(asked.claims), asked.profile, names)
+        wanted = evidence.runs_of_claims(ledger.named(asked.claims), asked.profile, names)
     missing = to_do([one for runs in wanted.values() for one in runs], store)
     print(f"{sum(map(len, wanted.values()))} runs on {', '.join(names)}, {len(missing)} of them to do", flush=True)
     if asked.list:
@@ -152,7 +157,7 @@ def verdicts(arguments: Sequence[str]) -> None:
     parser.add_argument("ids", nargs="*", help="of claims; by default all")
     _add_stores(parser)
     asked = parser.parse_args(arguments)
-    chosen = _claims(asked.ids)
+    chosen = ledger.named(asked.ids)
     found = decide(ledger.read(), Store(asked.store, published=asked.published))
     for verdict in (found[claim.id] for claim in chosen):
         effects = "; ".join(str(one.difference) for one in verdict.comparisons if one.difference)
@@ -247,22 +252,9 @@ def _record(name: str, asked: argparse.Namespace):
 
 def _configuration(text: str):
     """The run of a configuration as JSON, or as a file of it."""
-    import json
-
     from gbmlib.study.records import configuration
 
     return configuration(json.loads(text if text.lstrip().startswith("{") else Path(text).read_text()))
-
-
-def _claims(ids: Sequence[str]) -> list:
-    """The claims of some ids; all claims without any."""
-    from gbmlib.claims import ledger
-    from gbmlib.files import did_you_mean
-
-    known = {claim.id: claim for claim in ledger.read()}
-    if unknown := [name for name in ids if name not in known]:
-        raise ValueError(f"no claim {', '.join(unknown)}{did_you_mean(unknown[0], known)}; `verdicts` lists all")
-    return [known[name] for name in ids or known]
 
 
 def _in_a_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The command line: each command on phantoms or small files, and faults in one line."""
 
+import json
 import subprocess
 import sys
 
@@ -99,7 +100,13 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
     assert main(["check", COHORT, "--quiet"]) == 0
     (tmp_path / "p1").mkdir()
     assert main(["check", f"brats:{tmp_path}"]) == 1
-    assert capsys.readouterr().out
+    capsys.readouterr()
+    assert main(["check", COHORT, f"brats:{tmp_path}", "--json"]) == 1
+    fine, wrong = json.loads(capsys.readouterr().out)
+    assert (fine["ok"], fine["problems"], wrong["ok"]) == (True, [], False)
+    [problem] = wrong["problems"]
+    assert list(problem) == ["severity", "case", "file", "problem", "remedy"]
+    assert problem["file"] == str(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +125,7 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
         (["verdicts", "no-such-claim"], 1, "no claim no-such-claim"),
         (["verdicts", "table-2"], 1, "did you mean 'table-1'?"),
         (["plan", "nowhere.json"], 1, "nowhere.json"),
-        (["plan", "/"], 1, "/ is a path; say how the data set is laid out: brats:/ or msd:/"),
+        (["plan", "/"], 1, "/ is a path; say how the data set is laid out, as in brats:/"),
         (["segment", COHORT, "--run", "vnet-unknown", "--to", "x"], 1, "there is no record vnet-unknown"),
         (["pack", "list", "nowhere.pack"], 1, "make it first"),
     ],

@@ -28,8 +28,9 @@ FILES, LINES = 16, 300
 #: Lines of Python, JavaScript and CSS of each room. To raise one is a decision that its commit explains.
 BUDGETS = {
     "": 450,
-    "cohorts": 2100,
-    "cohorts/check": 300,
+    "cohorts": 1510,
+    "cohorts/check": 385,
+    "cohorts/layouts": 1045,
     "cohorts/phantom": 1050,
     "preprocess": 1150,
     "augment": 950,

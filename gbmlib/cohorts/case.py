@@ -138,18 +138,20 @@ class FileCase(Case):
             CaseError: a file is missing, damaged or lies on another grid than the first, or holds voxels that are not
                 finite. Where the first file can be read, all others at fault are named together.
         """
-        out = np.empty((len(self.files), *self.shape), np.float32)
-        problems = []
+        out, problems = None, []
         for path in dict.fromkeys(file.path for file in self.files.values()):
             try:
                 image = load(path, self.id)
-                self._agrees(canonical_grid(image.shape, image.affine, path, self.id), path)
-                for index, file in enumerate(self.files.values()):
+                self._agrees(canonical_grid(image.header, path, self.id), path)
+                if out is None:  # once a file holds what its header announces
+                    out = np.empty((len(self.files), *self.shape), np.float32)
+                for index, (name, file) in enumerate(self.files.items()):
                     if file.path == path:
                         expect_channels(image.shape, file, self.id)
-                        out[index] = volume(image, path, self.id, file.channel)
-                        if what := not_finite(out[index]):
-                            raise fault(self.id, path, f"({self.modalities[index]}) {what}", SET_FINITE)
+                        channel = volume(image, path, self.id, file.channel)
+                        if what := not_finite(channel):
+                            raise fault(self.id, path, f"({name}) {what}", SET_FINITE)
+                        out[index] = channel
             except CaseError as error:
                 problems.append(str(error))
         if problems:
@@ -171,7 +173,7 @@ class FileCase(Case):
         """As :meth:`Case.read`; raises :class:`CaseError` as :meth:`label` does."""
         path = Path(path)
         image = load(path, self.id)
-        self._agrees(canonical_grid(image.shape, image.affine, path, self.id), path)
+        self._agrees(canonical_grid(image.header, path, self.id), path)
         return np.ascontiguousarray(translate(volume(image, path, self.id), self.values, f"case {self.id}: {path}"))
 
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
@@ -237,6 +239,12 @@ def expect_channels(shape: tuple[int, ...], file: ImageFile, case_id: str) -> No
 
 
 def not_finite(image: np.ndarray) -> str:
-    """How many voxels are not finite, in words; empty where all are."""
-    broken = 0 if image.dtype.kind in "biu" else image.size - int(np.isfinite(image).sum())
-    return f"holds voxels that are not finite ({broken})" if broken else ""
+    """How many voxels are not finite as 32-bit numbers, in words; empty where all are."""
+    if image.dtype.kind in "biu":
+        return ""
+    with np.errstate(over="ignore"):
+        broken = ~np.isfinite(image.astype(np.float32, copy=False))
+    if not broken.any():
+        return ""
+    beyond = np.isfinite(image[broken]).all()
+    return f"holds voxels that are {'beyond 32-bit numbers' if beyond else 'not finite'} ({int(broken.sum())})"

@@ -8,8 +8,9 @@ was cut short never passes for an image.
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,12 @@ INTERPOLATED = "fetch it again; a label map that was resampled has to be made wi
 
 _GZIP, _NIFTI1, _NIFTI2 = b"\x1f\x8b", 348, 540
 
+#: What a byte of a gzip stream can unpack to at most.
+_GZIP_RATIO = 1032
+
+#: Millimetres of NIfTI's units of length, by their code; files that name none mean millimetres.
+_MILLIMETRES = {1: 1000.0, 3: 0.001}
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -46,34 +53,35 @@ class Grid:
         """(z, y, x) in millimetres."""
         return tuple(float(step) for step in nib.affines.voxel_sizes(self.affine)[::-1])
 
-    def difference(self, other: Grid) -> str:
-        """How another grid differs, in words; empty where it is the same up to :data:`GRID_TOLERANCE`."""
+    def difference(self, other: Grid, tolerance: float = GRID_TOLERANCE) -> str:
+        """How another grid differs, in words; empty where it is the same up to a part of a voxel."""
         if self.shape != other.shape:
             return f"shape {other.shape} against {self.shape} (z, y, x)"
         corners = np.stack(np.meshgrid(*[(0, size - 1) for size in self.shape[::-1]]), -1).reshape(-1, 3)
         ours, theirs = (nib.affines.apply_affine(grid.affine, corners) for grid in (self, other))
         moved = float(np.linalg.norm(ours - theirs, axis=1).max())
-        if moved < GRID_TOLERANCE * min(self.spacing):
+        if moved < tolerance * min(self.spacing):
             return ""
-        return f"affine: a corner of the volume lies {moved:.3g} mm away (tolerated: {GRID_TOLERANCE} voxel)"
+        return f"affine: a corner of the volume lies {moved:.3g} mm away (tolerated: {tolerance:.2g} voxel)"
 
 
 def load(path: Path, case_id: str = "") -> nib.Nifti1Image:
     """A NIfTI file, read whole and verified (gzip or not, NIfTI-1 or -2), as a nibabel image in memory.
 
+    The image's own affine is in the file's units; :func:`canonical_grid` is in millimetres.
+
     Raises:
         CaseError: the file is missing, empty, cut short, damaged, or no NIfTI file.
     """
+    header = _header(path, case_id)
     content = _unpack(path, case_id)
-    kind = _header_type(content, path, case_id)
-    image_type = nib.Nifti1Image if kind is nib.Nifti1Header else nib.Nifti2Image
+    image_type = nib.Nifti1Image if type(header) is nib.Nifti1Header else nib.Nifti2Image
     try:
         image = image_type.from_bytes(content)
-        end = image.dataobj.offset + image.get_data_dtype().itemsize * int(np.prod(image.shape, dtype=np.int64))
     except Exception as error:
         raise _unreadable(path, case_id, f"is not a readable NIfTI file ({error})") from error
-    if len(content) < end:
-        raise _unreadable(path, case_id, f"is cut short: {len(content)} bytes of the {end} that its header announces")
+    if len(content) < _end(header):
+        raise _cut(len(content), header, path, case_id)
     if image.get_data_dtype().kind not in "biuf":
         raise _unreadable(path, case_id, f"holds {image.get_data_dtype()} voxels, not plain numbers")
     return image
@@ -81,29 +89,30 @@ def load(path: Path, case_id: str = "") -> nib.Nifti1Image:
 
 def grid_of(path: Path, case_id: str = "") -> Grid:
     """The canonical grid of a file; reads no more of it than the header."""
-    try:
-        with path.open("rb") as raw:
-            packed = raw.peek(2)[:2] == _GZIP
-            with gzip.open(raw) if packed else raw as stream:
-                start = stream.read(_NIFTI2)
-    except (OSError, EOFError, zlib.error) as error:
-        _unpack(path, case_id)  # says more exactly what is wrong with the file as a whole
-        raise _unreadable(path, case_id, f"cannot be read ({error})") from error
-    kind = _header_type(start, path, case_id)
-    try:
-        header = kind(start[: kind.template_dtype.itemsize])
-        return canonical_grid(header.get_data_shape(), header.get_best_affine(), path, case_id)
-    except nib.spatialimages.HeaderDataError as error:
-        raise _unreadable(path, case_id, f"has a header that cannot be read ({error})") from error
+    return canonical_grid(_header(path, case_id), path, case_id)
 
 
-def canonical_grid(shape: tuple[int, ...], affine: np.ndarray, path: Path, case_id: str = "") -> Grid:
-    """The grid after turning an array of this shape (x, y, z, …) to canonical orientation."""
-    if len(shape) < 3 or min(shape[:3]) < 1:
+def affine_of(header: nib.Nifti1Header) -> np.ndarray:
+    """From voxel indices (x, y, z) to millimetres: by the sform, else by the qform, else by the voxel sizes alone."""
+    return np.array([[millimetres(header)]] * 3 + [[1.0]]) * header.get_best_affine()
+
+
+def millimetres(header: nib.Nifti1Header) -> float:
+    """How many millimetres a header's unit of length is."""
+    return _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+
+
+def canonical_grid(header: nib.Nifti1Header, path: Path, case_id: str = "") -> Grid:
+    """The grid after turning the array of a header to canonical orientation."""
+    shape = header.get_data_shape()
+    if len(shape) < 3 or min(shape) < 1:
         raise fault(case_id, path, f"has shape {shape} (x, y, z), not three axes", "fetch the volume again")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    affine = affine_of(header)
+    with np.errstate(all="ignore"):
+        maps = np.isfinite(affine).all() and 1e-12 <= abs(np.linalg.det(affine[:3, :3])) < np.inf
+        own = io_orientation(affine) if maps else np.full((3, 2), np.nan)
+    if not np.isfinite(own).all():  # an axis is lost beside the others
         raise fault(case_id, path, "has an affine that maps no volume", "set its sform, or fetch it again")
-    own = io_orientation(affine)
     turned = np.empty(3, int)
     turned[own[:, 0].astype(int)] = shape[:3]
     return Grid(tuple(int(size) for size in turned[::-1]), affine @ inv_ornt_aff(own, shape[:3]))
@@ -130,7 +139,7 @@ def read(path: Path, case_id: str = "", channel: int | None = None) -> np.ndarra
         CaseError: the file is missing, is no NIfTI file, is cut short, or lacks the channel.
     """
     image = load(path, case_id)
-    canonical_grid(image.shape, image.affine, path, case_id)
+    canonical_grid(image.header, path, case_id)
     return np.ascontiguousarray(volume(image, path, case_id, channel))
 
 
@@ -158,7 +167,8 @@ def not_whole(stored: np.ndarray) -> str:
     if stored.dtype.kind in "biu":
         return ""
     with np.errstate(invalid="ignore"):
-        off = ~(np.abs(stored - np.rint(stored)) <= LABEL_TOLERANCE)  # written so that NaN is caught too
+        whole = (np.abs(stored - np.rint(stored)) <= LABEL_TOLERANCE) & (np.abs(stored) < 2**31)
+    off = ~whole  # which NaN is too
     if not off.any():
         return ""
     examples = ", ".join(f"{value:.4g}" for value in np.unique(stored[off])[:5])
@@ -188,12 +198,51 @@ def translate(stored: np.ndarray, values: Mapping[int, int], where: str) -> np.n
         if internal:
             out |= here * np.uint8(internal)
     if known < whole.size:
-        unknown = [int(value) for value in np.unique(whole) if int(value) not in values]
+        unknown = {int(value) for value in np.unique(whole)} - {*values}
         raise CaseError(
-            f"{where} holds the label values {unknown}; the convention of its cohort knows {sorted(values)}; "
+            f"{where} {strange(unknown)}; the convention of its cohort knows {sorted(values)}; "
             "fetch the file again, or keep data of another convention in a cohort of its own"
         )
     return out
+
+
+def strange(values: Collection[int]) -> str:
+    """Label values that are not known, in words; of many no more than their range."""
+    if len(values) <= 10:
+        return f"holds the label values {sorted(values)}"
+    return f"holds {len(values):,} values from {min(values)} to {max(values)} (is this the image?)"
+
+
+def _header(path: Path, case_id: str) -> nib.Nifti1Header | nib.Nifti2Header:
+    """The header of a file; one too short for what it announces is refused, as far as that shows without unpacking."""
+    try:
+        with path.open("rb") as raw:
+            packed = raw.peek(2)[:2] == _GZIP
+            with gzip.open(raw) if packed else raw as stream:
+                start = stream.read(_NIFTI2)
+    except (OSError, EOFError, zlib.error) as error:
+        _unpack(path, case_id)  # says more exactly what is wrong with the file as a whole
+        raise _unreadable(path, case_id, f"cannot be read ({error})") from error
+    kind = _header_type(start, path, case_id)
+    try:
+        header = kind(start[: kind.template_dtype.itemsize])
+        header.get_best_affine()
+        end = _end(header)
+    except Exception as error:
+        raise _unreadable(path, case_id, f"has a header that cannot be read ({error})") from error
+    size = path.stat().st_size
+    if size * (_GZIP_RATIO if packed else 1) < end:
+        raise _cut(size, header, path, case_id)
+    return header
+
+
+def _end(header: nib.Nifti1Header) -> int:
+    """How many bytes a header announces, its own among them."""
+    return header.get_data_offset() + header.get_data_dtype().itemsize * math.prod(map(int, header.get_data_shape()))
+
+
+def _cut(size: int, header: nib.Nifti1Header, path: Path, case_id: str) -> CaseError:
+    return _unreadable(path, case_id, f"is cut short: {size} bytes of the {_end(header)} that its header announces")
 
 
 def _unpack(path: Path, case_id: str) -> bytes:
@@ -203,10 +252,6 @@ def _unpack(path: Path, case_id: str) -> bytes:
         raise fault(case_id, path, "is missing", "fetch it again") from None
     except OSError as error:
         raise fault(case_id, path, f"cannot be read ({error.strerror})", "check its permissions") from error
-    if not content:
-        raise _unreadable(path, case_id, "is empty (0 bytes)")
-    if content[:256].lstrip().startswith(b"<"):
-        raise _unreadable(path, case_id, "is a web page, not an image: a download that failed or asked for a login")
     if content[:2] != _GZIP:
         return content
     try:
@@ -216,6 +261,10 @@ def _unpack(path: Path, case_id: str) -> bytes:
 
 
 def _header_type(start: bytes, path: Path, case_id: str) -> type[nib.Nifti1Header] | type[nib.Nifti2Header]:
+    if not start:
+        raise _unreadable(path, case_id, "is empty (0 bytes)")
+    if start[:256].lstrip().startswith(b"<"):
+        raise _unreadable(path, case_id, "is a web page, not an image: a download that failed or asked for a login")
     for kind, size in ((nib.Nifti1Header, _NIFTI1), (nib.Nifti2Header, _NIFTI2)):
         if start[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and len(start) >= size:
             return kind

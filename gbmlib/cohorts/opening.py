@@ -8,13 +8,21 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from gbmlib.cohorts import layouts
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.problems import CaseError
 from gbmlib.files import listed
 
-#: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; a reader of
-#: folders has also ``scan``, which notes every fault in a ``layout.Layout`` for ``cohorts.check``.
-KINDS = {"phantom": "phantom", "brats": "brats", "msd": "decathlon", "packed": "packed"}
+#: Kinds of specs and their readers, modules of this room: ``cohort`` opens what stands behind the colon; readers of
+#: people's own files have ``scan`` instead, which notes every fault in a ``layouts.Layout``.
+KINDS = {
+    "phantom": "phantom",
+    "brats": "layouts.brats",
+    "msd": "layouts.decathlon",
+    "nnunet": "layouts.nnunet",
+    "table": "layouts.table",
+    "packed": "packed",
+}
 
 #: What this process has opened: by name, then by spec.
 _opened: dict[str, dict[str, Cohort]] = {}
@@ -50,11 +58,11 @@ def place_of(name: str) -> str:
         return name
     faults = [] if name in _opened else _learn(os.environ.get("GBM_COHORTS", ""))
     if name not in _opened and Path(name).exists():
-        raise CaseError(f"{name} is a path; say how the data set is laid out: brats:{name} or msd:{name}")
+        raise CaseError(f"{name} is a path; say how the data set is laid out, as in {spec_of(Path(name))}")
     if name not in _opened:
         raise CaseError(
             f"cohort {name!r} is the name of a data set that has not been opened yet; open it by its place "
-            f"(brats:PATH or msd:PATH) first, or list that place in GBM_COHORTS"
+            f"(such as brats:PATH) first, or list that place in GBM_COHORTS"
             + (f". Opened are {listed(sorted(_opened))}" if _opened else "")
             + "".join(f"\nGBM_COHORTS: {error}" for error in faults)
         )
@@ -66,6 +74,17 @@ def place_of(name: str) -> str:
                 "not be told apart; start again with one of them, or give them different numbers of cases"
             )
     return first.spec
+
+
+def spec_of(path: Path) -> str:
+    """The spec of a folder or a table, by what lies there."""
+    if path.suffix == ".csv":
+        return f"table:{path}"
+    description = path / "dataset.json"
+    if not description.is_file():
+        return f"brats:{path}"
+    apart = any(path.glob("imagesTr/*_0000.nii*")) or "channel_names" in description.read_text(errors="replace")
+    return f"nnunet:{path}" if apart else f"msd:{path}"
 
 
 def _learn(specs: str) -> list[CaseError]:
@@ -87,11 +106,12 @@ def reader_of(spec: str) -> ModuleType:
     """
     kind = spec.partition(":")[0]
     if kind not in KINDS:
-        raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use phantom:…, brats:PATH, msd:PATH or packed:PATH")
+        raise CaseError(f"cohort {spec!r}: unknown kind {kind!r}; use one of {', '.join(KINDS)}, as in brats:PATH")
     return import_module(f"gbmlib.cohorts.{KINDS[kind]}")
 
 
 def _open(spec: str) -> Cohort:
-    cohort = reader_of(spec).cohort(spec.partition(":")[2])
+    reader, path = reader_of(spec), spec.partition(":")[2]
+    cohort = layouts.cohort(reader.scan(path)) if hasattr(reader, "scan") else reader.cohort(path)
     _opened.setdefault(cohort.name, {})[cohort.spec] = cohort
     return cohort

@@ -11,7 +11,7 @@ import numpy as np
 from gbmlib.cohorts.case import FileCase, ImageFile
 from gbmlib.cohorts.check.content import examine
 from gbmlib.cohorts.cohort import Cohort
-from gbmlib.cohorts.layout import stem
+from gbmlib.cohorts.layouts import stem
 from gbmlib.cohorts.problems import CaseError, Problem, refuse
 
 #: Label values of a glioma in a file, each to the internal one.
@@ -45,7 +45,7 @@ def own_case(
     images = {name: ImageFile(Path(path).expanduser()) for name, path in given.items() if path}
     case_id = stem(next(iter(images.values())).path.name) if images else ""
     case = FileCase(case_id, case_id, images, None, {value: value for value in (0, *labels)})
-    report = examine(case, skull_stripped=kind != "CT")
+    report = examine(case, [kind])
     problems += report.problems
     alike: dict[str, list[str]] = {}
     for name, digest in report.digests.items():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gbmlib.cohorts import layout
+from gbmlib.cohorts import layouts
 from gbmlib.cohorts.case import FileCase, ImageFile, digest
 from gbmlib.cohorts.cohort import Cohort
 from gbmlib.cohorts.nifti import load
@@ -99,7 +99,7 @@ def cohort(path: str) -> Cohort:
     Raises:
         CaseError: no such folder, or it holds no packed cohort.
     """
-    root = layout.existing(path, "packed")
+    root = layouts.existing(path, "packed")
     try:
         header = json.loads((root / COHORT).read_text())
         cases = tuple(_case(root, entry, header["whole"]) for entry in header["cases"])

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from gbmlib.files import counted
+from gbmlib.files import counted, few
 
 #: An *error* keeps a case from being used; a *warning* lets it be used, with results that may mislead; a *note* is a
 #: property of the data that is worth knowing.
 SEVERITIES = ("error", "warning", "note")
+
+#: So many different faults are told one by one; ``check --json`` has all.
+SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def refuse(what: str, problems: Iterable[Problem], advice: str = "") -> None:
     """Raise one :class:`CaseError` that lists every error among the problems; do nothing where there is none."""
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        lines = [f"{what}: {counted(len(errors), 'problem')}", *(f"  - {problem}" for problem in errors)]
+        lines = [f"{what}: {counted(len(errors), 'problem')}", *(f"  - {problem}" for problem in errors[:SHOWN])]
+        lines += [f"  and {len(errors) - SHOWN} more"] if len(errors) > SHOWN else []
         raise CaseError("\n".join([*lines, advice] if advice else lines))
 
 
@@ -107,21 +111,44 @@ class Report:
 
     def __str__(self) -> str:
         lines = [self.summary, *filter(None, [self.convention])]
-        width = max((len(problem.case) for problem in self.problems), default=0)
-        for problem in self.problems:
-            place = self._place(problem)
-            head = f"{problem.severity:<7}  {problem.case:<{width}}  {place + ': ' if place else ''}{problem.what}"
-            lines += [head, f"{'':<{7 + 2 + width + 2}}→ {problem.remedy}"]
+        rows = self._rows()
+        width = max((len(case) for _, case, *_ in rows), default=0)
+        for severity, case, place, what, remedy in rows:
+            lines.append(f"{severity:<7}  {case:<{width}}  {place + ': ' if place else ''}{what}")
+            lines.append(f"{'':<{7 + 2 + width + 2}}→ {remedy}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        cells = [("", "case", "file", "what", "remedy")]
-        cells += [(p.severity, p.case, self._place(p), p.what, p.remedy) for p in self.problems]
+        cells = [("", "case", "file", "what", "remedy"), *self._rows()]
         columns = [[f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row] for row in cells]
         rows = "".join(f"<tr>{''.join(row)}</tr>" for row in columns)
         table = f"<table>{rows}</table>" if self.problems else ""
         lines = "<br>".join(escape(line) for line in (self.summary, self.convention) if line)
         return f"<p>{lines}</p>{table}"
+
+    def as_json(self) -> dict:
+        """The report for programs: every problem by itself, its file as a path; the keys do not change."""
+        problems = [
+            {"severity": p.severity, "case": p.case, "file": str(p.file or ""), "problem": p.what, "remedy": p.remedy}
+            for p in self.problems
+        ]
+        counts = {"cases": self.cases, "labelled": self.labelled, "ok": self.ok}
+        return {"spec": self.spec, "name": self.name, **counts, "convention": self.convention, "problems": problems}
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Severity, case, place, fault and remedy; one row for all that share a fault, and the first of many rows."""
+        alike: dict[tuple[str, str, str], list[Problem]] = {}
+        for problem in self.problems:
+            alike.setdefault((problem.severity, problem.what, problem.remedy), []).append(problem)
+        rows = []
+        for (severity, what, remedy), problems in alike.items():
+            cases = list(dict.fromkeys(problem.case for problem in problems))
+            places = list(filter(None, map(self._place, problems))) or (cases if len(cases) > 1 else [])
+            rows.append(
+                (severity, cases[0] if len(cases) == 1 else f"{len(cases)} cases", few(places, 3), what, remedy)
+            )
+        rest = f"{len(rows) - SHOWN} more faults"
+        return rows[:SHOWN] + ([("", "", "", rest, "check --json lists all")] if len(rows) > SHOWN else [])
 
     def _place(self, problem: Problem) -> str:
         if problem.file is None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gbmlib.cohorts import GLIOMA, Case, CaseError, Cohort, open_cohort, place_of, regions
+from gbmlib.cohorts.opening import spec_of
 from gbmlib.evaluation.surfaces import volume_ml
 from gbmlib.study import out_of_fold
 from gbmlib.study.out_of_fold import UnsuitableRuns
@@ -47,8 +48,8 @@ def open_data(place: str) -> Cohort:
     if not place:
         raise CaseError("no data was named; give a folder, brats:PATH, msd:PATH or phantom:cases=8,spacing=6,seed=0")
     folder = Path(place).expanduser()
-    if folder.is_dir():
-        return open_cohort(f"{'msd' if (folder / 'dataset.json').exists() else 'brats'}:{folder}")
+    if folder.is_dir() or folder.suffix == ".csv":
+        return open_cohort(spec_of(folder))
     if ":" not in place and any(mark in place for mark in "/\\~"):
         raise CaseError(
             f"there is no folder {place}; give the folder of a data set, or brats:PATH, msd:PATH, phantom:…"

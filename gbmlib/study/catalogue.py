@@ -243,7 +243,7 @@ def command(name: str, scale: str = scales.DEFAULT) -> str:
 
 def data(runs: Iterable[Run]) -> str:
     """The data that some runs need, as the command line takes it: ``brats:PATH msd:PATH``."""
-    layouts = {"msd": "msd:PATH", "brats": "brats:PATH"}
+    layouts = {kind: f"{kind}:PATH" for kind in ("brats", "msd", "nnunet", "table")}
     names = {name for run in runs for name in cohorts_of(run)}
     specs = {layouts.get(re.split("[-0-9]", name)[0], name) for name in names}
     return " ".join(sorted(specs)) or "brats:PATH"

@@ -8,8 +8,8 @@ from gbmlib.analysis import published
 from gbmlib.analysis.published import marks
 from gbmlib.analysis.scores import UnpairedError
 from gbmlib.cohorts import GLIOMA, open_cohort
-from gbmlib.cohorts.decathlon import _PAIRS
 from gbmlib.cohorts.folds import split
+from gbmlib.cohorts.layouts.naming import _PAIRS
 
 BRATS = "BrainTumour"
 

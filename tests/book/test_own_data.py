@@ -112,6 +112,16 @@ def test_the_description_of_a_data_set_opens(tmp_path):
     assert len(cohort) == 3
 
 
+def test_the_table_of_the_page_opens(tmp_path):
+    [text] = [block for block in blocks("own_data", "text") if block.startswith("case,")]
+    for number, path in enumerate(re.findall(r"[\w/]+\.nii\.gz", text)):
+        save(tmp_path / path, label_of((1, 2), number) if "labels" in path else noise(number))
+    (tmp_path / "liver.csv").write_text(text)
+    cohort = open_cohort(f"table:{tmp_path}/liver.csv")
+    assert (cohort.labels, cohort.modality_kinds) == ({1: "liver", 2: "tumour"}, ("CT",))
+    assert (len(cohort), len(cohort.labelled), cohort["a0"].patient) == (3, 2, "north-1")
+
+
 @pytest.mark.slow
 def test_the_python_of_the_page_plans_trains_and_predicts(tmp_path, monkeypatch):
     export(open_cohort("phantom:cases=4,spacing=6,seed=3"), tmp_path / "data" / "hospital")

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from folders import NEW, OLD, label_of, noise, save
 
-from gbmlib.cohorts import GLIOMA, CaseError, brats, layout, open_cohort, opening, phantom
+from gbmlib.cohorts import GLIOMA, CaseError, check, layouts, open_cohort, opening, phantom
 from gbmlib.cohorts.case import digest
+from gbmlib.cohorts.layouts import brats
 
 FOUR = ("flair", "t1", "t1ce", "t2")
+
+
+def opened(path):
+    return layouts.cohort(brats.scan(path))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +36,7 @@ FOUR = ("flair", "t1", "t1ce", "t2")
 def test_every_release(tmp_path, brats_case, ids, names, end, values, name, kept):
     files = {case_id: brats_case(tmp_path / "HGG" / case_id, case_id, values, names, end) for case_id in ids}
     (tmp_path / "HGG" / "name_mapping.csv").write_text("a,b")
-    cohort = brats.cohort(str(tmp_path))
+    cohort = opened(str(tmp_path))
     assert cohort.name == name
     assert [case.id for case in cohort] == sorted(ids)
     assert cohort.modalities == FOUR
@@ -60,7 +65,7 @@ def test_convention_is_stated(tmp_path, brats_case):
         ("d", OLD, None),
     ):
         brats_case(tmp_path / folder, "x", values, names)
-    text = {folder: brats.cohort(f"{tmp_path}/{folder}").convention for folder in "abcd"}
+    text = {folder: opened(f"{tmp_path}/{folder}").convention for folder in "abcd"}
     assert text["a"].startswith("BraTS 2017 to 2021")
     assert text["b"].startswith("BraTS 2023 and later")
     assert text["c"].startswith("BraTS 2015")
@@ -71,31 +76,31 @@ def test_3_without_4_is_refused_with_the_choices(tmp_path, brats_case):
     brats_case(tmp_path, "Brats18_a_1", (1, 2, 3))
     brats_case(tmp_path, "Brats18_b_1", (1, 2))
     with pytest.raises(CaseError, match=r"not recognised: .*Brats18_a_1 hold 3 but none holds 4.*4 if enhancing, 1 if"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_4_under_the_names_of_2023_is_refused(tmp_path, brats_case):
     brats_case(tmp_path, "BraTS-GLI-00005-100", (1, 2, 3, 4), NEW)
     with pytest.raises(CaseError, match=r"BraTS-GLI-00005-100 hold 4\..*resection cavity"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_3_and_4_under_ids_and_names_of_different_years_is_refused(tmp_path, brats_case):
     brats_case(tmp_path, "BraTS-GLI-00005-100", (1, 2, 3, 4))
     with pytest.raises(CaseError, match="hold 3 and 4 under ids of 2023"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_challenges_with_another_meaning_are_refused(tmp_path, brats_case):
     brats_case(tmp_path, "BraTS-PED-00002-000", (1, 2, 3), NEW)
     with pytest.raises(CaseError, match=r"challenges \['PED'\]"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_whole_tumour_masks_are_refused(tmp_path, brats_case):
     brats_case(tmp_path, "a", (1,))
     with pytest.raises(CaseError, match="no label holds a value but 1"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_mixed_conventions_are_refused_at_opening_and_at_reading(tmp_path, brats_case):
@@ -103,10 +108,10 @@ def test_mixed_conventions_are_refused_at_opening_and_at_reading(tmp_path, brats
         brats_case(tmp_path, f"case{number}", (1, 2, 4))
     brats_case(tmp_path, "case4", (1, 2, 3))
     with pytest.raises(CaseError, match=r"case4.*label values \[3\]; the cohort's convention knows \[0, 1, 2, 4\]"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
     for number in range(5, 60):  # now the odd one is not among those that opening reads
         brats_case(tmp_path, f"case{number}", (1, 2, 4))
-    cohort = brats.cohort(str(tmp_path))
+    cohort = opened(str(tmp_path))
     assert cohort["case5"].label().max() == 3
     with pytest.raises(CaseError, match=r"case case4: .*label values \[3\]"):
         cohort["case4"].label()
@@ -117,7 +122,7 @@ def test_2015_values_are_found_behind_labels_that_lack_them(tmp_path, brats_case
         brats_case(tmp_path, f"pat{number}", (1, 2, 4))
     brats_case(tmp_path, "pat4", (1, 3))
     brats_case(tmp_path, "pat5", (3, 4))
-    cohort = brats.cohort(str(tmp_path))
+    cohort = opened(str(tmp_path))
     assert cohort.convention.startswith("BraTS 2015")
     assert set(np.unique(cohort["pat4"].label())) == {0, 1}
 
@@ -126,9 +131,9 @@ def test_opening_reads_few_labels_of_many(tmp_path, brats_case, monkeypatch):
     for number in range(30):
         brats_case(tmp_path, f"case{number:02d}", (1, 2, 4))
     reads = []
-    real = layout.read
-    monkeypatch.setattr(layout, "read", lambda path, *rest: reads.append(path.name) or real(path, *rest))
-    brats.cohort(str(tmp_path))
+    real = layouts.read
+    monkeypatch.setattr(layouts, "read", lambda path, *rest: reads.append(path.name) or real(path, *rest))
+    opened(str(tmp_path))
     assert reads == [f"case{number:02d}_seg.nii.gz" for number in (0, 6, 12, 18, 24)]
 
 
@@ -139,7 +144,7 @@ def test_every_incomplete_case_is_listed_with_its_files(tmp_path, brats_case):
     brats_case(tmp_path / "LGG" / "Brats18_d_1", "Brats18_d_1", without=FOUR)
     (tmp_path / "LGG" / "Brats18_e_1").mkdir()
     with pytest.raises(CaseError) as raised:
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
     text = str(raised.value)
     assert "8 problems" in text
     assert f"Brats18_b_1 · {tmp_path}/HGG/Brats18_b_1/Brats18_b_1_t2.nii.gz: t2 is missing; fetch the file" in text
@@ -152,7 +157,7 @@ def test_every_incomplete_case_is_listed_with_its_files(tmp_path, brats_case):
 def test_cases_without_a_label_belong_but_do_not_count(tmp_path, brats_case):
     brats_case(tmp_path, "BraTS20_Training_001")
     brats_case(tmp_path, "BraTS20_Validation_001", None)
-    cohort = brats.cohort(str(tmp_path))
+    cohort = opened(str(tmp_path))
     assert [case.has_label for case in cohort] == [True, False]
     assert cohort.name == "brats2020-1"
     case = cohort["BraTS20_Validation_001"]
@@ -161,7 +166,7 @@ def test_cases_without_a_label_belong_but_do_not_count(tmp_path, brats_case):
     labelled = cohort.fingerprint
     for file in tmp_path.glob("*Validation*"):
         file.unlink()
-    assert brats.cohort(str(tmp_path)).fingerprint == labelled
+    assert opened(str(tmp_path)).fingerprint == labelled
 
 
 def test_what_lies_around_is_ignored(tmp_path, brats_case):
@@ -173,13 +178,13 @@ def test_what_lies_around_is_ignored(tmp_path, brats_case):
     (folder / "notes.txt").write_text("x")
     save(folder / "brain_mask.nii.gz", noise(0))
     (tmp_path / "download" / "again").symlink_to(tmp_path / "download")  # a link that leads in a circle
-    assert [case.id for case in brats.cohort(str(tmp_path))] == ["Brats18_a_1"]
+    assert [case.id for case in opened(str(tmp_path))] == ["Brats18_a_1"]
 
 
 def test_images_and_labels_in_folders_of_their_own(tmp_path, brats_case):
     brats_case(tmp_path / "images", "a", None)
     save(tmp_path / "labels" / "a_seg.nii.gz", label_of((1, 2, 4)))
-    case = brats.cohort(str(tmp_path))["a"]
+    case = opened(str(tmp_path))["a"]
     assert case.has_label
     assert set(np.unique(case.label())) == {0, 1, 2, 3}
 
@@ -188,7 +193,7 @@ def test_label_of_2020_under_its_scanner_name(tmp_path, brats_case):
     for number in (354, 355):
         brats_case(tmp_path / f"BraTS20_Training_{number}", f"BraTS20_Training_{number}", None, end=".nii")
     save(tmp_path / "BraTS20_Training_355" / "W39_1998.09.19_Segm.nii", label_of((1, 2, 4)))
-    cohort = brats.cohort(str(tmp_path))
+    cohort = opened(str(tmp_path))
     assert [case.has_label for case in cohort] == [False, True]
 
 
@@ -196,24 +201,24 @@ def test_packed_and_unpacked_side_by_side(tmp_path, brats_case):
     files = brats_case(tmp_path, "a")
     plain = tmp_path / "a_t1.nii"
     plain.write_bytes(gzip.decompress(files["t1"].read_bytes()))
-    assert len(brats.cohort(str(tmp_path))) == 1
+    assert len(opened(str(tmp_path))) == 1
     save(plain, noise(99))
     with pytest.raises(CaseError, match=r"t1 is claimed by other files too: .*a_t1\.nii\.gz"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_one_id_in_two_folders(tmp_path, brats_case):
     brats_case(tmp_path / "HGG" / "a", "a")
     brats_case(tmp_path / "copy" / "a", "a")
     with pytest.raises(CaseError, match="5 problems"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_two_families_in_one_root(tmp_path, brats_case):
     brats_case(tmp_path / "2018", "Brats18_a_1")
     brats_case(tmp_path / "2023", "BraTS-GLI-00000-000", (1, 2, 3), NEW)
     with pytest.raises(CaseError, match="two releases that name and label differently"):
-        brats.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_paths_that_lead_elsewhere(tmp_path, msd_task):
@@ -264,17 +269,17 @@ def test_fingerprint_is_of_the_content(tmp_path, brats_case):
         brats_case(tmp_path / "here" / case_id, case_id)
         brats_case(tmp_path / "plain" / case_id, case_id, end=".nii")
     shutil.copytree(tmp_path / "here", tmp_path / "there" / "deeper")
-    here, there = brats.cohort(f"{tmp_path}/here"), brats.cohort(f"{tmp_path}/there")
+    here, there = opened(f"{tmp_path}/here"), opened(f"{tmp_path}/there")
     assert here.fingerprint == there.fingerprint
     assert here.with_modalities(["t1ce", "flair"]).fingerprint == here.fingerprint
-    plain = brats.cohort(f"{tmp_path}/plain")
+    plain = opened(f"{tmp_path}/plain")
     before = plain.fingerprint
     for file in (tmp_path / "there" / "deeper" / "a" / "a_t1.nii.gz", tmp_path / "plain" / "a" / "a_t1.nii"):
         data = np.asarray(nib.load(file).dataobj).copy()
         data[3, 3, 3] += 1
         save(file, data)
-    assert brats.cohort(f"{tmp_path}/there").fingerprint != here.fingerprint
-    assert brats.cohort(f"{tmp_path}/plain").fingerprint != before
+    assert opened(f"{tmp_path}/there").fingerprint != here.fingerprint
+    assert opened(f"{tmp_path}/plain").fingerprint != before
     assert plain.fingerprint == before  # asked once, kept
 
 
@@ -285,15 +290,15 @@ def test_fingerprint_sees_the_middle_of_large_files(tmp_path, brats_case):
         brats_case(folder, "a", end=end)
         data = noise(0, (90, 60, 40))
         assert save(folder / f"a_t1{end}", data).stat().st_size > 3 * 65536
-        before = digest(brats.cohort(str(folder)).cases)
+        before = digest(opened(str(folder)).cases)
         data[45, 30, 20] += 1
         save(folder / f"a_t1{end}", data)
-        assert digest(brats.cohort(str(folder)).cases) != before
+        assert digest(opened(str(folder)).cases) != before
 
 
 def test_choosing_modalities(tmp_path, brats_case):
     brats_case(tmp_path, "a")
-    every = brats.cohort(str(tmp_path))
+    every = opened(str(tmp_path))
     two = open_cohort(f"brats:{tmp_path}", modalities=("t1ce", "flair"))
     assert two.modalities == two["a"].modalities == ("t1ce", "flair")
     assert np.array_equal(two["a"].images(), every["a"].images()[[2, 0]])
@@ -335,9 +340,41 @@ def test_a_set_with_two_modalities_throughout_opens_with_these(tmp_path):
     for name in ("t1", "t2"):
         for path in folder.rglob(f"*_{name}.nii.gz"):
             path.unlink()
-    opened = open_cohort(f"brats:{folder}")
-    assert opened.modalities == ("flair", "t1ce")
-    assert opened.cases[0].images().shape[0] == 2
+    two = open_cohort(f"brats:{folder}")
+    assert two.modalities == ("flair", "t1ce")
+    assert two.cases[0].images().shape[0] == 2
     next(folder.rglob("*_t1ce.nii.gz")).unlink()
     with pytest.raises(CaseError, match="t1ce is missing"):
         open_cohort(f"brats:{folder}")
+
+
+@pytest.mark.parametrize("contrast", ["_t1gd", "_T1Gd", "_t1c", "_T1post", "_t1_ce", "-T1-Gd"])
+def test_synonyms_of_the_contrast_agent(tmp_path, brats_case, contrast):
+    """A hospital's names: beside flair and t2, -t1c does not mean the release of 2023."""
+    names = {"flair": "_FLAIR", "t1ce": contrast, "t2": "_t2", "label": "_seg"}
+    brats_case(tmp_path, "p_t1_7", names=names)
+    cohort = opened(str(tmp_path))
+    assert cohort.modalities == ("flair", "t1ce", "t2")
+    assert cohort.convention.startswith("BraTS 2017 to 2021")
+    assert [case.id for case in cohort] == ["p_t1_7"]
+
+
+def test_every_image_that_is_not_read_is_named_in_one_warning(tmp_path, brats_case):
+    for case_id in ("a", "b", "c"):
+        brats_case(tmp_path / case_id, case_id)
+    (tmp_path / "b" / "b_seg.nii.gz").rename(tmp_path / "b" / "b_mask.nii.gz")
+    for name in ("c/c_swi", "c/brain_mask"):
+        save(tmp_path / f"{name}.nii.gz", noise(7))
+    [warning] = [one for one in check(f"brats:{tmp_path}", progress=False).problems if one.severity == "warning"]
+    assert warning.what == ("3 image files not read: b/b_mask.nii.gz (the label?), c/brain_mask.nii.gz, c/c_swi.nii.gz")
+    assert warning.remedy.startswith("call them ID_flair, ID_t1, ID_t1ce, ID_t2, ID_seg where")
+
+
+def test_a_label_that_is_the_image_is_said_to_be_one(tmp_path, brats_case):
+    for case_id in ("a", "b"):
+        brats_case(tmp_path, case_id)
+    save(tmp_path / "a_seg.nii.gz", np.arange(210, dtype=np.int16).reshape(6, 7, 5) + 10)
+    with pytest.raises(CaseError, match=r"holds 210 values from 10 to 219 \(is this the image\?\)"):
+        opened(str(tmp_path))
+    [error] = [one for one in check(f"brats:{tmp_path}", progress=False).problems if one.severity == "error"]
+    assert "(is this the image?)" in error.what

@@ -10,6 +10,7 @@ import pytest
 from folders import LPS, NEW, label_of, noise, save
 
 from gbmlib.cohorts import CaseError, Problem, Report, check, open_cohort
+from gbmlib.cohorts.problems import refuse
 
 
 def found(report, case=None, severity=None):
@@ -270,3 +271,53 @@ def test_report_is_readable(folder):
     assert "<td style='text-align:left'>&lt;i&gt;</td>" in odd._repr_html_()
     assert "a &lt; b" in odd._repr_html_()
     assert report._repr_html_().count("<tr>") == 3
+
+
+def test_background_that_is_not_zero_in_skull_stripped_data(tmp_path, brats_case, msd_task):
+    """Whole volumes alone: a close crop is all border. Of other organs nothing is expected."""
+    image = np.zeros((24, 22, 20), np.float32)
+    image[3:-3, 3:-3, 3:-3] = noise(1, (18, 16, 14))
+    label = np.zeros(image.shape, np.uint8)
+    label[8:12, 8:12, 8:12] = 2
+    label[8, 8, 8:10] = 1, 4
+    for name, volume in (("flair", image), ("t1ce", image[::-1] - 0.5), ("seg", label)):
+        save(tmp_path / "brats" / f"a_{name}.nii.gz", volume)
+    [(case, file, what)] = found(check_brats(tmp_path / "brats"))
+    assert (case, file) == ("a", "a_t1ce.nii.gz")
+    assert what.startswith("t1ce is not 0 on most of its border")
+    other = msd_task(tmp_path / "msd", cases=1, modality={"0": "MRI"}, labels={"0": "b", "1": "organ"}, name="Other")
+    save(other / "imagesTr" / "BRATS_001.nii.gz", image - 0.5)
+    save(other / "labelsTr" / "BRATS_001.nii.gz", label // 2 % 2)
+    assert check(f"msd:{other}", progress=False).problems == ()
+
+
+def test_a_fault_that_many_files_share_is_printed_once_and_told_whole_to_programs(tmp_path):
+    report = Report(
+        "x:y",
+        "y-9",
+        9,
+        9,
+        "",
+        tuple(Problem(f"c{n}", tmp_path / f"c{n}.nii", "warning", "is odd", "mend it") for n in range(9)),
+        tmp_path,
+    )
+    assert str(report).splitlines()[1:] == [
+        "warning  9 cases  c0.nii, c1.nii, c2.nii and 6 more: is odd",
+        "                  → mend it",
+    ]
+    told = report.as_json()
+    assert [one["case"] for one in told["problems"]] == [f"c{n}" for n in range(9)]
+    assert told["problems"][0] == {
+        "severity": "warning",
+        "case": "c0",
+        "file": f"{tmp_path}/c0.nii",
+        "problem": "is odd",
+        "remedy": "mend it",
+    }
+    assert (told["name"], told["cases"], told["labelled"], told["ok"]) == ("y-9", 9, 9, True)
+    unlike = Report("x:y", "", 1, 1, "", tuple(Problem("c", None, "note", f"is {n}", "") for n in range(100)))
+    *_, last, remedy = str(unlike).splitlines()
+    assert last.strip() == "40 more faults"
+    assert remedy.strip() == "→ check --json lists all"
+    with pytest.raises(CaseError, match=r"100 problems\n(.*\n){60}  and 40 more$"):
+        refuse("no", [Problem("c", None, "error", f"is {n}", "") for n in range(100)])

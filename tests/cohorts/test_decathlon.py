@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from folders import TASK01_LABELS, TASK01_MODALITY, label_of, noise, save
 
-from gbmlib.cohorts import GLIOMA, CaseError, decathlon, open_cohort
+from gbmlib.cohorts import GLIOMA, CaseError, check, layouts, open_cohort
+from gbmlib.cohorts.folds import split
+from gbmlib.cohorts.layouts import decathlon
 
 HIPPOCAMPUS = {
     "labels": {"0": "background", "1": "Anterior", "2": "Posterior"},
@@ -18,13 +20,17 @@ HIPPOCAMPUS = {
 }
 
 
+def opened(path):
+    return layouts.cohort(decathlon.scan(path))
+
+
 def edit(folder, **changes):
     file = folder / "dataset.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def test_brain_tumours_are_converted(tmp_path, msd_task):
-    cohort = decathlon.cohort(str(msd_task(tmp_path / "any name", cases=2)))
+    cohort = opened(str(msd_task(tmp_path / "any name", cases=2)))
     assert cohort.name == "msd-task01-braintumour-2"
     assert cohort.labels == GLIOMA
     assert cohort.modalities == ("flair", "t1", "t1ce", "t2")
@@ -45,7 +51,7 @@ def test_brain_tumours_are_converted(tmp_path, msd_task):
 
 def test_channels_in_another_order_take_the_internal_one(tmp_path, msd_task):
     folder = msd_task(tmp_path, modality={"0": "T1c", "1": "T1n", "2": "Flair", "3": "T2w"})
-    cohort = decathlon.cohort(str(folder))
+    cohort = opened(str(folder))
     assert cohort.modalities == ("flair", "t1", "t1ce", "t2")
     image = np.asarray(nib.load(folder / "imagesTr" / "BRATS_002.nii.gz").dataobj)[::-1, ::-1].transpose(3, 2, 1, 0)
     assert np.array_equal(cohort["BRATS_002"].images(), image[[2, 1, 0, 3]])
@@ -68,7 +74,7 @@ def test_channels_in_another_order_take_the_internal_one(tmp_path, msd_task):
     ],
 )
 def test_glioma_by_the_names_of_the_labels(tmp_path, msd_task, labels, values):
-    cohort = decathlon.cohort(str(msd_task(tmp_path, labels=labels)))
+    cohort = opened(str(msd_task(tmp_path, labels=labels)))
     assert cohort.is_glioma
     assert cohort.cases[0].values == values
 
@@ -82,7 +88,7 @@ def test_glioma_by_the_names_of_the_labels(tmp_path, msd_task, labels, values):
     ],
 )
 def test_other_tasks_keep_values_and_names(tmp_path, msd_task, labels):
-    cohort = decathlon.cohort(str(msd_task(tmp_path, labels=labels, modality={"0": "MRI"}, name="Other one")))
+    cohort = opened(str(msd_task(tmp_path, labels=labels, modality={"0": "MRI"}, name="Other one")))
     assert not cohort.is_glioma
     assert cohort.labels == {int(value): name for value, name in labels.items() if value != "0"}
     assert all(stored == internal for stored, internal in cohort.cases[0].values.items())
@@ -93,11 +99,11 @@ def test_other_tasks_keep_values_and_names(tmp_path, msd_task, labels):
 
 def test_ct_against_mr(tmp_path, msd_task):
     ct = msd_task(tmp_path / "Task03_Liver", labels={"0": "b", "1": "liver"}, modality={"0": "CT"}, name="Liver")
-    cohort = decathlon.cohort(str(ct))
+    cohort = opened(str(ct))
     assert (cohort.name, cohort.modalities, cohort.modality_kinds) == ("msd-task03-liver-3", ("ct",), ("CT",))
     two = {"0": "T2", "1": "ADC"}
     mr = msd_task(tmp_path / "Task05", labels={"0": "b", "1": "PZ", "2": "TZ"}, modality=two, name="PROSTATE")
-    cohort = decathlon.cohort(str(mr))
+    cohort = opened(str(mr))
     assert (cohort.name, cohort.modalities, cohort.modality_kinds) == (
         "msd-task05-prostate-3",
         ("t2", "adc"),
@@ -107,12 +113,12 @@ def test_ct_against_mr(tmp_path, msd_task):
 
 def test_test_cases_have_no_label_and_do_not_count(tmp_path, msd_task):
     folder = msd_task(tmp_path / "a", cases=2, tests=2, **HIPPOCAMPUS)
-    cohort = decathlon.cohort(str(folder))
+    cohort = opened(str(folder))
     assert [case.has_label for case in cohort] == [True, True, False, False]
     assert cohort["hippocampus_003"].images().shape == (1, 5, 7, 6)
     name, digest = cohort.name, cohort.fingerprint
     shutil.rmtree(folder / "imagesTs")
-    alone = decathlon.cohort(str(folder))
+    alone = opened(str(folder))
     assert (alone.name, alone.fingerprint, len(alone)) == (name, digest, 2)
 
 
@@ -120,7 +126,7 @@ def test_only_some_test_cases_missing_is_an_error(tmp_path, msd_task):
     folder = msd_task(tmp_path, cases=1, tests=2, **HIPPOCAMPUS)
     (folder / "imagesTs" / "hippocampus_002.nii.gz").unlink()
     with pytest.raises(CaseError, match=r"1 problem\n.*hippocampus_002.*the image is missing"):
-        decathlon.cohort(str(folder))
+        opened(str(folder))
 
 
 def test_all_missing_files_are_listed(tmp_path, msd_task):
@@ -128,7 +134,7 @@ def test_all_missing_files_are_listed(tmp_path, msd_task):
     (folder / "imagesTr" / "hippocampus_001.nii.gz").unlink()
     (folder / "labelsTr" / "hippocampus_003.nii.gz").unlink()
     with pytest.raises(CaseError) as raised:
-        decathlon.cohort(str(folder))
+        opened(str(folder))
     assert "2 problems" in str(raised.value)
     assert f"{folder}/imagesTr/hippocampus_001.nii.gz: the image is missing" in str(raised.value)
     assert f"{folder}/labelsTr/hippocampus_003.nii.gz: the label is missing" in str(raised.value)
@@ -142,7 +148,7 @@ def test_unpacked_files_and_what_macos_leaves(tmp_path, msd_task):
     (folder / "imagesTr" / "._hippocampus_001.nii.gz").write_bytes(b"mac")
     entries = json.loads((folder / "dataset.json").read_text())["training"]
     edit(folder, training=[*entries, {"image": "./imagesTr/._hippocampus_001.nii.gz", "label": "./labelsTr/x.nii.gz"}])
-    cohort = decathlon.cohort(str(folder))
+    cohort = opened(str(folder))
     assert [case.id for case in cohort] == ["hippocampus_001", "hippocampus_002"]
     assert cohort["hippocampus_001"].images().shape == (1, 5, 7, 6)
 
@@ -157,12 +163,12 @@ def test_one_scan_twice_is_one_patient(tmp_path, msd_task):
         save(folder / "imagesTr" / f"{case_id}.nii.gz", noise(1, (3, 3, 3, 4)))
         save(folder / "labelsTr" / f"{case_id}.nii.gz", label_of((1,), 0, (3, 3, 3)))
     edit(folder, training=[{"image": f"imagesTr/{i}.nii.gz", "label": f"labelsTr/{i}.nii.gz"} for i in ids])
-    cohort = decathlon.cohort(str(folder))
+    cohort = opened(str(folder))
     for first, second in zip(ids[0:12:2], ids[1:12:2], strict=True):
         assert cohort[first].patient == cohort[second].patient
     assert len({case.patient for case in cohort}) == 7
     other = msd_task(tmp_path / "other", **{**HIPPOCAMPUS, "prefix": "BRATS"})
-    assert [case.patient for case in decathlon.cohort(str(other))] == ["BRATS_001", "BRATS_002", "BRATS_003"]
+    assert [case.patient for case in opened(str(other))] == ["BRATS_001", "BRATS_002", "BRATS_003"]
 
 
 def test_the_task_is_found_below_or_above_or_has_to_be_chosen(tmp_path, msd_task):
@@ -201,14 +207,14 @@ def test_paths_that_lead_elsewhere(tmp_path, brats_case):
 def test_dataset_json_that_cannot_be_used(tmp_path, msd_task, changes, what):
     edit(msd_task(tmp_path, **HIPPOCAMPUS), **changes)
     with pytest.raises(CaseError, match=rf"dataset\.json.*{what}"):
-        decathlon.cohort(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_dataset_json_that_is_no_json(tmp_path, msd_task):
     folder = msd_task(tmp_path)
     (folder / "dataset.json").write_text("{'name':")
     with pytest.raises(CaseError, match=r"dataset\.json cannot be used: .*JSON"):
-        decathlon.cohort(str(folder))
+        opened(str(folder))
 
 
 def test_one_id_named_twice(tmp_path, msd_task):
@@ -216,11 +222,75 @@ def test_one_id_named_twice(tmp_path, msd_task):
     entry = json.loads((folder / "dataset.json").read_text())["training"]
     edit(folder, training=entry * 2)
     with pytest.raises(CaseError, match="names two cases of this id"):
-        decathlon.cohort(str(folder))
+        opened(str(folder))
 
 
 def test_channels_are_held_to_dataset_json(tmp_path, msd_task):
     folder = msd_task(tmp_path, cases=1)
     edit(folder, modality={key: TASK01_MODALITY[key] for key in "012"})
     with pytest.raises(CaseError, match=r"BRATS_001\.nii\.gz has 4 channel\(s\), .*; the data set names 3"):
-        decathlon.cohort(str(folder))["BRATS_001"].images()
+        opened(str(folder))["BRATS_001"].images()
+
+
+@pytest.mark.parametrize("name", ["CTA", "CT_venous", "CBCT", "Computed Tomography"])
+def test_ct_by_other_names(tmp_path, msd_task, name):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS | {"modality": {"0": name}})
+    assert opened(str(folder)).modality_kinds == ("CT",)
+
+
+def test_a_name_that_may_mean_ct_is_asked_about(tmp_path, msd_task):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS | {"modality": {"0": "PET/CT"}})
+    [warning] = check(f"msd:{folder}", progress=False).problems
+    assert (warning.severity, warning.what) == ("warning", "the modality 'pet/ct' is not read as CT")
+    assert "call it CT" in warning.remedy
+
+
+def test_hounsfield_units_under_another_name_are_asked_about(tmp_path, msd_task):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS)
+    save(folder / "imagesTr" / "hippocampus_001.nii.gz", noise(1) - 1024)
+    [warning] = check(f"msd:{folder}", progress=False).problems
+    assert (warning.severity, warning.case) == ("warning", "hippocampus_001")
+    assert "as CT does, but is not read as CT" in warning.what
+
+
+def test_a_labelled_test_case_is_in_no_fold(tmp_path, msd_task):
+    folder = msd_task(tmp_path, cases=3, tests=1, **HIPPOCAMPUS)
+    before = opened(str(folder))
+    save(folder / "labelsTs" / "hippocampus_004.nii.gz", label_of((1, 2), 4))
+    image = "./imagesTs/hippocampus_004.nii.gz"
+    edit(folder, test=[{"image": image, "label": image.replace("images", "labels")}], validation=[{"image": image}])
+    cohort = opened(str(folder))
+    assert (cohort.name, cohort.fingerprint) == (before.name, before.fingerprint)
+    assert [case.has_label for case in cohort] == [True, True, True, False]
+    assert {case_id for number in range(3) for case_id in split(cohort, 3, number)[1]} == {
+        f"hippocampus_00{number}" for number in (1, 2, 3)
+    }
+    notes = [problem.what for problem in check(f"msd:{folder}", progress=False).problems]
+    assert "1 test case with a label, which is not read: test cases are in no fold" in notes
+    assert "the key 'validation' (1 entries) is not read" in notes
+
+
+def test_paths_with_backslashes_and_of_another_machine(tmp_path, msd_task):
+    folder = msd_task(tmp_path, cases=4, **HIPPOCAMPUS)
+    entries = json.loads((folder / "dataset.json").read_text())["training"]
+    entries[1:3] = [{key: path.replace("/", "\\") for key, path in entry.items()} for entry in entries[1:3]]
+    edit(folder, training=entries)
+    assert len(opened(str(folder)).labelled) == 4
+    entries[0]["label"] = "/elsewhere/labelsTr/hippocampus_001.nii.gz"
+    entries[1]["image"] = "D:\\data\\imagesTr\\hippocampus_002.nii.gz"
+    entries[2]["image"] = "../elsewhere.nii.gz"
+    edit(folder, training=entries)
+    with pytest.raises(CaseError) as raised:
+        opened(str(folder))
+    _, label, image, relative, _ = str(raised.value).splitlines()
+    for line, place in ((label, "/elsewhere/labelsTr/"), (image, "D:/data/imagesTr/")):
+        assert place in line
+        assert line.endswith("an absolute path, of another machine perhaps; name it relative to dataset.json")
+    assert relative.endswith("the image is missing; fetch it again, or take the case out of dataset.json")
+
+
+def test_two_labels_of_one_name_are_refused(tmp_path, msd_task):
+    folder = msd_task(tmp_path, **HIPPOCAMPUS | {"labels": {"0": "background", "1": "Tumour", "2": "tumour"}})
+    with pytest.raises(CaseError, match=r"dataset\.json cannot be used: two labels are called tumour"):
+        opened(str(folder))
+    assert not check(f"msd:{folder}", progress=False).ok

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from gbmlib.cohorts.case import Case
 from gbmlib.cohorts.check.content import Contents, examine
-from gbmlib.cohorts.layout import Convention, Layout, strange_values
+from gbmlib.cohorts.layouts import Convention, Layout, strange_values
 from gbmlib.cohorts.opening import open_cohort, place_of, reader_of
 from gbmlib.cohorts.problems import SEVERITIES, CaseError, Problem, Report
 from gbmlib.files import few
@@ -33,11 +33,13 @@ def check(spec: str, progress: bool = True) -> Report:
     affines that differ within a case (tolerance: ``cohorts.nifti.GRID_TOLERANCE``); voxels that are not
     finite; images that are empty or constant; label values or a convention that are not known; the same image or label
     under two ids, or the same image as two modalities. Warnings: a label without foreground, or beside its image; a
-    structure in no label at all; releases mixed. Notes: cases without a label; labels on zero background; known
-    duplicates, which share a patient.
+    structure in no label at all; releases mixed; images that are not read; what may be CT under another name; a
+    background that is not 0 where the skull should be removed; what is doubtful in a header (``check.header``). Notes:
+    cases without a label; labels on zero background; what a description names and is not read; known duplicates, which
+    share a patient.
 
     Args:
-        spec: ``brats:PATH``, ``msd:PATH``, ``phantom:…``, or the name of a cohort that is known here.
+        spec: as ``cohorts.open_cohort`` takes it, or the name of a cohort that is known here.
         progress: show a bar, where the output is a terminal.
 
     Raises:
@@ -52,22 +54,22 @@ def check(spec: str, progress: bool = True) -> Report:
         except CaseError as error:
             what, remedy = f"cannot be opened: {error}", f"give the right folder to {kind}:"
             return _report(spec, "", (), "", [Problem("", Path(path), "error", what, remedy)], None)
-        contents = _examine_all(layout.cases, layout.modality_kinds, progress)
+        contents = _examine_all(layout.cases, layout.modality_kinds, layout.skull_stripped, progress)
         convention, problems = _labels(layout, contents)
         problems = [*layout.problems, *_each(contents, layout.cases), *problems, *_duplicates(contents, layout.cases)]
         return _report(layout.spec, layout.name, layout.cases, convention, problems, layout.root)
     cohort = open_cohort(spec)
-    contents = _examine_all(cohort.cases, cohort.modality_kinds, progress)
+    contents = _examine_all(cohort.cases, cohort.modality_kinds, cohort.is_glioma, progress)
     stored = getattr(cohort.cases[0], "values", {value: value for value in cohort.labels})
     absent = _absent(contents, Convention(stored, cohort.labels, cohort.convention))
     problems = [*_each(contents, cohort.cases), *absent, *_duplicates(contents, cohort.cases)]
     return _report(spec, cohort.name, cohort.cases, cohort.convention, problems, None)
 
 
-def _examine_all(cases: Sequence[Case], kinds: Sequence[str], progress: bool) -> list[Contents]:
+def _examine_all(cases: Sequence[Case], kinds: Sequence[str], skull_stripped: bool, progress: bool) -> list[Contents]:
     pool = ThreadPoolExecutor(WORKERS)
     try:
-        contents = pool.map(partial(examine, skull_stripped="CT" not in kinds), cases)
+        contents = pool.map(partial(examine, kinds=kinds, skull_stripped=skull_stripped), cases)
         return list(
             tqdm(contents, "checking", len(cases), unit="case", leave=False, disable=None if progress else True)
         )

@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from gbmlib.cohorts.case import ONE_GRID, SET_FINITE, Case, FileCase, ImageFile, expect_channels, not_finite
+from gbmlib.cohorts.check.header import doubts
 from gbmlib.cohorts.nifti import INTERPOLATED, Grid, canonical_grid, load, not_whole, volume
 from gbmlib.cohorts.problems import CaseError, Problem
 
 _FETCH = "fetch it again"
+
+#: No MR image that is normalised by its mean goes so far down; air in CT has -1000.
+HOUNSFIELD = -900
 
 
 @dataclass
@@ -46,20 +50,22 @@ class Volume:
     grid: Grid
 
 
-def examine(case: Case, skull_stripped: bool = True) -> Contents:
+def examine(case: Case, kinds: Sequence[str] = (), skull_stripped: bool = False) -> Contents:
     """Read a case whole and look for faults.
 
     Args:
         case: of a cohort or of a scanned folder; it may be incomplete.
-        skull_stripped: whether an image voxel of exactly 0 is background (in CT it is water).
+        kinds: "MR" or "CT" for each modality; where none is CT, an image voxel of exactly 0 is background (in CT it is
+            water).
+        skull_stripped: whether all outside the brain is to be 0.
     """
     contents = Contents(case.id)
     images, label = _from_files(case, contents) if isinstance(case, FileCase) else _from_memory(case, contents)
     for image in images:
-        _voxels(image, contents)
+        _voxels(image, contents, "CT" not in kinds, skull_stripped)
     _grids([*images, label] if label else images, contents)
     if label:
-        _label(label, images, skull_stripped, contents)
+        _label(label, images, "CT" not in kinds, contents)
     return contents
 
 
@@ -74,7 +80,9 @@ def _from_files(case: FileCase, contents: Contents) -> tuple[list[Volume], Volum
 def _opened(path: Path, files: dict[str, ImageFile], contents: Contents) -> list[Volume]:
     try:
         image = load(path, contents.case)
-        grid = canonical_grid(image.shape, image.affine, path, contents.case)
+        grid = canonical_grid(image.header, path, contents.case)
+        for what, remedy in doubts(image.header):
+            contents.add(path, what, remedy, "warning")
         for file in files.values():
             expect_channels(image.shape, file, contents.case)
         return [
@@ -91,7 +99,7 @@ def _from_memory(case: Case, contents: Contents) -> tuple[list[Volume], Volume |
     return images, Volume("label", None, case.label(), grid) if case.has_label else None
 
 
-def _voxels(image: Volume, contents: Contents) -> None:
+def _voxels(image: Volume, contents: Contents, zero_is_background: bool, skull_stripped: bool) -> None:
     if what := not_finite(image.data):
         contents.add(image.file, f"{image.name} {what}", SET_FINITE)
         return
@@ -101,6 +109,21 @@ def _voxels(image: Volume, contents: Contents) -> None:
         contents.add(image.file, f"{image.name} {what}", _FETCH)
         return
     contents.digests[image.name] = _digest(np.ascontiguousarray(image.data, np.float32))
+    if zero_is_background and low <= HOUNSFIELD:
+        what = f"{image.name} goes down to {low:g}, as CT does, but is not read as CT"
+        contents.add(
+            image.file, what, "if its values are Hounsfield units, call the modality CT; else nothing", "warning"
+        )
+    elif skull_stripped and _border(image.data) > 0.5:
+        what = f"{image.name} is not 0 on most of its border: nothing is cropped, and background counts as tissue"
+        contents.add(image.file, what, "remove the skull, and set all outside the brain to 0", "warning")
+
+
+def _border(data: np.ndarray) -> float:
+    """The share of a volume's border that is not 0; 0 where the border is most of the volume, as in a close crop."""
+    inner = data[1:-1, 1:-1, 1:-1]
+    border = data.size - inner.size
+    return (np.count_nonzero(data) - np.count_nonzero(inner)) / border if border < inner.size else 0.0
 
 
 def _grids(volumes: Sequence[Volume], contents: Contents) -> None:
@@ -114,7 +137,7 @@ def _grids(volumes: Sequence[Volume], contents: Contents) -> None:
             contents.add(file, f"{one.name} and {usual.name} differ in {difference}", ONE_GRID)
 
 
-def _label(label: Volume, images: Iterable[Volume], skull_stripped: bool, contents: Contents) -> None:
+def _label(label: Volume, images: Iterable[Volume], zero_is_background: bool, contents: Contents) -> None:
     what = not_whole(label.data)
     if what:
         contents.add(label.file, what, INTERPOLATED)
@@ -129,7 +152,7 @@ def _label(label: Volume, images: Iterable[Volume], skull_stripped: bool, conten
     contents.digests["label"] = _digest(whole)
     beside = {image.name: image.data[foreground] == 0 for image in images if image.data.shape == label.data.shape}
     on_zero = {name: int(zero.sum()) for name, zero in beside.items() if zero.any()}
-    if not (skull_stripped and on_zero):
+    if not (zero_is_background and on_zero):
         return
     nowhere = int(np.logical_and.reduce(list(beside.values())).sum())
     if nowhere > count / 2:

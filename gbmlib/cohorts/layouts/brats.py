@@ -10,6 +10,9 @@ Two families of file names, each in any folders below the root (``HGG``/``LGG``,
 The name of a cohort has its year where all ids begin alike: ``Brats17_``, ``Brats18_``, ``BraTS19_``, ``BraTS20_``,
 ``BraTS2021_``, ``BraTS-GLI-`` (2023); else it is plain ``brats``. Then follows the number of labelled cases.
 
+Synonyms such as ``ID_t1gd`` (``naming.MODALITIES``) belong to neither family; a case that mixes the families is a
+hospital's own, with the labels of the first.
+
 A cohort has the modalities that any of its cases has, and every case must have all of these.
 """
 
@@ -18,18 +21,19 @@ from __future__ import annotations
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from gbmlib.cohorts import layout
+from gbmlib.cohorts import layouts
 from gbmlib.cohorts.case import FileCase, ImageFile
-from gbmlib.cohorts.cohort import GLIOMA, Cohort
-from gbmlib.cohorts.layout import Convention, Layout
+from gbmlib.cohorts.cohort import GLIOMA
+from gbmlib.cohorts.layouts import Layout, naming
+from gbmlib.cohorts.layouts.naming import Convention, patient_of
 from gbmlib.cohorts.problems import CaseError, Problem
 from gbmlib.files import few
 
-MODALITIES = ("flair", "t1", "t1ce", "t2")
+MODALITIES = tuple(naming.MODALITIES)
 
 #: The two families by their name for t1ce: what joins id and name, and the names in the order of MODALITIES.
 FAMILIES = {
@@ -46,23 +50,9 @@ CHALLENGES = ("GLI", "SSA", "MET", "MEN")
 #: So many labels with an enhancing tumour, and no 3, tell the values of 2017 from those of 2015.
 ENOUGH = 5
 
-_MEANS = {
-    name: (family, modality)
-    for family, (_, names) in FAMILIES.items()
-    for name, modality in zip(names, MODALITIES, strict=True)
-}
-_FILE = re.compile(rf"(?P<id>.+)[_-](?P<name>{'|'.join(_MEANS)}|seg)\.nii(\.gz)?", re.IGNORECASE)
-_VISIT = re.compile(r"(brats-[a-z]+-\d+)-\d{3}|(brats1[789]_.+)_\d+|(.*pat\d+)_\d+", re.IGNORECASE)
-
-
-def cohort(path: str) -> Cohort:
-    """Open a folder of BraTS cases, with or without labels, reading no image and few labels.
-
-    Raises:
-        CaseError: no such folder, no BraTS files in it, cases that lack a modality (all are listed), labels in a
-            convention that is not recognised.
-    """
-    return layout.cohort(scan(path))
+_FAMILY = {name: family for family, (_, names) in FAMILIES.items() for name in names}
+_NAMES = "|".join(re.sub("^(t[12])(?=.)", r"\1[_ -]?", name) for name in naming.SYNONYMS)
+_FILE = re.compile(rf"(?P<id>.+?)[_-](?P<name>{_NAMES}|seg)\.nii(\.gz)?", re.IGNORECASE)
 
 
 def scan(path: str) -> Layout:
@@ -71,47 +61,59 @@ def scan(path: str) -> Layout:
     Raises:
         CaseError: no such folder, no BraTS files in it, or files of both families.
     """
-    root = layout.existing(path, "brats")
+    root = layouts.existing(path, "brats")
     files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    families: dict[str, Path] = {}
+    families: dict[str, dict[str, Path]] = defaultdict(dict)
     strays, hollow = [], []
-    for folder, folders, names in layout.walk(root):
+    for folder, folders, names in layouts.walk(root):
         if not names and not folders:
             hollow.append(folder)
         for name in names:
             match = _FILE.fullmatch(name)
             if match:
-                family, modality = _MEANS.get(match["name"].lower(), (None, "label"))
-                families.setdefault(family, folder / name)
-                files[match["id"]][modality].append(folder / name)
-            elif layout.stem(name).lower().endswith("_segm"):
+                files[match["id"]][naming.modality(match["name"]) or "label"].append(folder / name)
+                if family := _FAMILY.get(match["name"].lower()):
+                    families[match["id"]].setdefault(family, folder / name)
+            elif layouts.is_image(name):
                 strays.append(folder / name)
-    families.pop(None, None)
-    if len(families) != 1:
-        raise _wrong_place(path, root, families)
-    family = next(iter(families))
-    _adopt(strays, files)
+    if not any(modality in of_case for of_case in files.values() for modality in MODALITIES):
+        raise _wrong_place(path, root)
+    family = _family(path, families.values())
+    strays = _adopt(strays, files)
     # A hospital's own set may have two of the four throughout; what one case has, all must have.
     modalities = tuple(name for name in MODALITIES if any(name in of_case for of_case in files.values()))
+    joint, names = FAMILIES[family]
+    expected = ", ".join(f"ID{joint}{name}" for name in (*names, "seg"))
     problems = [
         problem for case_id in sorted(files) for problem in _faults(case_id, files[case_id], family, modalities)
     ]
     return Layout(
         kind="brats",
-        root=root,
+        place=root,
         family=_family_name(files),
         cases=tuple(_case(case_id, files[case_id]) for case_id in sorted(files)),
         modalities=modalities,
-        modality_kinds=("MR",) * len(modalities),
-        problems=(*problems, *_nothing_in(hollow, files), *_mixture(root, files)),
+        problems=(
+            *problems,
+            *_nothing_in(hollow, files),
+            *_mixture(root, files),
+            *layouts.unread(root, strays, expected),
+        ),
         recognise=partial(recognise, family, tuple(files)),
+        skull_stripped=True,
     )
 
 
-def patient_of(case_id: str) -> str:
-    """The patient behind a case id: without the number of the visit, where the release's ids carry one."""
-    match = _VISIT.fullmatch(case_id)
-    return next(filter(None, match.groups())) if match else case_id
+def _family(path: str, families: Collection[Mapping[str, Path]]) -> str:
+    """The family of file names, from a file of each family in each case; that of 2017 where a case mixes them."""
+    examples = {family: file for of_case in families for family, file in of_case.items()}
+    if len(examples) > 1 and all(len(of_case) == 1 for of_case in families):
+        raise CaseError(
+            f"brats:{path} holds files of two releases that name and label differently: "
+            f"{' and '.join(map(str, examples.values()))}; "
+            "open the folder of one release, and the other as a cohort of its own"
+        )
+    return next(iter(examples)) if len(examples) == 1 else "t1ce"
 
 
 def recognise(family: str, ids: Iterable[str], labels: Iterable[tuple[str, frozenset[int]]]) -> Convention:
@@ -227,16 +229,25 @@ def _checksum(path: Path) -> bytes:
     return zlib.crc32(content).to_bytes(4, "little") + (len(content) % 2**32).to_bytes(4, "little")
 
 
-def _adopt(strays: list[Path], files: dict[str, dict[str, list[Path]]]) -> None:
-    """Give a label that was released under its scanner's name (2020, case 355: W39_…_Segm.nii) to its folder's case."""
+def _adopt(strays: list[Path], files: dict[str, dict[str, list[Path]]]) -> list[Path]:
+    """Give a label that was released under its scanner's name (2020, case 355: W39_…_Segm.nii) to its folder's case.
+
+    Returns:
+        The files that stay strays.
+    """
     homes = defaultdict(set)
     for case_id, of_case in files.items():
         for path in (path for paths in of_case.values() for path in paths):
             homes[path.parent].add(case_id)
+    rest = []
     for stray in strays:
-        for case_id in homes[stray.parent] if len(homes[stray.parent]) == 1 else ():
-            if "label" not in files[case_id]:
-                files[case_id]["label"].append(stray)
+        case_id = min(homes[stray.parent], default="")
+        alone = len(homes[stray.parent]) == 1 and "label" not in files[case_id]
+        if alone and layouts.stem(stray.name).lower().endswith("_segm"):
+            files[case_id]["label"].append(stray)
+        else:
+            rest.append(stray)
+    return rest
 
 
 def _nothing_in(hollow: list[Path], files: dict[str, dict[str, list[Path]]]) -> list[Problem]:
@@ -267,14 +278,8 @@ def _mixture(root: Path, ids: Iterable[str]) -> list[Problem]:
     return [Problem("", root, "warning", what, "open one release at a time, or folds may leak between patients")]
 
 
-def _wrong_place(path: str, root: Path, families: dict[str, Path]) -> CaseError:
-    if families:
-        names = " and ".join(map(str, families.values()))
-        return CaseError(
-            f"brats:{path} holds files of two releases that name and label differently: {names}; "
-            "open the folder of one release, and the other as a cohort of its own"
-        )
-    files = [folder / name for folder, _, names in layout.walk(root) for name in names]
+def _wrong_place(path: str, root: Path) -> CaseError:
+    files = [folder / name for folder, _, names in layouts.walk(root) for name in names]
     tasks = [file.parent for file in files if file.name == "dataset.json"]
     if tasks:
         advice = f"it has the Decathlon's layout: open {' or '.join(f'msd:{task}' for task in tasks[:12])}"
@@ -283,5 +288,5 @@ def _wrong_place(path: str, root: Path, families: dict[str, Path]) -> CaseError:
     elif any(file.name.endswith((".zip", ".tar", ".tar.gz", ".tgz")) for file in files):
         advice = "unpack its archives first"
     else:
-        advice = f"it holds {layout.listing(root)}"
+        advice = f"it holds {layouts.listing(root)}"
     return CaseError(f"brats:{path}: no files named ID_flair.nii.gz … or ID-t2f.nii.gz … in {root}; {advice}")
