@@ -1,4 +1,4 @@
-"""Sphinx extension: ``{patient} BRATS_306`` shows a real patient with the label maps of some networks side by side.
+"""Sphinx extension: ``{patient} BRATS_308`` shows a real patient with the label maps of some networks side by side.
 
 The networks are those that the option ``networks`` names, folders of ``book/cases/predictions``.
 """

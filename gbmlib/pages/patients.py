@@ -17,7 +17,7 @@ def folder_of(network: str, pipeline: str) -> str:
 
 
 def case(name: str) -> Case:
-    """A patient by the Decathlon's case number, such as ``BRATS_306``: T1ce and FLAIR at 1 mm, and the labels.
+    """A patient by the Decathlon's case number, such as ``BRATS_308``: T1ce and FLAIR at 1 mm, and the labels.
 
     Raises:
         KeyError: there is no such patient here.
