@@ -16,6 +16,7 @@ from gbmlib.lab import runs, widgets
 from gbmlib.lab.training import TrainingPanel, small_run
 from gbmlib.pages import curves
 from gbmlib.study import out_of_fold, run
+from gbmlib.study.predicting import tomographic
 from gbmlib.study.records import HELD_OUT, Record, Store
 from gbmlib.viewer import view
 from gbmlib.viewer.display import is_static
@@ -258,8 +259,8 @@ class OwnPanel:
         if not records:
             raise out_of_fold.UnsuitableRuns("no run is chosen")
         files = {field.description: field.value for field in self.files.children}
-        ct = out_of_fold.members(records[0].experiment)[0].normalisation.startswith("ct")
-        cohort = own_files.own_case(files, list(files), runs.labels_of(records[0]), "CT" if ct else "MR")
+        ct = tomographic(out_of_fold.members(records[0].experiment)[0])
+        cohort = own_files.own_case(files, list(files), runs.labels_of(records[0]), ct)
         out_of_fold.expect_suitable(records, cohort)
         self.status.say(f"The files can be used. {runs.skull_warning(cohort)}")
         return cohort

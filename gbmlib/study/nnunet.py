@@ -167,7 +167,7 @@ def unet(
         "regions": "labels",
         "spacing": network.spacing,
         "resampling": "spline",
-        "normalisation": plan.normalisation[0],
+        "normalisation": _normalisation(plan, cohort, scale.get("modalities")),
         "axes": network.axes,
         "patch_size": network.training_patch,
         "batch_size": network.batch_size,
@@ -179,6 +179,14 @@ def unet(
     fields |= {name: value for name, value in scale.items() if name not in known}
     folds, seeds = (0,) if folds is None else folds, (0,) if seeds is None else seeds
     return [Experiment(**fields | {"options": options, "fold": f, "seed": s}) for s in seeds for f in folds]
+
+
+def _normalisation(plan: Plan, cohort: str, modalities: Sequence[str] | None) -> str | tuple[str, ...]:
+    """The plan's scheme of each channel of a network; where they differ, the open cohort tells which is which."""
+    if len(set(plan.normalisation)) == 1:
+        return plan.normalisation[0]
+    schemes = dict(zip(open_cohort(cohort).modalities, plan.normalisation, strict=True))
+    return tuple(schemes[name] for name in open_cohort(cohort, modalities).modalities)
 
 
 def glioma(
