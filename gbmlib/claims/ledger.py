@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 
 from gbmlib.analysis import scores
 from gbmlib.claims.checks import CHECKS
-from gbmlib.files import CLAIMS, counted
+from gbmlib.files import CLAIMS, counted, did_you_mean
 from gbmlib.study.catalogue import FAMILIES, runs_of
 from gbmlib.study.head_to_head import NETWORKS, NORMALISED
 from gbmlib.study.records import HELD_OUT
@@ -118,6 +118,18 @@ class Claim(_Strict):
     def anchor(self) -> str:
         """Of the claims page."""
         return f"claim-{self.id}"
+
+
+def named(ids: Sequence[str]) -> list[Claim]:
+    """The claims of some ids; all claims without any.
+
+    Raises:
+        ValueError: there is no such claim.
+    """
+    known = {claim.id: claim for claim in read()}
+    if unknown := [name for name in ids if name not in known]:
+        raise ValueError(f"no claim {', '.join(unknown)}{did_you_mean(unknown[0], known)}; `verdicts` lists all")
+    return [known[name] for name in ids or known]
 
 
 def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> list[Claim]:

@@ -44,7 +44,7 @@ def own_case(
     ]
     images = {name: ImageFile(Path(path).expanduser()) for name, path in given.items() if path}
     case_id = stem(next(iter(images.values())).path.name) if images else ""
-    case = FileCase(case_id, case_id, images, None, {value: value for value in (0, *labels)})
+    case = FileCase(case_id, case_id, images, None, {value: value for value in (0, *labels)}, labels=labels)
     report = examine(case, skull_stripped=not ct)
     problems += report.problems
     alike: dict[str, list[str]] = {}

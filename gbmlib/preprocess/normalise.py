@@ -98,9 +98,7 @@ def schemes_of(normalisation: str | Sequence[str], channels: int) -> tuple[str, 
     if unknown := [scheme for scheme in schemes if scheme not in NORMALISATION]:
         raise ValueError(f"normalisation {unknown[0]!r}: unknown; use one of {NORMALISATION}")
     if len(schemes) != channels:
-        raise ValueError(
-            f"normalisation {schemes} is for {len(schemes)} channels, not {channels}; give each its own"
-        )
+        raise ValueError(f"normalisation {schemes} is for {len(schemes)} channels, not {channels}; give each its own")
     if len(set(schemes) & set(BY_STATISTICS)) > 1:
         raise ValueError(f"normalisation {schemes}: two schemes need statistics of the training cases; use one")
     return schemes

@@ -63,10 +63,7 @@ def run(
         ValueError: a process pool that forks.
     """
     experiments = list(experiments)
-    missing = to_do(experiments, store)
-    expect_possible(missing)
-    for cohort in filter(None, map(opened, {name: None for one in experiments for name in cohorts_of(one)})):
-        provenance.expect_same_data(cohort, store)
+    missing = ready(experiments, store)
     tasks = {e.id: (e, store, {name: place_of(name) for name in cohorts_of(e)}, device) for e in missing}
     if executor is None:
         for number, task in enumerate(tasks.values(), 1):
@@ -81,20 +78,24 @@ def run(
     return [store.get(experiment) for experiment in experiments]
 
 
-def expect_possible(runs: Iterable[Run]) -> None:
-    """Refuse runs that their data do not allow, before any of them has begun.
+def ready(experiments: Sequence[Run], store: Store) -> list[Run]:
+    """What there is :func:`to_do`, where the data at hand allow it; no image is read.
 
     Raises:
-        CaseError: every reason, once.
+        CaseError: the data of a cohort is not known here, or lacks what is asked of it; every reason once.
+        RecordError: the store has runs of other data of the name of a cohort.
     """
-    faults: dict[str, None] = {}
-    for one in runs:
+    missing, faults = to_do(experiments, store), {}
+    for one in missing:
         try:
             expect_fitting(one, *(opened(name) or open_cohort(name) for name in cohorts_of(one)))
         except CaseError as error:
             faults[str(error)] = None
     if faults:
         raise CaseError("\n".join(faults))
+    for cohort in filter(None, map(opened, {name: None for one in experiments for name in cohorts_of(one)})):
+        provenance.expect_same_data(cohort, store)
+    return missing
 
 
 def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
