@@ -122,6 +122,8 @@ def runs(
         make, changes = nnunet.hippocampus, HIPPOCAMPUS | changes
     if comparison.name == "slicewise":
         changes |= {"spacing": THICK_HIPPOCAMPUS if make is nnunet.hippocampus else thickest(profile)}
+        if make(profile, 3, **changes)[0].is_2d:  # of so few slices that there are no three dimensions to move in
+            return {}
     return {label: make(profile, 3, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()}
 
 

@@ -45,7 +45,7 @@ def expect_same_data(cohort: Cohort, store: Store) -> None:
         RecordError: says which runs, and how to go on.
     """
     digest = cohort.fingerprint
-    others = [record for record in store.all() if record.data.get(cohort.name, digest) != digest]
+    others = [record for record in store.all() if record.data.get(cohort.name) not in (None, digest)]
     if not others:
         return
     remedies = [

@@ -124,7 +124,7 @@ class Record:
         """The digest of the data of each cohort that the run read, by the cohort's name."""
         fields = _read_json(self.path / "config.json")
         name = fields["cohort"] if "cohort" in fields else fields["members"][0]["cohort"]
-        return {name: self.provenance["fingerprint"]} | self.provenance.get("elsewhere", {})
+        return {name: self.provenance.get("fingerprint")} | self.provenance.get("elsewhere", {})
 
     @property
     def weights(self) -> Path | None:
