@@ -93,8 +93,9 @@ def test_modalities_and_folds_are_chosen_as_in_the_notebooks(tmp_path, capsys):
     assert refused[0].startswith(
         "error: msd-north-3: cannot split the cohort: 5 folds of 3 patients; use 2 to 3 (--folds"
     )
-    assert len(refused) == 2  # and that a V-Net's own normalisation is not one of CT, each once for ten runs
-    assert "'image' does not suit ct" in refused[1]
+    assert len(refused) == 1  # for ten runs
+    assert main([*asked[:3], "code", *asked[4:], "--folds", "3"]) == 1
+    assert "normalisation 'dataset' does not suit ct: it takes 'ct' or 'ct_masked'" in capsys.readouterr().err
     assert main([*asked, "--folds", "3", "--modalities", "pet"]) == 0
     assert "6 runs on msd-north-3, 6 of them to do" in capsys.readouterr().out
     assert main([*asked, "--folds", "3", "--modalities", "t1ce"]) == 1

@@ -16,7 +16,6 @@ from gbmlib.lab import runs, widgets
 from gbmlib.lab.training import TrainingPanel, small_run
 from gbmlib.pages import curves
 from gbmlib.study import out_of_fold, run
-from gbmlib.study.predicting import tomographic
 from gbmlib.study.records import HELD_OUT, Record, Store
 from gbmlib.viewer import view
 from gbmlib.viewer.display import is_static
@@ -259,7 +258,7 @@ class OwnPanel:
         if not records:
             raise out_of_fold.UnsuitableRuns("no run is chosen")
         files = {field.description: field.value for field in self.files.children}
-        ct = tomographic(out_of_fold.members(records[0].experiment)[0])
+        ct = out_of_fold.tomographic(out_of_fold.members(records[0].experiment)[0])
         cohort = own_files.own_case(files, list(files), runs.labels_of(records[0]), ct)
         out_of_fold.expect_suitable(records, cohort)
         self.status.say(f"The files can be used. {runs.skull_warning(cohort)}")

@@ -26,8 +26,8 @@ from gbmlib.training.configuration import Experiment, as_triplet
 #: what that one predicted.
 KINDS = (2, 3, "low", "cascade")
 
-#: Fields of a configuration that this paper decides itself: exclusive labels, and its own augmentation.
-DECIDED = ("regions", "flips")
+#: Fields of a configuration that this paper decides itself: exclusive labels, its own augmentation, and by the plan.
+DECIDED = ("regions", "flips", "normalisation")
 
 #: Sections 2.3 and 2.4 of the paper.
 PAPER: dict[str, Any] = {

@@ -155,10 +155,8 @@ def anisotropy(
 def masked_normalisation(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
     """The planned 3D network for gliomas, its intensities normalised by the brain alone and by the whole box."""
     folds = scales.FOLDS[profile]
-    return {
-        "brain alone": nnunet.glioma(profile, 3, folds, **changes),
-        "whole box": nnunet.glioma(profile, 3, folds, **changes | {"normalisation": "whole"}),
-    }
+    alone = nnunet.glioma(profile, 3, folds, **changes)
+    return {"brain alone": alone, "whole box": [one.changed(normalisation="whole") for one in alone]}
 
 
 def dice_terms(profile: str) -> dict[str, list[Experiment]]:

@@ -248,7 +248,8 @@ def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
     """The fields of :class:`Experiment` that a reader's parameters and the cohort set, for all that makes runs.
 
     Where the parameters leave it open, the channels are T1ce and FLAIR if the cohort has them and all it has otherwise,
-    and the regions are the nested ones for a glioma and the labels themselves for anything else.
+    and the regions are the nested ones for a glioma and the labels themselves for anything else. Computed tomography is
+    normalised as such.
 
     A tumour may lie anywhere, other anatomy has a front and a back: mirrored with the first paper's probability of
     0.75, it is seen the wrong way round three times out of four, and the network takes that for the rule (it exchanged
@@ -260,6 +261,8 @@ def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
     usual = Experiment.model_fields["modalities"].default
     fitting = usual if set(usual) <= set(cohort.modalities) else cohort.modalities
     fields["modalities"] = tuple(settings.modalities or fitting)
+    if ct := cohort.tomographic & set(fields["modalities"]):
+        fields["normalisation"] = tuple("ct" if name in ct else "image" for name in fields["modalities"])
     if fields.get("regions") is None:
         fields["regions"] = "brats" if cohort.is_glioma else "labels"
     if not cohort.is_glioma:
