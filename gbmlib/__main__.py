@@ -112,7 +112,10 @@ def _wanted(parser: _Parser, asked: argparse.Namespace, data: Sequence) -> dict[
 
     from gbmlib.study import catalogue, scales
 
-    names, changed = [cohort.name for cohort in data], asked.modalities or asked.spacing or asked.n_folds
+    names, changed = (
+        [cohort.name for cohort in data],
+        any((asked.modalities, asked.spacing is not None, asked.n_folds is not None)),
+    )
     if asked.claims is not None:
         from gbmlib.claims import evidence, ledger
 
@@ -261,7 +264,8 @@ def _in_a_line(error: Exception) -> str:
     """What an error says; of a configuration each field that is wrong."""
     if not hasattr(error, "errors"):  # of pydantic
         return str(error)
-    return "; ".join(": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in error.errors())
+    told = ((".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors())
+    return "; ".join(": ".join(filter(None, fault)) for fault in told)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

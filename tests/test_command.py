@@ -160,6 +160,17 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
         (["run", COHORT, "--only", "nothing"], 1, "no family 'nothing'; there are headtohead"),
         (["run", "--only", "vnet", COHORT], 2, "is data and not a name; put it first"),
         (["run", COHORT, "--only", "norm"], 1, "did you mean 'choices/norm'?"),
+        (
+            ["run", COHORT, "--profile", "test", "--folds", "1"],
+            1,
+            "1 folds: one to hold out and one to train on are the",
+        ),
+        (
+            ["run", COHORT, "--profile", "test", "--only", "unet", "--spacing", "0"],
+            1,
+            "spacing (0.0, 0.0, 0.0): it takes",
+        ),
+        (["plan", COHORT, "--spacing", "0", "1", "1"], 1, "spacing (0.0, 1.0, 1.0): it takes positive numbers of mm"),
         (["run", "brats:nowhere"], 1, "nowhere"),
         (["run", "--ids", "vnet-unknown"], 1, "there is no record vnet-unknown"),
         (["run", "--configuration", "{}"], 1, "model"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from gbmlib import models, planner
@@ -145,6 +146,8 @@ def at_spacing(of: Fingerprint, spacing: Sequence[float] | None) -> Fingerprint:
     """The fingerprint that the data have once every case is resampled to a spacing (z, y, x) in mm."""
     if spacing is None:
         return of
+    if not all(isfinite(step) and step > 0 for step in spacing):
+        raise ValueError(f"spacing {tuple(spacing)}: it takes positive numbers of mm")
     shapes = (pipeline.new_shape(*case, spacing) for case in zip(of.shapes, of.spacings, strict=True))
     return replace(of, shapes=tuple(shapes), spacings=(tuple(map(float, spacing)),) * len(of.shapes))
 

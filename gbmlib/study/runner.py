@@ -242,12 +242,9 @@ def listing(wanted: Mapping[str, Sequence[Run]], store: Store) -> list[str]:
         listed |= {run.id for run in missing}
         expected = [expected_seconds(run, records) for run in missing]
         known = [seconds for seconds in expected if not isnan(seconds)]
-        more = (
-            f", and {len(expected) - len(known)} for which no record tells how long"
-            if len(known) < len(expected)
-            else ""
-        )
-        hours = f", {len(missing)} to do: about {sum(known) / 3600:.1f} hours{more}" if expected else ""
+        times = [f"about {sum(known) / 3600:.1f} hours"] if known else []
+        times += [f"{len(expected) - len(known)} for which no record tells how long"] * (len(known) < len(expected))
+        hours = f", {len(missing)} to do: {', and '.join(times)}" if expected else ""
         there = sum(store.get(run) is not None for run in runs)
         again = sum(store.get(run) is not None for run in missing)
         weights = f", {again} of other families to be made again for their weights" if again else ""

@@ -171,6 +171,8 @@ def of_folds(fields: Mapping[str, Any], folds: Iterable[int]) -> list[dict[str, 
     fields = {name: value for name, value in fields.items() if name != "n_folds"}
     if n_folds is None:
         return [{**fields, "fold": fold} for fold in folds]
+    if n_folds < 2:
+        raise ValueError(f"{n_folds} folds: one to hold out and one to train on are the least")
     return [{**fields, "folds": n_folds, "fold": fold} for fold in folds if fold < n_folds]
 
 
