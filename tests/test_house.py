@@ -42,7 +42,7 @@ BUDGETS = {
     "analysis": 3310,
     "claims": 850,
     "viewer": 2350,
-    "pages": 3190,
+    "pages": 3215,
     "lab": 1200,
 }
 
