@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> None:
     from gbmlib import cohorts, study
     from gbmlib.study import catalogue, scales
     from gbmlib.study.records import Store
-    from gbmlib.study.runner import listing, to_do
+    from gbmlib.study.runner import listing, ready
 
     parser = _parser(run)
     parser.add_argument("cohorts", nargs="*", metavar="SPEC", help=f"{SPEC}; several are worked on together")
@@ -77,33 +77,32 @@ def run(arguments: Sequence[str]) -> None:
     which.add_argument("--ids", nargs="+", metavar="RUN", help="the runs of these records, with weights, if not here")
     which.add_argument("--configuration", metavar="JSON", help="a run of your own: its fields, or a file of them")
     parser.add_argument("--profile", default=scales.DEFAULT, choices=scales.PROFILES, help="the scale")
+    parser.add_argument("--modalities", nargs="+", metavar="NAME", help="input channels; by default those that fit")
+    parser.add_argument("--spacing", type=float, metavar="MM", help="of the networks' grid")
+    parser.add_argument("--folds", type=int, dest="n_folds", metavar="N", help="how many there are, not which to run")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, each with the threads it was given")
     parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
     _add_stores(parser)
     asked = parser.parse_args(arguments)
-    if eaten := [name for name in (*(asked.only or ()), *(asked.claims or ()), *(asked.ids or ())) if ":" in name]:
+    lists = (asked.only, asked.claims, asked.ids, asked.modalities)
+    if eaten := [name for given in lists for name in given or () if ":" in name]:
         parser.error(f"{eaten[0]} is data and not a name; put it first, as in: run {eaten[0]} --only FAMILY")
-    names = [cohorts.open_cohort(spec).name for spec in asked.cohorts]
+    data = [cohorts.open_cohort(spec) for spec in asked.cohorts]
     if asked.workers < 1:
         parser.error(f"--workers is {asked.workers}, not at least 1")
     if asked.ids or asked.configuration:  # with their weights, which are not published
-        store = Store(asked.store)
-        runs = [_record(name, asked).experiment for name in asked.ids or ()] or [_configuration(asked.configuration)]
-        print(f"{len(to_do(runs, store))} runs to do in {asked.store}", flush=True)
+        store, every = Store(asked.store), Store(asked.store, published=asked.published)
+        runs = [every.named(name).experiment for name in asked.ids or ()] or [_configuration(asked.configuration)]
+        print(f"{len(ready(runs, store))} runs to do in {asked.store}", flush=True)
         if not asked.list:
             study.run(runs, store, checkpoint_seconds=1 if asked.configuration else 60)
         return
-    if not names:
+    if not data:
         parser.error("name the data that the runs need, such as brats:PATH")
-    store = Store(asked.store, published=asked.published)
-    if asked.claims is None:
-        wanted = _families(parser, asked, names)
-    else:
-        from gbmlib.claims import evidence, ledger
-
-        wanted = evidence.runs_of_claims(ledger.named(asked.claims), asked.profile, names)
-    missing = to_do([one for runs in wanted.values() for one in runs], store)
-    print(f"{sum(map(len, wanted.values()))} runs on {', '.join(names)}, {len(missing)} of them to do", flush=True)
+    store, wanted = Store(asked.store, published=asked.published), _wanted(parser, asked, data)
+    missing = ready([one for runs in wanted.values() for one in runs], store)
+    names = ", ".join(cohort.name for cohort in data)
+    print(f"{sum(map(len, wanted.values()))} runs on {names}, {len(missing)} of them to do", flush=True)
     if asked.list:
         print(*listing(wanted, store), sep="\n")
         return
@@ -112,15 +111,28 @@ def run(arguments: Sequence[str]) -> None:
         study.run(missing, store, executor)
 
 
-def _families(parser: _Parser, asked: argparse.Namespace, names: Sequence[str]) -> dict[str, list]:
-    """The runs of the families that are asked for."""
-    from gbmlib.study.catalogue import SETS, families
+def _wanted(parser: _Parser, asked: argparse.Namespace, data: Sequence) -> dict[str, list]:
+    """The runs of the claims or families that are asked for, on data of the study or of a reader."""
+    from functools import partial
 
-    wanted = families(asked.profile, names, asked.only or ())
-    if strange := [name for name in asked.only or () if not families(asked.profile, names, (name,))]:
-        fitting = ", ".join(name for name in SETS if families(asked.profile, names, (name,))) or "none"
+    from gbmlib.study import catalogue, scales
+
+    names, changed = (
+        [cohort.name for cohort in data],
+        any((asked.modalities, asked.spacing is not None, asked.n_folds is not None)),
+    )
+    if asked.claims is not None:
+        from gbmlib.claims import evidence, ledger
+
+        if changed:
+            parser.error("--modalities, --spacing and --folds change families, not what decides a claim")
+        return evidence.runs_of_claims(ledger.named(asked.claims), asked.profile, names)
+    own = [cohort for cohort in data if cohort.name not in catalogue.COHORTS] or (data if changed else [])
+    make = partial(catalogue.families, asked.profile, names, **scales.asked(asked, own[0]) if own else {})
+    if strange := [name for name in asked.only or () if not make((name,))]:
+        fitting = ", ".join(name for name in catalogue.SETS if make((name,))) or "none"
         parser.error(f"--only {' '.join(strange)}: not at scale {asked.profile} for {', '.join(names)}; has {fitting}")
-    return wanted
+    return make(asked.only or ())
 
 
 def segment(arguments: Sequence[str]) -> None:
@@ -136,7 +148,7 @@ def segment(arguments: Sequence[str]) -> None:
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="by default all")
     _add_stores(parser)
     asked = parser.parse_args(arguments)
-    record, store = _record(asked.run, asked), Store(asked.store)
+    record, store = Store(asked.store, published=asked.published).named(asked.run), Store(asked.store)
     cohort = cohorts.open_cohort(asked.cohort, record.experiment.modalities)
     names = asked.cases or [case.id for case in cohort]
     if strange := {*names} - {case.id for case in cohort}:
@@ -244,12 +256,6 @@ def _add_stores(parser: _Parser) -> None:
     parser.add_argument("--published", default=BOOK, help="the folder of published records")
 
 
-def _record(name: str, asked: argparse.Namespace):
-    from gbmlib.study.records import Store
-
-    return Store(asked.store, published=asked.published).named(name)
-
-
 def _configuration(text: str):
     """The run of a configuration as JSON, or as a file of it."""
     from gbmlib.study.records import configuration
@@ -261,7 +267,8 @@ def _in_a_line(error: Exception) -> str:
     """What an error says; of a configuration each field that is wrong."""
     if not hasattr(error, "errors"):  # of pydantic
         return str(error)
-    return "; ".join(": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in error.errors())
+    told = ((".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors())
+    return "; ".join(": ".join(filter(None, fault)) for fault in told)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -279,7 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: this needs the package {error.name}: pip install 'gbmlib[book]'", file=sys.stderr)
     except ExceptionGroup as group:
-        print(*(f"error: {error}" for error in group.exceptions), group.message, sep="\n", file=sys.stderr)
+        told = dict.fromkeys(f"error: {_in_a_line(error)}" for error in group.exceptions)
+        print(*told, group.message, sep="\n", file=sys.stderr)
     except (ValueError, OSError, RuntimeError) as error:  # of data, records, downloads, trainings
         print(f"error: {_in_a_line(error)}", file=sys.stderr)
     except KeyboardInterrupt:

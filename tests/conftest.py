@@ -16,8 +16,8 @@ DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """With two processes (``-n 2 --dist loadgroup``): tests of the built book, which takes minutes to make, go to one of
-    them, and all others file by file."""
+    """With two processes (``-n 2 --dist loadgroup``): tests of the built book, which takes minutes to make, go to one
+    of them, and all others file by file."""
     for item in items:
         group = "the built book" if "repository" in item.fixturenames else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))

@@ -23,12 +23,12 @@ def families(monkeypatch, **makes):
     return list(makes)
 
 
-def put(store: Store, experiment, dice, minutes=3, device="X, 4 cores"):
+def put(store: Store, experiment, dice, minutes=3, device="X, 4 cores", **more):
     """Write a record of five epochs with a Dice for each held-out case, and two cases trained on."""
     rows = [(case, "held out", region, "dice", value) for case, value in dice.items() for region in ("WT", "TC", "ET")]
     rows += [(case, "held out", "oedema", "dice", 0.0) for case in dice]  # not a nested region: does not count
     rows += [(case, "train", "WT", "dice", 1.0) for case in ("t1", "t2")]
-    made = {"seconds": 60 * minutes, "device": device, "cases": 4, "epoch_seconds": [1.0] * 5}
+    made = {"seconds": 60 * minutes, "device": device, "cases": 4, "epoch_seconds": [1.0] * 5} | more
     return store.finish(
         experiment,
         pd.DataFrame({"epoch": range(5), "train_loss": 1.0}),

@@ -6,9 +6,10 @@ import sys
 
 import nibabel as nib
 import pytest
+from small_data import decathlon
 
 from gbmlib.__main__ import COMMANDS, main
-from gbmlib.cohorts import phantom
+from gbmlib.cohorts import open_cohort, phantom
 from gbmlib.planner import Fingerprint
 from gbmlib.study import run, scales
 from gbmlib.study.records import Store
@@ -85,6 +86,53 @@ def test_a_scan_becomes_a_segmentation(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: no case x in brats:")
 
 
+def test_modalities_and_folds_are_chosen_as_in_the_notebooks(tmp_path, capsys):
+    spec = decathlon(tmp_path / "data", ("CT", "PET"), cases=3)
+    asked = ["run", spec, "--only", "vnet", "--list", "--store", str(tmp_path / "runs")]
+    assert main(asked) == 1
+    refused = capsys.readouterr().err.splitlines()
+    assert refused[0].startswith(
+        "error: msd-north-3: cannot split the cohort: 5 folds of 3 patients; use 2 to 3 (--folds"
+    )
+    assert len(refused) == 1  # for ten runs
+    assert main([*asked[:3], "code", *asked[4:], "--folds", "3"]) == 1
+    assert "normalisation 'dataset' does not suit ct: it takes 'ct' or 'ct_masked'" in capsys.readouterr().err
+    assert main([*asked, "--folds", "3", "--modalities", "pet"]) == 0
+    assert "6 runs on msd-north-3, 6 of them to do" in capsys.readouterr().out
+    assert main([*asked, "--folds", "3", "--modalities", "t1ce"]) == 1
+    assert capsys.readouterr().err == "error: cohort msd-north-3 has no modality ['t1ce']; it has ['ct', 'pet']\n"
+    assert main(["run", spec, "--only", "unet", "--list", "--folds", "3", "--spacing", "1", *asked[-2:]]) == 0
+    with pytest.raises(SystemExit):
+        main(["run", spec, "--claims", "--folds", "3"])
+
+
+def test_corrected_labels_are_noticed_before_any_work(tmp_path, capsys):
+    spec = decathlon(tmp_path / "data")
+    (record,) = run(
+        scales.vnet("test", cohort=open_cohort(spec).name, modalities=("mr",), regions="labels", epochs=1),
+        Store(tmp_path / "runs"),
+        progress=False,
+    )
+    decathlon(tmp_path / "data", shift=2)
+    asked = ["run", spec, "--only", "vnet", "--profile", "test", "--spacing", "2"]
+    assert main([*asked, "--store", str(tmp_path / "runs")]) == 1
+    told = capsys.readouterr().err
+    assert "is other data than 1 runs of msd-north-4 in the store were made from" in told
+    assert str(record.path) in told
+    assert len(told.splitlines()) == 1
+    assert main([*asked, "--store", str(tmp_path / "new"), "--list"]) == 0
+
+
+def test_one_patient_needs_no_folds_to_be_segmented(tmp_path, capsys):
+    (record,) = run(scales.vnet("test", cohort=COHORT, epochs=1), Store(tmp_path / "runs"), progress=False)
+    phantom.write_brats("cases=1,spacing=6,seed=4", tmp_path / "data", progress=False)
+    asked = [f"brats:{tmp_path / 'data'}", "--store", str(tmp_path / "runs")]
+    assert main(["segment", *asked, "--run", record.id, "--to", str(tmp_path / "out")]) == 0
+    assert len(capsys.readouterr().out.split()) == 1
+    assert main(["run", *asked, "--profile", "test", "--only", "vnet"]) == 1
+    assert "one patient is not enough to train on; a run that is trained already segments it" in capsys.readouterr().err
+
+
 def test_a_fingerprint_is_planned(tmp_path, capsys):
     fingerprint = Fingerprint(shapes=((40, 50, 40),) * 6, spacings=((1.0, 1.0, 1.0),) * 6, kinds=("MR",))
     path = tmp_path / "data.json"
@@ -119,6 +167,17 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
         (["run", COHORT, "--only", "nothing"], 1, "no family 'nothing'; there are headtohead"),
         (["run", "--only", "vnet", COHORT], 2, "is data and not a name; put it first"),
         (["run", COHORT, "--only", "norm"], 1, "did you mean 'choices/norm'?"),
+        (
+            ["run", COHORT, "--profile", "test", "--folds", "1"],
+            1,
+            "1 folds: one to hold out and one to train on are the",
+        ),
+        (
+            ["run", COHORT, "--profile", "test", "--only", "unet", "--spacing", "0"],
+            1,
+            "spacing (0.0, 0.0, 0.0): it takes",
+        ),
+        (["plan", COHORT, "--spacing", "0", "1", "1"], 1, "spacing (0.0, 1.0, 1.0): it takes positive numbers of mm"),
         (["run", "brats:nowhere"], 1, "nowhere"),
         (["run", "--ids", "vnet-unknown"], 1, "there is no record vnet-unknown"),
         (["run", "--configuration", "{}"], 1, "model"),

@@ -120,6 +120,18 @@ class Claim(_Strict):
         return f"claim-{self.id}"
 
 
+def named(ids: Sequence[str]) -> list[Claim]:
+    """The claims of some ids; all claims without any.
+
+    Raises:
+        ValueError: there is no such claim.
+    """
+    known = {claim.id: claim for claim in read()}
+    if unknown := [name for name in ids if name not in known]:
+        raise ValueError(f"no claim {', '.join(unknown)}{did_you_mean(unknown[0], known)}; `verdicts` lists all")
+    return [known[name] for name in ids or known]
+
+
 def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> list[Claim]:
     """The claims of a file, in order.
 
@@ -157,14 +169,6 @@ def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> li
             f"{path} has {counted(len(problems), 'problem')}:\n" + "\n".join(f"- {of}" for of in problems)
         )
     return claims
-
-
-def named(ids: Sequence[str]) -> list[Claim]:
-    """The claims of some ids, in that order; all claims without any. Raises ValueError where one is not known."""
-    known = {claim.id: claim for claim in read()}
-    if unknown := [name for name in ids if name not in known]:
-        raise ValueError(f"no claim {', '.join(unknown)}{did_you_mean(unknown[0], known)}; `verdicts` lists all")
-    return [known[name] for name in ids or known]
 
 
 def _problems(claim: Claim, chapters: Sequence[str]) -> list[str]:

@@ -44,6 +44,7 @@ class Case:
         spacing: (z, y, x) in millimetres.
         affine: 4 x 4, from canonical voxel indices (x, y, z) to millimetres (RAS+).
         has_label: whether :meth:`label` can be called.
+        labels: label value to its meaning, as its cohort has them.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Case:
     spacing: tuple[float, float, float]
     affine: np.ndarray
     has_label: bool
+    labels: Mapping[int, str]
 
     def images(self) -> np.ndarray:
         """All channels, float32 (channel, z, y, x)."""
@@ -98,6 +100,7 @@ class FileCase(Case):
     label_file: Path | None
     values: Mapping[int, int] = field(default_factory=dict)
     released: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:

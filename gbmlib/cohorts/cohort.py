@@ -62,6 +62,11 @@ class Cohort:
         """Whether the labels are the three of BraTS, so that the nested regions WT, TC and ET exist."""
         return dict(self.labels) == GLIOMA
 
+    @property
+    def tomographic(self) -> set[str]:
+        """The modalities that are computed tomography."""
+        return {name for name, kind in zip(self.modalities, self.modality_kinds, strict=False) if kind == "CT"}
+
     def with_modalities(self, modalities: Sequence[str]) -> Cohort:
         """The same cases with these channels, in this order.
 

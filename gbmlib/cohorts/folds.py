@@ -27,8 +27,10 @@ def split(cases: Iterable[Case], folds: int, fold: int) -> tuple[tuple[str, ...]
     faults = []
     if not cases:
         faults.append("none of its cases has a label")
-    if folds < 2 or folds > len(patients):
-        faults.append(f"{folds} folds of {len(patients)} patients; use 2 to {len(patients)}")
+    if len(patients) == 1:
+        faults.append("one patient is not enough to train on; a run that is trained already segments it")
+    elif folds < 2 or folds > len(patients):
+        faults.append(f"{folds} folds of {len(patients)} patients; use 2 to {len(patients)} (--folds, -p n_folds)")
     if not 0 <= fold < folds:
         faults.append(f"fold {fold} of {folds}; they are counted from 0 to {folds - 1}")
     if faults:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ CONVENTIONS = {
 
 
 def own_case(
-    files: Mapping[str, str | Path], modalities: Sequence[str], labels: Mapping[int, str], kind: str = "MR"
+    files: Mapping[str, str | Path], modalities: Sequence[str], labels: Mapping[int, str], ct: Collection[str] = ()
 ) -> Cohort:
     """A cohort of one case, from a NIfTI file for each modality.
 
@@ -30,7 +30,7 @@ def own_case(
         files: modality to path.
         modalities: the images that the networks take.
         labels: internal label values and their meaning.
-        kind: "MR" or "CT".
+        ct: those of the modalities that are computed tomography.
 
     Raises:
         CaseError: everything that is wrong, together: files that are missing or cannot be read, different grids, voxels
@@ -44,8 +44,8 @@ def own_case(
     ]
     images = {name: ImageFile(Path(path).expanduser()) for name, path in given.items() if path}
     case_id = stem(next(iter(images.values())).path.name) if images else ""
-    case = FileCase(case_id, case_id, images, None, {value: value for value in (0, *labels)})
-    report = examine(case, [kind])
+    case = FileCase(case_id, case_id, images, None, {value: value for value in (0, *labels)}, labels=labels)
+    report = examine(case, ["CT" if name in ct else "MR" for name in images])
     problems += report.problems
     alike: dict[str, list[str]] = {}
     for name, digest in report.digests.items():
@@ -63,7 +63,7 @@ def own_case(
         labels=dict(labels),
         convention=f"written as {sorted(case.values)}",
         digest=lambda: "",
-        modality_kinds=(kind,) * len(modalities),
+        modality_kinds=tuple("CT" if name in ct else "MR" for name in modalities),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -102,7 +102,8 @@ def cohort(path: str) -> Cohort:
     root = layouts.existing(path, "packed")
     try:
         header = json.loads((root / COHORT).read_text())
-        cases = tuple(_case(root, entry, header["whole"]) for entry in header["cases"])
+        labels = dict(header["labels"])
+        cases = tuple(replace(_case(root, entry, header["whole"]), labels=labels) for entry in header["cases"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CaseError(f"packed:{path}: {root / COHORT} cannot be read ({error}); unpack it again") from error
     return Cohort(
@@ -110,7 +111,7 @@ def cohort(path: str) -> Cohort:
         spec=f"packed:{root}",
         cases=cases,
         modalities=tuple(header["modalities"]),
-        labels=dict(header["labels"]),
+        labels=labels,
         convention=header["convention"],
         digest=cache(lambda: digest(cases)),
         modality_kinds=tuple(header["modality_kinds"]),

@@ -258,8 +258,8 @@ class OwnPanel:
         if not records:
             raise out_of_fold.UnsuitableRuns("no run is chosen")
         files = {field.description: field.value for field in self.files.children}
-        ct = out_of_fold.members(records[0].experiment)[0].normalisation.startswith("ct")
-        cohort = own_files.own_case(files, list(files), runs.labels_of(records[0]), "CT" if ct else "MR")
+        ct = out_of_fold.tomographic(out_of_fold.members(records[0].experiment)[0])
+        cohort = own_files.own_case(files, list(files), runs.labels_of(records[0]), ct)
         out_of_fold.expect_suitable(records, cohort)
         self.status.say(f"The files can be used. {runs.skull_warning(cohort)}")
         return cohort

@@ -21,13 +21,18 @@ from gbmlib.cohorts.regions import SCHEMES
 from gbmlib.files import did_you_mean
 from gbmlib.pages import provenance
 from gbmlib.study import scales
+from gbmlib.study.provenance import expect_same_data
 from gbmlib.study.records import BOOK, RUNS, Store
 from gbmlib.study.scales import PROFILES
 from gbmlib.training.configuration import Size, Spacing
 
-#: The parameters of a chapter that trains networks as they are planned, and of one that trains the first paper's.
-PLANNED = ("profile", "cohort", "modalities", "epochs", "learning_rate", "folds", "precision", "store")
-TRAINING = (*PLANNED, "regions", "spacing", "patch_size")
+#: The parameters of a chapter that trains networks like the first paper's.
+TRAINING = ("profile", "cohort", "modalities", "regions", "spacing", "patch_size", "epochs", "learning_rate", "folds")
+TRAINING += ("n_folds", "precision", "store")
+
+#: Those of a chapter that trains planned networks.
+PLANNED = ("profile", "cohort", "modalities", "spacing", "epochs", "learning_rate", "folds", "n_folds", "seeds")
+PLANNED += ("precision", "store")
 
 _CHECKED = "_parameters_checked"
 
@@ -61,6 +66,7 @@ class Vocabulary(BaseModel):
     epochs: PositiveInt | None = Field(None, description="passes over the training cases")
     learning_rate: PositiveFloat | None = Field(None, description="peak learning rate")
     folds: Numbers = Field(None, description="which folds of the cross-validation to run, such as 0 or 0,1,2")
+    n_folds: Annotated[int, Field(ge=2)] | None = Field(None, description="in how many folds the patients are split")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, patches and augmentation")
     seeds: Numbers = Field(None, description="several of them, such as 0 or 0,1")
     only: Names = Field(None, description="the comparisons of the chapter to run live, by name, such as down,order")
@@ -70,11 +76,18 @@ class Vocabulary(BaseModel):
 
 
 def start(given: Mapping[str, Any], *allowed: str) -> tuple[types.SimpleNamespace, Store, Cohort]:
-    """The parameters of a chapter (:func:`check`), its store, which has the published records too, and its cohort."""
+    """The parameters of a chapter (:func:`check`), its store, which has the published records too, and its cohort.
+
+    Raises:
+        CaseError: the cohort cannot be opened.
+        RecordError: the store has runs of other data of the cohort's name.
+    """
     settings = check(given, allowed)
     spec = settings.cohort or scales.SCALES[settings.profile]["cohort"]
     cohort = cohorts.open_cohort(spec, getattr(settings, "modalities", None))
-    return settings, Store(getattr(settings, "store", RUNS), published=BOOK), cohort
+    store = Store(getattr(settings, "store", RUNS), published=BOOK)
+    expect_same_data(cohort, store)
+    return settings, store, cohort
 
 
 def refuse_faulty(cohort: Cohort) -> None:
@@ -115,7 +128,10 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
     try:
         values = Vocabulary(**known)
     except ValidationError as error:
-        faults += [f"{fault['loc'][0]}: {fault['msg']}, not {fault['input']!r}" for fault in error.errors()]
+        faults += [_fault(fault["loc"][0], fault["msg"], fault["input"]) for fault in error.errors()]
+    else:
+        beyond = [fold for fold in values.folds or () if values.n_folds and fold >= values.n_folds]
+        faults += [f"folds: {fold} of n_folds {values.n_folds}; they are counted from 0" for fold in beyond]
     if faults:
         offer = "\n".join(f"  {name}: {_described(name)}" for name in allowed)
         raise ParameterError("\n".join(["", *faults, "The parameters of this chapter are:", offer]))
@@ -124,6 +140,12 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
     _go_to_root()
     provenance.watch()
     return types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
+
+
+def _fault(name: str, message: str, value: Any) -> str:
+    """What is wrong with a value; papermill's -p makes a number of ``001``, its -r leaves it text."""
+    text = message.endswith("valid string") and isinstance(value, int | float)
+    return f"{name}: {message}, not {value!r}" + (f"; give papermill text as it is: -r {name} 001" if text else "")
 
 
 def chosen(names: Sequence[str] | None, among: Sequence[str], default: Sequence[str]) -> list[str]:

@@ -190,7 +190,7 @@ def _pipeline(of: Experiment) -> dict[str, str]:
     return {
         "grid (mm)": sizes(of.spacing, 2) if of.spacing else "each case's own",
         "resampling": of.resampling,
-        "normalisation": of.normalisation,
+        "normalisation": of.normalisation if isinstance(of.normalisation, str) else ", ".join(of.normalisation),
         "patch (z, y, x)": sizes(of.patch_size),
         "patches a step": str(of.batch_size),
         "patches that must hold foreground": {"none": "none"}.get(of.foreground, "more than a third"),

@@ -173,7 +173,7 @@ def plan(fingerprint: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm
         labels=fingerprint.labels,
         spacing=spacing,
         median_shape=shape,
-        normalisation=tuple(scheme_for((kind,), masked) for kind in fingerprint.kinds),
+        normalisation=tuple(scheme_for(kind, masked) for kind in fingerprint.kinds),
         masked=masked,
         voxels=voxels,
         two_d=network("2D", full, in_plane, pixels, "batch", (reason,)),

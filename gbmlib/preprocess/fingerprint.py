@@ -59,6 +59,7 @@ class Fingerprint:
         intensities: for each channel those of a CT, None for any other; empty: not measured.
         name: of the data set.
         note: where the numbers come from, and under which licence.
+        digest: of the data (``Cohort.fingerprint``): a published fingerprint is of these alone; empty: not known.
 
     Raises:
         ValueError: everything that is wrong with these, in one message.
@@ -73,6 +74,7 @@ class Fingerprint:
     intensities: tuple[Intensities | None, ...] = ()
     name: str = ""
     note: str = ""
+    digest: str = ""
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -181,6 +183,7 @@ def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
         kept=round(sum(map(math.prod, shapes)) / before, 6),
         intensities=_intensities(labelled, kinds) if "CT" in kinds else (),
         name=cohort.name,
+        digest=cohort.fingerprint,
     )
 
 

@@ -1,5 +1,7 @@
 """Intensities brought to a common scale: image by image, or by statistics of the training cases.
 
+One scheme is for all channels, or each channel has its own (:func:`schemes_of`), as CT and PET of one patient do.
+
 ======================  ==============================================================================================
 scheme                  what it does
 ======================  ==============================================================================================
@@ -60,25 +62,52 @@ class Statistics:
     def of_ct(self) -> bool:
         return self.low is not None
 
+    def of_channel(self, number: int) -> Statistics:
+        """Those of one channel, which stays an axis of the arrays."""
+        return Statistics(**{name: array[number : number + 1] for name, array in self.arrays().items()})
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Name to array, of those that there are; ``Statistics(**arrays)`` is the way back."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
 
-def scheme_for(kinds: Sequence[str], masked: bool) -> str:
-    """The scheme of Isensee et al. (2018, section 2.2) for channels of these kinds, ``"MR"`` or ``"CT"`` each.
+def scheme_for(kind: str, masked: bool) -> str:
+    """The scheme of Isensee et al. (2018, section 2.2) for a channel of a kind, ``"MR"`` or ``"CT"``.
 
     Args:
         masked: whether cropping takes away a quarter of the average case or more (``planner.Plan.masked``).
 
     Raises:
-        ValueError: no channel, an unknown kind, or channels of both kinds.
+        ValueError: an unknown kind.
     """
-    if set(kinds) not in ({"MR"}, {"CT"}):
-        raise ValueError(f"kinds {tuple(kinds)}: one scheme is for all channels; they must be all 'MR' or all 'CT'")
-    if kinds[0] == "CT":
+    if kind not in ("MR", "CT"):
+        raise ValueError(f"kind {kind!r}: unknown; use 'MR' or 'CT'")
+    if kind == "CT":
         return "ct_masked" if masked else "ct"
     return "image" if masked else "whole"
+
+
+def schemes_of(normalisation: str | Sequence[str], channels: int) -> tuple[str, ...]:
+    """The scheme of each channel, from one for all of them or one for each.
+
+    Raises:
+        ValueError: an unknown scheme, another number of schemes than of channels, or two schemes by statistics: a run
+            keeps one kind of them.
+    """
+    schemes = (normalisation,) * channels if isinstance(normalisation, str) else tuple(normalisation)
+    if unknown := [scheme for scheme in schemes if scheme not in NORMALISATION]:
+        raise ValueError(f"normalisation {unknown[0]!r}: unknown; use one of {NORMALISATION}")
+    if len(schemes) != channels:
+        raise ValueError(f"normalisation {schemes} is for {len(schemes)} channels, not {channels}; give each its own")
+    if len(set(schemes) & set(BY_STATISTICS)) > 1:
+        raise ValueError(f"normalisation {schemes}: two schemes need statistics of the training cases; use one")
+    return schemes
+
+
+def statistics_kind(normalisation: str | Sequence[str]) -> str | None:
+    """The kind of :func:`statistics` that a normalisation needs for some channel; None where it needs none."""
+    schemes = (normalisation,) if isinstance(normalisation, str) else normalisation
+    return next((scheme for scheme in schemes if scheme in BY_STATISTICS), None)
 
 
 def zscore(images: np.ndarray, whole: bool = False) -> np.ndarray:

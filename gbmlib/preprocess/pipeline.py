@@ -15,13 +15,13 @@ from scipy import ndimage
 from gbmlib.cohorts import Case, CaseError
 from gbmlib.preprocess.grids import Grid, Prepared
 from gbmlib.preprocess.normalise import (
-    BY_STATISTICS,
-    NORMALISATION,
     ZERO_IS_BACKGROUND,
     Statistics,
     clip_and_standardise,
     nonzero_mask,
+    schemes_of,
     standardise,
+    statistics_kind,
     zscore,
 )
 from gbmlib.preprocess.resampling import RESAMPLING, new_shape, resample_labels, resample_to
@@ -29,13 +29,16 @@ from gbmlib.preprocess.resampling import RESAMPLING, new_shape, resample_labels,
 #: To what a case is cropped: the box of its non-zero voxels, or nothing.
 CROPPING = ("brain", "none")
 
+#: Schemes by which a case is normalised before it is resampled, and after.
+BEFORE, AFTER = ("dataset", "position"), ("image", "whole", "ct", "ct_masked")
+
 
 def prepare(
     case: Case,
     spacing: Sequence[float] | None = None,
     resampling: str = "average",
     statistics: Statistics | None = None,
-    normalisation: str | None = None,
+    normalisation: str | Sequence[str] | None = None,
     axes: Sequence[int] = (0, 1, 2),
     cropping: str = "brain",
 ) -> Prepared:
@@ -45,8 +48,8 @@ def prepare(
         spacing: of the new grid, in the order (z, y, x) whatever ``axes`` is.
         resampling: one of :data:`RESAMPLING` (``preprocess.resampling``).
         statistics: of the training cases (``preprocess.normalise.statistics``), where the scheme needs them.
-        normalisation: one of :data:`NORMALISATION` (``preprocess.normalise``). None: by the statistics, or ``"image"``
-            where there are none.
+        normalisation: a scheme of ``preprocess.normalise``, or one for each channel. None: by the statistics, or
+            ``"image"`` where there are none.
         axes: the order in which the axes are laid before the network, such as (1, 0, 2) for slices across y
             (``planner.Network.axes``).
         cropping: one of :data:`CROPPING`: to the box of the non-zero voxels, or not at all.
@@ -66,8 +69,8 @@ def prepare(
         raise ValueError(f"resampling {resampling!r}: unknown; use one of {RESAMPLING}")
     if sorted(axes) != [0, 1, 2]:
         raise ValueError(f"axes {tuple(axes)}: they must be 0, 1 and 2 in some order, for z, y and x")
-    scheme = _scheme(normalisation, statistics)
     images = case.images()
+    schemes = _schemes(normalisation, statistics, len(images))
     box = nonzero_box(images, case.id)
     if cropping == "none":
         box = tuple(slice(0, extent) for extent in case.shape)
@@ -75,11 +78,8 @@ def prepare(
         statistics = _of_box(statistics, case, (len(images), *case.shape), box)
     images = images[(slice(None), *box)]
     label = case.label()[box] if case.has_label else None
-    brain = None
-    if scheme in ZERO_IS_BACKGROUND:
-        brain = np.broadcast_to(nonzero_mask(images), images.shape) if scheme == "ct_masked" else images != 0
-    if scheme in ("dataset", "position"):
-        images = standardise(images, statistics)
+    brain = _brain(images, schemes)
+    images = _normalised(images, schemes, BEFORE, statistics)
     if spacing is not None and not np.allclose(spacing, case.spacing):
         size, averages = new_shape(images.shape[1:], case.spacing, spacing), resampling == "average"
         images = resample_to(images, size, "area" if averages else 3)
@@ -88,11 +88,7 @@ def prepare(
             images = np.where(brain, images, 0)
         if label is not None:
             label = resample_labels(label, size, resampling)
-    if scheme in ("image", "whole"):
-        images = zscore(images, whole=scheme == "whole")
-    elif scheme in ("ct", "ct_masked"):
-        images = clip_and_standardise(images, statistics)
-        images = images if brain is None else np.where(brain, images, 0)
+    images = _normalised(images, schemes, AFTER, statistics, brain)
     axes = tuple(int(axis) for axis in axes)
     images = np.ascontiguousarray(images.transpose(0, *(axis + 1 for axis in axes)))
     label = label if label is None else np.ascontiguousarray(label.transpose(axes))
@@ -131,19 +127,58 @@ def nonzero_box(images: np.ndarray, case_id: str) -> tuple[slice, slice, slice]:
     return boxes[0]
 
 
-def _scheme(normalisation: str | None, statistics: Statistics | None) -> str:
-    """The scheme that is asked for, checked against the statistics that are given."""
+def _schemes(
+    normalisation: str | Sequence[str] | None, statistics: Statistics | None, channels: int
+) -> tuple[str, ...]:
+    """The scheme of each channel that is asked for, checked against the statistics that are given."""
     if normalisation is None:
-        return "image" if statistics is None else "ct" if statistics.of_ct else "dataset"
-    if normalisation not in NORMALISATION:
-        raise ValueError(f"normalisation {normalisation!r}: unknown; use one of {NORMALISATION}")
-    if (statistics is None) == (normalisation in BY_STATISTICS):
-        needs = f"needs statistics(training cases, {normalisation!r})" if statistics is None else "needs no statistics"
+        normalisation = "image" if statistics is None else "ct" if statistics.of_ct else "dataset"
+    schemes, kind = schemes_of(normalisation, channels), statistics_kind(normalisation)
+    if (statistics is None) != (kind is None):
+        needs = f"needs statistics(training cases, {kind!r})" if statistics is None else "needs no statistics"
         raise ValueError(f"normalisation {normalisation!r} {needs}")
-    if statistics is not None and statistics.of_ct != (normalisation in ("ct", "ct_masked")):
+    if statistics is not None and statistics.of_ct != (kind in ("ct", "ct_masked")):
         given = "CT" if statistics.of_ct else "'dataset' or 'position'"
         raise ValueError(f"normalisation {normalisation!r}: the statistics given are those of {given}")
-    return normalisation
+    return schemes
+
+
+def _brain(images: np.ndarray, schemes: Sequence[str]) -> np.ndarray | None:
+    """Where voxels of images (channel, z, y, x) are no background, bool; None where they are none in any channel."""
+    if not set(schemes) & set(ZERO_IS_BACKGROUND):
+        return None
+    brain, mask = images != 0, nonzero_mask(images) if "ct_masked" in schemes else None
+    for channel, scheme in zip(brain, schemes, strict=True):
+        if scheme == "ct_masked":
+            channel[...] = mask
+        elif scheme not in ZERO_IS_BACKGROUND:
+            channel[...] = True
+    return brain
+
+
+def _normalised(
+    images: np.ndarray,
+    schemes: Sequence[str],
+    now: Sequence[str],
+    statistics: Statistics | None,
+    brain: np.ndarray | None = None,
+) -> np.ndarray:
+    """Images (channel, z, y, x) of which the channels whose scheme is due ``now`` are normalised, each by its own."""
+    if not set(schemes) & set(now):
+        return images
+    channels = []
+    for number, scheme in enumerate(schemes):
+        channel, own = images[number : number + 1], statistics and statistics.of_channel(number)
+        if scheme in now:
+            if scheme in BEFORE:
+                channel = standardise(channel, own)
+            elif scheme in ("image", "whole"):
+                channel = zscore(channel, whole=scheme == "whole")
+            else:
+                channel = clip_and_standardise(channel, own)
+                channel = channel if scheme == "ct" else np.where(brain[number], channel, 0)
+        channels.append(channel)
+    return np.concatenate(channels)
 
 
 def _of_box(statistics: Statistics, case: Case, shape: tuple[int, ...], box: tuple[slice, ...]) -> Statistics:

@@ -102,7 +102,7 @@ def _simple_augmentation(profile: str, **own: Any) -> Runs:
     return {
         "mirroring": scales.paper_a(profile, **own),
         "none": scales.paper_a(profile, **own | {"flips": 0.0}),
-        "all of paper B's": scales.paper_a(profile, **own | {"augmentation": "nnunet"}),
+        "all of paper B's": scales.paper_a(profile, **own | {"augmentation": "nnunet", "flips": None}),
     }
 
 
@@ -198,7 +198,7 @@ def runs_of(name: str, scale: str, **own: Any) -> Runs:
     """The runs of each variant of a family at a scale, by label; of a set, labelled ``kernel: kernel 5``.
 
     Args:
-        own: ``cohort``, the name of a reader's own in place of the study's gliomas.
+        own: what a reader changes, such as ``cohort``, the name of his own in place of the study's gliomas.
 
     Raises:
         ValueError: there is no such family.
@@ -215,16 +215,16 @@ def runs_of(name: str, scale: str, **own: Any) -> Runs:
     }
 
 
-def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = ()) -> dict[str, list[Run]]:
+def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = (), **asked: Any) -> dict[str, list[Run]]:
     """The runs of each family that can be made from some cohorts, in order of worth; each run in the first that has it.
 
     Args:
         profile: a scale (``study.scales.PROFILES``).
         cohorts: names of those at hand. One that nothing was published of takes the place of the gliomas.
         only: names of families or sets; of none all.
+        asked: what a reader changes of all runs (``study.scales.asked``).
     """
-    strange = [name for name in cohorts if name not in COHORTS]
-    own = {"cohort": strange[0]} if strange else {}
+    own = next(({"cohort": name} for name in cohorts if name not in COHORTS), {}) | asked
     wanted, known = {}, set()
     for name in only or SETS:
         every = {run.id: run for runs in runs_of(name, profile, **own).values() for run in runs}

@@ -66,7 +66,7 @@ def networks(
     """
     changes = SCALES.get(profile, {}) | {name: value for name, value in changes.items() if value is not None}
     seeds = None if seeds is None else tuple(seeds)
-    parts = PARTS.get(profile) or make(profile, 3, **changes)[0].folds
+    parts = changes.get("n_folds") or PARTS.get(profile) or make(profile, 3, **changes)[0].folds
     every = range(parts) if folds is None else tuple(folds)
     of = {label: make(profile, NETWORKS[label], every, seeds, **changes) for label in NETWORKS if label in set(only)}
     return {label: [_in_parts(run, parts) for run in runs] for label, runs in of.items()}

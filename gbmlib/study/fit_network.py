@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 import gbmlib
 from gbmlib import models
-from gbmlib.cohorts import Case, CaseError, Cohort, regions
+from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.preprocess import normalise, pipeline
-from gbmlib.preprocess.normalise import BY_STATISTICS
+from gbmlib.preprocess.normalise import statistics_kind
 from gbmlib.study import out_of_fold, provenance
 from gbmlib.study.predicting import STATISTICS, decide_channels, inputs, measure, on_grid, predict, prepare, schemes
 from gbmlib.study.records import HELD_OUT, PREDICTIONS, PROBABILITIES, TRAIN, WEIGHTS, Record, Store
@@ -36,7 +36,6 @@ def fit_network(
     """Train the network of a configuration and measure it; its record, with ``made`` in its provenance.
 
     Raises:
-        CaseError: another cohort's regions are not this one's.
         TrainingError: the loss or a gradient is not finite.
         FileNotFoundError: what a cascade's first network predicted is not there.
     """
@@ -45,9 +44,6 @@ def fit_network(
         left.unlink(missing_ok=True)
     held_in, held_out = split(cohort, experiment.folds, experiment.fold)
     names = list(regions.members(experiment.regions, cohort.labels))
-    for other in others:
-        if list(regions.members(experiment.regions, other.labels)) != names:
-            raise CaseError(f"cohort {other.name} has other regions than {cohort.name}, so it cannot be measured alike")
     clock = provenance.Clock()
     with loop.cpu_threads(experiment.threads):
         shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
@@ -104,9 +100,8 @@ def fit_network(
 
 def _statistics(experiment: Experiment, cohort: Cohort, held_in: tuple[str, ...]) -> pipeline.Statistics | None:
     """Over the training cases alone: those held out must not tell how they are normalised."""
-    if experiment.normalisation not in BY_STATISTICS:
-        return None
-    return normalise.statistics((cohort[case_id] for case_id in held_in), experiment.normalisation)
+    kind = statistics_kind(experiment.normalisation)
+    return kind and normalise.statistics((cohort[case_id] for case_id in held_in), kind)
 
 
 def _previous(experiment: Experiment, cohort: Cohort, store: Store) -> dict[str, np.ndarray]:

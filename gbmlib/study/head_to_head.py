@@ -49,9 +49,6 @@ PUBLISHED_ELSEWHERE = (("V-Net", "A"), ("SegVAE", "A"), ("U-Net", "B"))
 #: Fields of a configuration that go with the network, wherever it is trained.
 OF_NETWORK = ("model", "options", "reconstruction_weight", "kl_weight", "kl_voxels")
 
-#: Changes that only pipeline A reads: the other decides them itself.
-OF_A = ("regions", "flips")
-
 #: Networks that do not learn at a foreign pipeline's rate. On fold 2 of the study the V-Net, which has no
 #: normalisation, diverged within 100 steps under pipeline B at its 3e-3, and at 3e-4 too. The two others learnt at the
 #: foreign rate from the first epoch on: Paper A's network at 3e-3, the U-Net under pipeline A at 2e-3.
@@ -83,18 +80,16 @@ def cells(
     Args:
         folds, seeds: None for the folds of the profile, and seed 0.
         changes: fields of ``training.configuration.Experiment`` for all cells, such as ``cohort`` or ``spacing``;
-            ``regions`` and ``flips`` reach pipeline A alone. None keeps the scale's own.
+            ``regions`` and ``flips`` reach pipeline A alone: the other decides them itself. None keeps the scale's own.
     """
     folds = scales.FOLDS[profile] if folds is None else tuple(folds)
     seeds = (0,) if seeds is None else tuple(seeds)
     changes = {name: value for name, value in changes.items() if value is not None}
-    of_b = {name: value for name, value in changes.items() if name not in OF_A}
-    if profile in scales.NORMALISED_VNET:
-        of_b = {"patch_size": scales.SCALES[profile]["patch_size"]} | of_b
+    patch = {"patch_size": scales.SCALES[profile]["patch_size"]} if profile in scales.NORMALISED_VNET else {}
     at_home = {
         "V-Net": [e for seed in seeds for e in scales.vnet(profile, folds, seed=seed, **changes)],
         "SegVAE": scales.paper_a(profile, folds, seeds, **changes),
-        "U-Net": nnunet.glioma(profile, 3, folds, seeds, **of_b),
+        "U-Net": nnunet.glioma(profile, 3, folds, seeds, **patch | changes),
     }
     if profile in scales.NORMALISED_VNET:
         normalised = [e for seed in seeds for e in scales.vnet(profile, folds, norm="instance", seed=seed, **changes)]
@@ -123,7 +118,7 @@ def rates(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
     if profile not in scales.NORMALISED_VNET:
         return {}
     every = cells(profile, (scales.PILOT["fold"],), (scales.PILOT["seed"],), **changes)
-    of = {cell[0]: every[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if cell in every}
+    of = {cell[0]: every[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if every.get(cell)}
     return {
         network: [
             run.changed(learning_rate=float(f"{factor * run.learning_rate:.2g}"))

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from gbmlib import models, planner
 from gbmlib.cohorts import CaseError, Cohort, open_cohort
+from gbmlib.cohorts.opening import opened
 from gbmlib.planner import Network, Plan, memory
 from gbmlib.preprocess import pipeline
 from gbmlib.preprocess.fingerprint import Fingerprint, fingerprint, path_of
@@ -24,6 +26,9 @@ from gbmlib.training.configuration import Experiment, as_triplet
 #: The U-Nets of section 2.1: of slices, of volumes, and the cascade: of volumes at low resolution, and of volumes and
 #: what that one predicted.
 KINDS = (2, 3, "low", "cascade")
+
+#: Fields of a configuration that this paper decides itself: exclusive labels, its own augmentation, and by the plan.
+DECIDED = ("regions", "flips", "normalisation")
 
 #: Sections 2.3 and 2.4 of the paper.
 PAPER: dict[str, Any] = {
@@ -103,6 +108,8 @@ def plan_of(
 ) -> Plan:
     """The plan of a cohort, by its name where its fingerprint is published or the cohort is open; else it is measured.
 
+    A published fingerprint counts where the data are not here, or are those that it was measured on.
+
     Args:
         spacing: (z, y, x) in mm to plan for in place of the median: the study's coarser grids.
         cascade: plan one even where the rule has none.
@@ -111,10 +118,11 @@ def plan_of(
         ValueError: a name without a published fingerprint, of a cohort that is not open.
     """
     name = cohort if isinstance(cohort, str) else cohort.name
+    here = opened(name) if isinstance(cohort, str) else cohort
     found = published_fingerprint(name, folder)
-    if found is None:
+    if found is None or (here is not None and found.digest not in ("", here.fingerprint)):
         try:
-            found = _measured(open_cohort(cohort) if isinstance(cohort, str) else cohort)
+            found = _measured(here or open_cohort(name))
         except CaseError as error:
             if not isinstance(cohort, str):
                 raise
@@ -138,6 +146,8 @@ def at_spacing(of: Fingerprint, spacing: Sequence[float] | None) -> Fingerprint:
     """The fingerprint that the data have once every case is resampled to a spacing (z, y, x) in mm."""
     if spacing is None:
         return of
+    if not all(isfinite(step) and step > 0 for step in spacing):
+        raise ValueError(f"spacing {tuple(spacing)}: it takes positive numbers of mm")
     shapes = (pipeline.new_shape(*case, spacing) for case in zip(of.shapes, of.spacings, strict=True))
     return replace(of, shapes=tuple(shapes), spacings=(tuple(map(float, spacing)),) * len(of.shapes))
 
@@ -157,17 +167,17 @@ def unet(
         plan, network: a plan and one of its networks.
         cohort: the cohort's name.
         folds, seeds: None for the first fold and seed 0.
-        changes: options of the network (``models.unet.UNet``) and fields of :class:`Experiment` alike;
-            None keeps the scale's own.
+        changes: options of the network (``models.unet.UNet``), fields of :class:`Experiment` and ``n_folds`` alike;
+            None keeps the scale's own. :data:`DECIDED` are not read.
     """
-    scale = SCALES[profile] | {name: value for name, value in changes.items() if value is not None}
+    scale = SCALES[profile] | {name: of for name, of in changes.items() if of is not None and name not in DECIDED}
     fields: dict[str, Any] = PAPER | {
         "model": "unet",
         "cohort": cohort,
         "regions": "labels",
         "spacing": network.spacing,
         "resampling": "spline",
-        "normalisation": plan.normalisation[0],
+        "normalisation": _normalisation(plan, cohort, scale.get("modalities")),
         "axes": network.axes,
         "patch_size": network.training_patch,
         "batch_size": network.batch_size,
@@ -178,7 +188,16 @@ def unet(
     options |= {name: value for name, value in scale.items() if name in known}
     fields |= {name: value for name, value in scale.items() if name not in known}
     folds, seeds = (0,) if folds is None else folds, (0,) if seeds is None else seeds
-    return [Experiment(**fields | {"options": options, "fold": f, "seed": s}) for s in seeds for f in folds]
+    fields["options"] = options
+    return [Experiment(**one | {"seed": seed}) for seed in seeds for one in scales.of_folds(fields, folds)]
+
+
+def _normalisation(plan: Plan, cohort: str, modalities: Sequence[str] | None) -> str | tuple[str, ...]:
+    """The plan's scheme of each channel of a network; where they differ, the open cohort tells which is which."""
+    if len(set(plan.normalisation)) == 1:
+        return plan.normalisation[0]
+    schemes = dict(zip(open_cohort(cohort).modalities, plan.normalisation, strict=True))
+    return tuple(schemes[name] for name in open_cohort(cohort, modalities).modalities)
 
 
 def glioma(
@@ -239,10 +258,3 @@ def _planned(
         experiment.changed(previous=firsts[experiment.seed])
         for experiment in unet(profile, plan, network, own["cohort"], own, folds, seeds)
     ]
-
-
-def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
-    """What a chapter's parameters and its cohort change, for :func:`glioma`: as ``study.scales.asked``,
-    less what this paper decides itself (exclusive labels, its own augmentation) and what was left open."""
-    fields = scales.asked(settings, cohort)
-    return {name: of for name, of in fields.items() if of is not None and name not in ("regions", "flips")}

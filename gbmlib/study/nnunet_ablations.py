@@ -122,6 +122,8 @@ def runs(
         make, changes = nnunet.hippocampus, HIPPOCAMPUS | changes
     if comparison.name == "slicewise":
         changes |= {"spacing": THICK_HIPPOCAMPUS if make is nnunet.hippocampus else thickest(profile)}
+        if make(profile, 3, **changes)[0].is_2d:  # of so few slices that there are no three dimensions to move in
+            return {}
     return {label: make(profile, 3, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()}
 
 
@@ -153,10 +155,8 @@ def anisotropy(
 def masked_normalisation(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
     """The planned 3D network for gliomas, its intensities normalised by the brain alone and by the whole box."""
     folds = scales.FOLDS[profile]
-    return {
-        "brain alone": nnunet.glioma(profile, 3, folds, **changes),
-        "whole box": nnunet.glioma(profile, 3, folds, **changes | {"normalisation": "whole"}),
-    }
+    alone = nnunet.glioma(profile, 3, folds, **changes)
+    return {"brain alone": alone, "whole box": [one.changed(normalisation="whole") for one in alone]}
 
 
 def dice_terms(profile: str) -> dict[str, list[Experiment]]:

@@ -23,7 +23,7 @@ from gbmlib.evaluation import components
 from gbmlib.evaluation.sliding_window import tile_starts
 from gbmlib.files import written
 from gbmlib.preprocess.grids import Grid, Prepared, restore
-from gbmlib.study.predicting import decide, inputs, load_network, predict, prepare, statistics_of
+from gbmlib.study.predicting import decide, inputs, load_network, predict, prepare, statistics_of, tomographic
 from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -269,7 +269,7 @@ def unsuitable(record: Record, cohort: Cohort) -> str:
             structures = {None}
         if not structures <= set(record.cases.region):
             reasons.append(f"it was trained on other structures than {cohort.name} has")
-        if ("CT" in cohort.modality_kinds) != any(one.normalisation.startswith("ct") for one in members(run)):
+        if any(tomographic(one) != cohort.tomographic & set(run.modalities) for one in members(run)):
             reasons.append("one of the two is computed tomography, the other is not")
     return "; ".join(reasons)
 

@@ -13,10 +13,11 @@ import torch
 
 from gbmlib import models
 from gbmlib.cohorts import Case, CaseError, Cohort, regions
+from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import metrics, surfaces
 from gbmlib.preprocess import cache, pipeline
 from gbmlib.preprocess.grids import restore, restore_labels
-from gbmlib.preprocess.normalise import BY_STATISTICS
+from gbmlib.preprocess.normalise import schemes_of, statistics_kind
 from gbmlib.study.records import TRAIN, Record
 from gbmlib.training import patches, samples, tensors, validation
 from gbmlib.training.configuration import Experiment
@@ -41,7 +42,7 @@ def prepare(
         CaseError: the case has other channels than the configuration, or has them in another order.
         ValueError: statistics are needed and were not given.
     """
-    if (statistics is None) == (experiment.normalisation in BY_STATISTICS):
+    if (statistics is None) != (statistics_kind(experiment.normalisation) is None):
         raise ValueError(
             f"normalisation {experiment.normalisation!r} "
             + (
@@ -66,7 +67,7 @@ def statistics_of(record: Record) -> pipeline.Statistics | None:
     Raises:
         FileNotFoundError: the record was published without them; run its experiment into another store.
     """
-    if record.experiment.normalisation not in BY_STATISTICS:
+    if statistics_kind(record.experiment.normalisation) is None:
         return None
     path = record.path / STATISTICS
     if not path.exists():
@@ -88,6 +89,34 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
     network = models.build(of.model, channels, classes + of.softmax, of.patch_size, **of.options)
     network.load_state_dict(tensors.load(record.weights))
     return network.to(device_of(device)).eval()
+
+
+def tomographic(experiment: Experiment) -> set[str]:
+    """The modalities that a configuration normalises as computed tomography."""
+    schemes = schemes_of(experiment.normalisation, len(experiment.modalities))
+    return {name for name, scheme in zip(experiment.modalities, schemes, strict=True) if scheme.startswith("ct")}
+
+
+def expect_fitting(run: Experiment | Ensemble, *cohorts: Cohort) -> None:
+    """Raise :class:`CaseError` with all that cohorts, the run's own first, lack of what the run asks of them."""
+    faults = []
+    for cohort in (one.with_modalities(run.modalities) for one in cohorts):
+        try:
+            names = list(regions.members(run.regions, cohort.labels))
+            if cohort.name == run.cohort:
+                split(cohort, run.folds, run.fold)
+            elif names != list(regions.members(run.regions, cohorts[0].labels)):
+                faults.append(f"{cohort.name} has other regions than {run.cohort}, so it cannot be measured alike")
+        except ValueError as error:
+            faults.append(f"{cohort.name}: {error}")
+        for one in getattr(run, "members", (run,)):
+            if wrong := ", ".join(sorted(cohort.tomographic ^ tomographic(one))):
+                faults.append(
+                    f"{cohort.name}: normalisation {one.normalisation!r} does not suit {wrong}: it takes 'ct' or "
+                    "'ct_masked' where units mean something, in computed tomography, and nowhere else, as the plan does"
+                )
+    if faults:
+        raise CaseError("\n".join(faults))
 
 
 def inputs(

@@ -16,6 +16,9 @@ from typing import Any
 import torch
 
 import gbmlib
+from gbmlib.cohorts import Cohort
+from gbmlib.files import few
+from gbmlib.study.records import RecordError, Store
 from gbmlib.training.memory import give_back_freed_memory
 
 _STATUS = Path("/proc/self/status")
@@ -33,6 +36,29 @@ def describe(device: torch.device) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": device_name(device),
     }
+
+
+def expect_same_data(cohort: Cohort, store: Store) -> None:
+    """Refuse a cohort where a store has runs of other data of the same name: results of both would be taken for one.
+
+    Raises:
+        RecordError: says which runs, and how to go on.
+    """
+    digest = cohort.fingerprint
+    others = [record for record in store.all() if record.data.get(cohort.name) not in (None, digest)]
+    if not others:
+        return
+    remedies = [
+        "move their folders away, or keep the runs of this data in another store (--store FOLDER, in a notebook -p "
+        "store FOLDER)",
+        "give this data set a name of its own (in dataset.json, or by its files' names), or leave the published runs "
+        "out (--published none)",
+    ]
+    needed = [remedies[published] for published in sorted({record.published for record in others})]
+    raise RecordError(
+        f"{cohort.spec} is other data than {len(others)} runs of {cohort.name} in the store were made from, and they "
+        f"cannot be mixed: {few([str(record.path) for record in others])}. To go on, {'; and '.join(needed)}"
+    )
 
 
 def _versions(names: Iterable[str]) -> dict[str, str]:

@@ -119,6 +119,13 @@ class Record:
         """Where, when and with what the record was made."""
         return _read_json(self.path / "provenance.json")
 
+    @cached_property
+    def data(self) -> dict[str, str]:
+        """The digest of the data of each cohort that the run read, by the cohort's name."""
+        fields = _read_json(self.path / "config.json")
+        name = fields["cohort"] if "cohort" in fields else fields["members"][0]["cohort"]
+        return {name: self.provenance.get("fingerprint")} | self.provenance.get("elsewhere", {})
+
     @property
     def weights(self) -> Path | None:
         """The trained weights, where this machine has them."""

@@ -20,8 +20,8 @@ from gbmlib.cohorts.opening import opened
 from gbmlib.study import provenance
 from gbmlib.study.fit_ensemble import fit_ensemble
 from gbmlib.study.fit_network import fit_network
-from gbmlib.study.predicting import device_of, full_float32
-from gbmlib.study.records import Record, RecordError, Store, voxels_of
+from gbmlib.study.predicting import device_of, expect_fitting, full_float32
+from gbmlib.study.records import Record, Store, voxels_of
 from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -57,15 +57,13 @@ def run(
 
     Raises:
         CaseError: the data of a cohort is not known here, or lacks what the configuration asks of it.
-        RecordError: a record was made from other data of the name of its cohort.
+        RecordError: the store has runs of other data of the name of a cohort.
         TrainingError: a run could not be completed; those that were stay in the store. With an executor the others
             go on, but for those that need it, and several failures come together as an ``ExceptionGroup``.
         ValueError: a process pool that forks.
     """
     experiments = list(experiments)
-    for experiment in experiments:
-        _expect_same_data(experiment, store)
-    missing = to_do(experiments, store)
+    missing = ready(experiments, store)
     tasks = {e.id: (e, store, {name: place_of(name) for name in cohorts_of(e)}, device) for e in missing}
     if executor is None:
         for number, task in enumerate(tasks.values(), 1):
@@ -80,14 +78,24 @@ def run(
     return [store.get(experiment) for experiment in experiments]
 
 
-def _expect_same_data(experiment: Run, store: Store) -> None:
-    """Refuse a record that was made from other data than what is opened here under the name of its cohort."""
-    record, cohort = store.get(experiment), opened(experiment.cohort)
-    if record and cohort and record.provenance["fingerprint"] != cohort.fingerprint:
-        raise RecordError(
-            f"{record.path} was made from other data than {cohort.spec}, which is also called {cohort.name}; choose "
-            "another store, or move the record away to run it again"
-        )
+def ready(experiments: Sequence[Run], store: Store) -> list[Run]:
+    """What there is :func:`to_do`, where the data at hand allow it; no image is read.
+
+    Raises:
+        CaseError: the data of a cohort is not known here, or lacks what is asked of it; every reason once.
+        RecordError: the store has runs of other data of the name of a cohort.
+    """
+    missing, faults = to_do(experiments, store), {}
+    for one in missing:
+        try:
+            expect_fitting(one, *(opened(name) or open_cohort(name) for name in cohorts_of(one)))
+        except CaseError as error:
+            faults[str(error)] = None
+    if faults:
+        raise CaseError("\n".join(faults))
+    for cohort in filter(None, map(opened, {name: None for one in experiments for name in cohorts_of(one)})):
+        provenance.expect_same_data(cohort, store)
+    return missing
 
 
 def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
@@ -171,6 +179,8 @@ def run_one(
             record = store.local(experiment)
             if record is None:
                 cohort, *others = (_open(name, places[name], experiment) for name in cohorts_of(experiment))
+                expect_fitting(experiment, cohort, *others)
+                provenance.expect_same_data(cohort, store)
                 record = _run(experiment, store, cohort, others, device_of(device), progress, checkpoint_seconds)
             return record
         finally:
@@ -212,17 +222,7 @@ def _open(name: str, place: str, experiment: Run) -> Cohort:
     cohort = open_cohort(place, experiment.modalities)
     if cohort.name != name:
         raise CaseError(f"the configuration asks for cohort {name!r}; what lies at its place is {cohort.name!r}")
-    if "CT" in cohort.modality_kinds and not _suits_ct(experiment):
-        raise CaseError(
-            f"cohort {name} is computed tomography, whose units mean something: normalisation "
-            f"{experiment.normalisation!r} would spoil them; use 'ct' or 'ct_masked', as its plan says"
-        )
     return cohort
-
-
-def _suits_ct(experiment: Run) -> bool:
-    """An ensemble predicts as its members were trained."""
-    return isinstance(experiment, Ensemble) or experiment.normalisation in ("ct", "ct_masked")
 
 
 # ------------------------------------------------------------------------------------------------- how long they take
@@ -242,12 +242,9 @@ def listing(wanted: Mapping[str, Sequence[Run]], store: Store) -> list[str]:
         listed |= {run.id for run in missing}
         expected = [expected_seconds(run, records) for run in missing]
         known = [seconds for seconds in expected if not isnan(seconds)]
-        more = (
-            f", and {len(expected) - len(known)} for which no record tells how long"
-            if len(known) < len(expected)
-            else ""
-        )
-        hours = f", {len(missing)} to do: about {sum(known) / 3600:.1f} hours{more}" if expected else ""
+        times = [f"about {sum(known) / 3600:.1f} hours"] if known else []
+        times += [f"{len(expected) - len(known)} for which no record tells how long"] * (len(known) < len(expected))
+        hours = f", {len(missing)} to do: {', and '.join(times)}" if expected else ""
         there = sum(store.get(run) is not None for run in runs)
         again = sum(store.get(run) is not None for run in missing)
         weights = f", {again} of other families to be made again for their weights" if again else ""

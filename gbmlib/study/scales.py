@@ -8,7 +8,7 @@ or less, which decides little. ``test`` is as small as can be, for the tests of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gbmlib import models
@@ -164,8 +164,21 @@ VNET_RATES: dict[str, dict[str, float]] = {"study": {"none": 1e-4, "instance": 1
 SMALLER = {"test": {"filters": 4}, "demo": {"filters": 8}}
 
 
+def of_folds(fields: Mapping[str, Any], folds: Iterable[int]) -> list[dict[str, Any]]:
+    """The fields of :class:`Experiment` for each fold; ``n_folds`` among them is how many folds there are in place of
+    the scale's own number, and those beyond it are left out."""
+    n_folds = fields.get("n_folds")
+    fields = {name: value for name, value in fields.items() if name != "n_folds"}
+    if n_folds is None:
+        return [{**fields, "fold": fold} for fold in folds]
+    if n_folds < 2:
+        raise ValueError(f"{n_folds} folds: one to hold out and one to train on are the least")
+    return [{**fields, "folds": n_folds, "fold": fold} for fold in folds if fold < n_folds]
+
+
 def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **changes: Any) -> list[Experiment]:
-    """The V-Net baseline, one run a fold; ``changes`` are fields of :class:`Experiment`, None keeps the scale's own.
+    """The V-Net baseline, one run a fold; ``changes`` are fields of :class:`Experiment` and ``n_folds``, None keeps the
+    scale's own.
 
     Features are forwarded by addition, as Adeniji and Liu (2019, section 2.1) describe the baseline they compare with.
     The small scales have fewer filters than the published 16.
@@ -178,7 +191,7 @@ def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **change
     if norm in (rates := VNET_RATES.get(profile, {})):
         fields["learning_rate"] = rates[norm]
     fields |= {name: value for name, value in changes.items() if value is not None}
-    return [Experiment(**_fitting(fields), fold=fold) for fold in folds]
+    return [Experiment(**one) for one in of_folds(_fitting(fields), folds)]
 
 
 def _output_gain(profile: str) -> dict[str, float]:
@@ -198,7 +211,7 @@ def paper_a(
 
     Args:
         folds, seeds: None for those of the profile.
-        changes: options of the network (``models.segvae.SegVAE``) and fields of :class:`Experiment`
+        changes: options of the network (``models.segvae.SegVAE``), fields of :class:`Experiment` and ``n_folds``
             alike; None keeps the scale's own.
     """
     chosen = {name: value for name, value in changes.items() if value is not None}
@@ -210,7 +223,7 @@ def paper_a(
     fields["options"] = options | {name: value for name, value in chosen.items() if name in known}
     folds = FOLDS[profile] if folds is None else folds
     seeds = SEEDS[profile] if seeds is None else seeds
-    return [Experiment(**_fitting(fields) | {"fold": fold, "seed": seed}) for seed in seeds for fold in folds]
+    return [Experiment(**one | {"seed": seed}) for seed in seeds for one in of_folds(_fitting(fields), folds)]
 
 
 def doubled(experiment: Experiment) -> Experiment:
@@ -234,21 +247,26 @@ def phantom_to_real() -> Experiment:
 
 
 def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
-    """The fields of :class:`Experiment` that a chapter's parameters and its cohort set, for :func:`vnet`.
+    """The fields of :class:`Experiment` that a reader's parameters and the cohort set, for all that makes runs.
 
     Where the parameters leave it open, the channels are T1ce and FLAIR if the cohort has them and all it has otherwise,
-    and the regions are the nested ones for a glioma and the labels themselves for anything else.
+    and the regions are the nested ones for a glioma and the labels themselves for anything else. Computed tomography is
+    normalised as such.
 
     A tumour may lie anywhere, other anatomy has a front and a back: mirrored with the first paper's probability of
     0.75, it is seen the wrong way round three times out of four, and the network takes that for the rule (it exchanged
     the anterior and the posterior hippocampus of held-out cases). There each axis is mirrored with probability 0.5.
     """
-    fields = {name: value for name, value in vars(settings).items() if name in Experiment.model_fields}
+    known = {*Experiment.model_fields, "n_folds"} - {"folds"}  # which of them to run is asked elsewhere
+    fields = {name: value for name, value in vars(settings).items() if name in known}
     fields["cohort"] = cohort.name
     usual = Experiment.model_fields["modalities"].default
-    fields["modalities"] = settings.modalities or (usual if set(usual) <= set(cohort.modalities) else cohort.modalities)
+    fitting = usual if set(usual) <= set(cohort.modalities) else cohort.modalities
+    fields["modalities"] = tuple(settings.modalities or fitting)
+    if ct := cohort.tomographic & set(fields["modalities"]):
+        fields["normalisation"] = tuple("ct" if name in ct else "image" for name in fields["modalities"])
     if fields.get("regions") is None:
         fields["regions"] = "brats" if cohort.is_glioma else "labels"
     if not cohort.is_glioma:
         fields["flips"] = 0.5
-    return {name: value for name, value in fields.items() if name != "folds"}
+    return {name: value for name, value in fields.items() if value is not None}

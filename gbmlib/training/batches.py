@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gbmlib.augment import cascade_noise, nnunet, simple, spatial
-from gbmlib.preprocess.normalise import ZERO_IS_BACKGROUND
+from gbmlib.preprocess.normalise import ZERO_IS_BACKGROUND, schemes_of
 from gbmlib.training import patches
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.samples import Sample, decode, one_hot
@@ -125,5 +125,5 @@ def _nnunet(
 def settings(experiment: Experiment) -> nnunet.Settings:
     """The settings of the second paper's augmentation for a configuration."""
     constants = "code" if experiment.augmentation == "nnunet_code" else "paper"
-    masked = experiment.normalisation in ZERO_IS_BACKGROUND
+    masked = set(schemes_of(experiment.normalisation, len(experiment.modalities))) <= set(ZERO_IS_BACKGROUND)
     return nnunet.paper_b(experiment.patch_size, experiment.without, constants, masked, experiment.slicewise)

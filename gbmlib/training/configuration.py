@@ -22,7 +22,8 @@ from pydantic import (
 from gbmlib import models
 from gbmlib.augment.nnunet import TRANSFORMS
 from gbmlib.cohorts.regions import COMPOSITIONS, SCHEMES
-from gbmlib.preprocess.pipeline import CROPPING, NORMALISATION, RESAMPLING
+from gbmlib.preprocess.normalise import NORMALISATION, schemes_of
+from gbmlib.preprocess.pipeline import CROPPING, RESAMPLING
 from gbmlib.training.losses import LOSSES, SOFTMAX
 from gbmlib.training.patches import FOREGROUND
 from gbmlib.training.schedules import PLATEAUS, SCHEDULES
@@ -33,8 +34,15 @@ def as_triplet(value: Any) -> Any:
     return (value,) * 3 if isinstance(value, int | float) else value
 
 
+def as_one(value: Any) -> Any:
+    """What is the same for all channels is said once, so that a run has one name."""
+    alike = isinstance(value, list | tuple) and value and all(own == value[0] for own in value)
+    return value[0] if alike else value
+
+
 Spacing = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], BeforeValidator(as_triplet)]
 Size = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(as_triplet)]
+Normalisation = Annotated[Literal[NORMALISATION] | tuple[Literal[NORMALISATION], ...], BeforeValidator(as_one)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -53,13 +61,8 @@ class Run(BaseModel):
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
 
     @property
-    def kind(self) -> str:
-        """What the run's name begins with."""
-        raise NotImplementedError
-
-    @property
     def id(self) -> str:
-        """The run's name: its kind and the first twelve digits of the SHA-256 of :attr:`canonical`."""
+        """The run's name: its ``kind`` and the first twelve digits of the SHA-256 of :attr:`canonical`."""
         return f"{self.kind}-{hashlib.sha256(self.canonical.encode()).hexdigest()[:12]}"
 
 
@@ -75,7 +78,7 @@ class Experiment(Run):
         spacing: of the network's grid (z, y, x) in mm; None keeps each case's own.
         resampling: how volumes get there (``preprocess.pipeline.prepare``).
         cropping: ``"brain"``: to the non-zero voxels' box; ``"none"``: the whole volume (Adeniji and Liu, section 4.2).
-        normalisation: a scheme of ``preprocess.normalise``.
+        normalisation: a scheme of ``preprocess.normalise``, or one for each channel where they differ.
         axes: the order in which the network sees the axes, such as (1, 0, 2) for slices across y.
         patch_size: of training (z, y, x) in voxels, in the order of ``axes``; (1, y, x) of a two-dimensional network.
         tile_size: of the tiles of inference; None for that of training.
@@ -126,7 +129,7 @@ class Experiment(Run):
     spacing: Spacing | None = None
     resampling: Literal[RESAMPLING] = "average"
     cropping: Literal[CROPPING] = "brain"
-    normalisation: Literal[NORMALISATION] = "image"
+    normalisation: Normalisation = "image"
     axes: tuple[int, int, int] = (0, 1, 2)
     patch_size: Size
     tile_size: Size | None = None
@@ -171,8 +174,8 @@ class Experiment(Run):
         """Options as JSON has them, without those at their default: what means the same has one name."""
         if not isinstance(given, dict) or given.get("model") not in models.MODELS or not given.get("options"):
             return given
-        defaults = _as_json(models.options_of(given["model"]))
-        options = _as_json(given["options"])
+        both = (models.options_of(given["model"]), given["options"])
+        defaults, options = (json.loads(json.dumps(of, default=str)) for of in both)  # tuples become lists
         return given | {"options": {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}}
 
     @model_validator(mode="after")
@@ -230,8 +233,9 @@ class Experiment(Run):
         return faults
 
     def _network_faults(self) -> list[str]:
-        """Options or sizes that the network cannot take."""
+        """Options or sizes that the network cannot take, or a normalisation that is not of its channels."""
         try:
+            schemes_of(self.normalisation, len(self.modalities))
             training, inference = self.divisors
         except (ValueError, TypeError) as error:
             return [str(error)]
@@ -283,11 +287,6 @@ class Experiment(Run):
     def changed(self, **changes: Any) -> Experiment:
         """This configuration with some fields changed, validated anew."""
         return Experiment(**{**self.model_dump(), **changes})
-
-
-def _as_json(value: Any) -> Any:
-    """The value as it comes back from a file: tuples are lists."""
-    return json.loads(json.dumps(value, default=str))
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+#: Of a byte: so many regions have one each.
+BITS = 8
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -31,7 +34,7 @@ class Sample:
 
     @cached_property
     def code(self) -> Tensor:
-        """All regions in one uint8 (z, y, x), a bit each: see :func:`encode`."""
+        """All regions in one uint8 (z, y, x): see :func:`encode`."""
         return encode(self.target)
 
     @cached_property
@@ -51,21 +54,29 @@ def one_hot(previous: Tensor, regions: int) -> Tensor:
 
 
 def encode(target: Tensor) -> Tensor:
-    """Regions (region, z, y, x), nested or exclusive, as one uint8 (z, y, x) with a bit for each.
+    """Regions (region, z, y, x) as one uint8 (z, y, x): a bit for each of up to eight, nested or exclusive; of more
+    regions, which must exclude each other, the number of a voxel's own, from 1.
 
     A deformation then moves one map, and regions of a voxel stay together.
 
     Raises:
-        ValueError: more than eight regions.
+        ValueError: more than 255 regions, or more than eight that overlap.
     """
-    if len(target) > 8:
-        raise ValueError(f"{len(target)} regions do not fit into the eight bits that the augmentation works on")
+    if len(target) > 255:
+        raise ValueError(f"{len(target)} regions; the augmentation takes 255 at most")
     out = torch.zeros(target.shape[1:], dtype=torch.uint8, device=target.device)
     for number, region in enumerate(target):
-        out |= region.to(torch.uint8) << number
+        if len(target) <= BITS:
+            out |= region.to(torch.uint8) << number
+            continue
+        if (region & (out > 0)).any():
+            raise ValueError(f"{len(target)} regions overlap; the augmentation takes no more than {BITS} that do")
+        out[region] = number + 1
     return out
 
 
 def decode(code: Tensor, regions: int) -> Tensor:
     """The regions (batch, region, z, y, x), bool, of codes (batch, z, y, x); the inverse of :func:`encode`."""
+    if regions > BITS:
+        return torch.stack([code == number + 1 for number in range(regions)], 1)
     return torch.stack([(code >> number) & 1 == 1 for number in range(regions)], 1)

@@ -11,6 +11,7 @@ import numpy as np
 
 from gbmlib.cohorts import regions
 from gbmlib.cohorts.case import Case
+from gbmlib.cohorts.cohort import GLIOMA
 
 TRUTH, PREDICTION = "gold standard", "prediction"
 
@@ -58,6 +59,11 @@ def images_of(
         elif not np.isfinite(volume).all():
             problems.append(f"image {name!r} holds {np.count_nonzero(~np.isfinite(volume))} voxels that are no number")
     return (images if shape is not None and len(shape) == 3 else {}), spacing
+
+
+def names_of(case: Case | Mapping[str, np.ndarray]) -> Mapping[int, str]:
+    """Label value to meaning as a case knows it; the three of a glioma where it knows none."""
+    return getattr(case, "labels", None) or GLIOMA
 
 
 def labels_of(

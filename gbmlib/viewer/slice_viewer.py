@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from gbmlib.cohorts.case import Case
-from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.evaluation import metrics
 from gbmlib.viewer import arguments, sprites
 from gbmlib.viewer.arguments import PREDICTION, TRUTH
@@ -48,7 +47,7 @@ def view(
         truth: the gold standard, a label map (z, y, x); drawn as an outline.
         prediction: a label map (z, y, x); drawn as a fill, or switched off where there is a probability.
         overlays: further label maps by name; switched off to begin with.
-        names: label value to meaning; by default the three of the glioma convention.
+        names: label value to meaning; by default those of the case's cohort, of plain volumes the three of a glioma.
         modalities: which to carry, in this order; all by default. One more adds about 1.4 MB to a page, at 1 mm.
         spacing: (z, y, x) in millimetres, of plain volumes.
         position: voxel (z, y, x) to begin with; by default where the first label map has most of its voxels.
@@ -73,7 +72,7 @@ def view(
     """
     problems: list[str] = []
     images, spacing = arguments.images_of(case, modalities, spacing, problems)
-    names = GLIOMA if names is None else names
+    names = arguments.names_of(case) if names is None else names
     shape = next(iter(images.values())).shape if images else None
     labels = arguments.labels_of(truth, prediction, overlays or {}, names, shape, problems)
     regions = arguments.probabilities_of(probability, names, shape, problems)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from gbmlib.cohorts.case import Case
-from gbmlib.cohorts.cohort import GLIOMA
 from gbmlib.viewer import arguments, display, output, sprites, volume_data
 from gbmlib.viewer.colours import LABELS
 
@@ -45,7 +44,7 @@ def volume(
         case: a case, or modality -> volume (z, y, x) in canonical orientation (RAS+), which needs ``spacing``. Of an
             image without a background of zeros (CT) one would see a box: then the labels are shown alone.
         truth, prediction: label maps (z, y, x); one is shown at a time, the gold standard to begin with.
-        names: label value to meaning; by default the three of the glioma convention.
+        names: label value to meaning; by default those of the case's cohort, of plain volumes the three of a glioma.
         modality: which image; by default T1ce, or else the first.
         spacing: (z, y, x) in millimetres, of plain volumes.
         title: shown above; by default the case's id.
@@ -61,7 +60,7 @@ def volume(
     problems: list[str] = []
     chosen = _modality(case, modality)
     images, spacing = arguments.images_of(case, None if chosen is None else (chosen,), spacing, problems)
-    names = GLIOMA if names is None else names
+    names = arguments.names_of(case) if names is None else names
     image = next(iter(images.values()), None)
     labels = arguments.labels_of(truth, prediction, {}, names, None if image is None else image.shape, problems)
     brain = image is not None and image.any() and sprites.has_background(image)

@@ -2,11 +2,13 @@
 
 import math
 
+import few_records
 import pytest
 
 from gbmlib import cohorts
 from gbmlib.cohorts import phantom
 from gbmlib.pages.parameters import ParameterError, Vocabulary, check, chosen, refuse_faulty, start
+from gbmlib.study.records import RecordError, Store
 
 ALLOWED = ("profile", "cohort", "modalities", "spacing", "epochs", "seed", "folds", "seeds", "only")
 
@@ -33,6 +35,17 @@ def test_values_as_a_command_line_gives_them():
     assert (several.seeds, several.only) == ((0, 1), ("down", "order"))
 
 
+def test_how_many_folds_there_are_is_not_which_to_run():
+    assert check({"n_folds": 3, "folds": "0,2"}, (*ALLOWED, "n_folds")).n_folds == 3
+    with pytest.raises(ParameterError, match="folds: 3 of n_folds 3; they are counted from 0"):
+        check({"n_folds": 3, "folds": "2,3"}, (*ALLOWED, "n_folds"))
+
+
+def test_text_that_papermill_took_for_a_number_is_told_with_the_remedy():
+    with pytest.raises(ParameterError, match=r"case: .*not 1; give papermill text as it is: -r case 001"):
+        check({"case": 1}, ("case",))
+
+
 def test_everything_wrong_is_told_at_once_with_what_is_allowed():
     given = {"epohcs": 3, "profile": "big", "spacing": -1, "folds": "a", "seed": -2}
     with pytest.raises(ParameterError) as caught:
@@ -56,6 +69,9 @@ def test_a_chapter_starts_with_its_settings_store_and_cohort(tmp_path):
     own = phantom.write_brats("cases=2,spacing=8,seed=1", tmp_path / "own", progress=False)
     _, store, cohort = start({"cohort": f"brats:{own}"}, "profile", "cohort")
     assert (len(cohort), store.path.name) == (2, "runs")
+    few_records.put(Store(tmp_path / "old"), tiny := few_records.run(), {"a": 1.0}, fingerprint="0123456789abcdef")
+    with pytest.raises(RecordError, match=f"is other data than 1 runs of {tiny.cohort} .*-p store FOLDER"):
+        start({"profile": "test", "store": str(tmp_path / "old")}, "profile", "cohort", "store")
 
 
 def test_nothing_is_trained_on_faulty_data(tmp_path):

@@ -83,7 +83,9 @@ class Several(SimpleNamespace):
 def cohort(*cases, kinds=("MR",), labels=None):
     modalities = tuple(f"channel {number}" for number in range(len(kinds)))
     labels = labels or {1: "organ", 2: "tumour"}
-    return Several(name="made", cases=cases, modality_kinds=kinds, modalities=modalities, labels=labels)
+    return Several(
+        name="made", cases=cases, modality_kinds=kinds, modalities=modalities, labels=labels, fingerprint="d1"
+    )
 
 
 def volume(shape, box, value=100.0):
@@ -105,6 +107,7 @@ def test_a_cohort_is_measured_after_cropping_to_what_is_not_zero():
         labels=2,
         kept=round((8000 + 6000) / 48000, 6),
         name="made",
+        digest="d1",
     )
     assert found.spacing == (2.0, 1.0, 1.0)
     assert found.median_shape == (12, 25, 25)  # 15 and 10 give 12.5, and a half goes to the even number

@@ -186,19 +186,43 @@ def test_the_whole_image_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("kinds", "masked", "scheme"),
-    [
-        (["MR"], True, "image"),
-        (["MR", "MR"], False, "whole"),
-        (["CT"], False, "ct"),
-        (["CT"], True, "ct_masked"),
-    ],
+    ("kind", "masked", "scheme"),
+    [("MR", True, "image"), ("MR", False, "whole"), ("CT", False, "ct"), ("CT", True, "ct_masked")],
 )
-def test_the_scheme_for_a_data_set(kinds, masked, scheme):
-    assert normalise.scheme_for(kinds, masked) == scheme
-    for mixed in (["MR", "CT"], [], ["PET"]):
-        with pytest.raises(ValueError, match="all 'MR' or all 'CT'"):
-            normalise.scheme_for(mixed, masked)
+def test_the_scheme_for_a_channel(kind, masked, scheme):
+    assert normalise.scheme_for(kind, masked) == scheme
+    with pytest.raises(ValueError, match="use 'MR' or 'CT'"):
+        normalise.scheme_for("PET", masked)
+
+
+def test_each_channel_may_have_a_scheme_of_its_own():
+    assert normalise.schemes_of("ct", 2) == ("ct", "ct")
+    assert normalise.schemes_of(["ct", "whole"], 2) == ("ct", "whole")
+    assert normalise.statistics_kind(("whole", "ct_masked")) == "ct_masked"
+    assert normalise.statistics_kind(("whole", "image")) is None
+    for wrong, said in ((("ct",), "for 1 channels"), (("ct", "dataset"), "use one"), (("ct", "pet"), "'pet': unknown")):
+        with pytest.raises(ValueError, match=said):
+            normalise.schemes_of(wrong, 2)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("spacing", [None, (2, 2, 2)])
+@pytest.mark.parametrize("schemes", [("ct", "whole"), ("ct_masked", "image")])
+def test_channels_are_normalised_each_by_its_own_scheme_in_any_order(order, spacing, schemes):
+    """As one channel is by itself: CT beside an image whose values have a scale of their own."""
+    cases = [
+        case_of(case.images() * np.float32([1, 0.01]).reshape(2, 1, 1, 1), case.label())
+        for case in bodies(3, (2, 6, 9, 8))
+    ]
+    turned = [case_of(case.images()[list(order)], case.label()) for case in cases]
+    by = normalise.statistics(turned, schemes[0])
+    found = pipeline.prepare(turned[0], spacing, statistics=by, normalisation=[schemes[n] for n in order])
+    ct_place = order.index(0)
+    for place, scheme in ((ct_place, schemes[0]), (1 - ct_place, schemes[1])):
+        own = by if scheme == schemes[0] else None
+        alone = pipeline.prepare(turned[0], spacing, statistics=own, normalisation=scheme)
+        np.testing.assert_array_equal(found.images[place], alone.images[place])
+    assert len(np.unique(found.images[1 - ct_place])) > 100  # not clipped
 
 
 @settings(deadline=None, max_examples=20)
@@ -322,8 +346,9 @@ def test_masked_ct_is_zero_outside_the_mask_and_water_within_is_no_background():
 
 
 def test_which_schemes_need_statistics_and_know_a_background():
-    assert set(pipeline.BY_STATISTICS) < set(pipeline.NORMALISATION) > set(ZERO_IS_BACKGROUND)
-    assert set(pipeline.NORMALISATION) - set(pipeline.BY_STATISTICS) == {"image", "whole"}
+    assert set(normalise.BY_STATISTICS) < set(normalise.NORMALISATION) > set(ZERO_IS_BACKGROUND)
+    assert set(normalise.NORMALISATION) - set(normalise.BY_STATISTICS) == {"image", "whole"}
+    assert {*pipeline.BEFORE, *pipeline.AFTER} == set(normalise.NORMALISATION)
 
 
 def test_refusals_of_ct_statistics():

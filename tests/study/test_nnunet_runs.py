@@ -1,18 +1,22 @@
 """The second paper's planned networks as experiments: what a plan decides, what a scale changes, and a run of each."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from small_data import decathlon
 
 from gbmlib import models
 from gbmlib.cohorts import open_cohort, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
 from gbmlib.preprocess import grids
-from gbmlib.preprocess.fingerprint import Fingerprint
-from gbmlib.study import nnunet, predicting, run, scales
+from gbmlib.preprocess.fingerprint import Fingerprint, fingerprint, path_of
+from gbmlib.study import Experiment, nnunet, out_of_fold, predicting, run, scales
 from gbmlib.study.records import Store
 from gbmlib.training import loop, patches, validation
 
@@ -89,6 +93,52 @@ def test_the_plan_of_a_cohort_that_is_not_published_is_measured_or_asked_for():
     assert nnunet.plan_of(cohort.name) == plan
     with pytest.raises(ValueError, match=r"fingerprint-brats2099-7.json is missing"):
         nnunet.plan_of("brats2099-7")
+
+
+def test_a_published_fingerprint_counts_for_its_own_data_alone(tmp_path):
+    cohort = open_cohort("phantom:cases=4,spacing=6,seed=0")
+    measured = fingerprint(cohort, progress=False)
+    other = replace(measured, shapes=((20, 20, 20),) * 4)
+    for digest, expected in ((measured.digest, other), ("", other), ("0123456789abcdef", measured)):
+        folder = tmp_path / f"published {digest}"
+        folder.mkdir()
+        replace(other, digest=digest).write(path_of(cohort.name, folder))
+        for asked in (cohort, cohort.name):
+            assert nnunet.plan_of(asked, folder=str(folder)).median_shape == expected.median_shape
+
+
+# ------------------------------------------------------------------------------------------- data as readers have them
+
+
+@pytest.mark.parametrize("modalities", [("CT", "PET"), ("PET", "CT")])
+def test_ct_and_pet_are_normalised_each_as_the_plan_says_in_both_orders(modalities, tmp_path):
+    cohort = open_cohort(decathlon(tmp_path / "data", modalities))
+    of = {"ct": "ct", "pet": "whole"}
+    assert nnunet.plan_of(cohort).normalisation == tuple(of[name] for name in cohort.modalities)
+    for order in (("ct", "pet"), ("pet", "ct")):  # a network may take the channels in another order than the files
+        (one,) = nnunet.glioma("test", 3, cohort=cohort.name, modalities=order, spacing=2, epochs=1)
+        assert one.normalisation == tuple(of[name] for name in order)
+    assert nnunet.glioma("test", 3, cohort=cohort.name, modalities=("pet",))[0].normalisation == "whole"
+    store = Store(tmp_path / "runs")
+    (record,) = run([one], store, progress=False)
+    assert Experiment(**json.loads((record.path / "config.json").read_text())) == one
+    held_out = record.cases[record.cases.split == "held out"].case.iloc[0]
+    case = open_cohort(cohort.name, order)[held_out]
+    pet, ct = predicting.prepare(one, case, predicting.statistics_of(record)).images
+    assert pet.mean() == pytest.approx(0, abs=1e-4)  # by its own mean, and not clipped to two values
+    assert len(np.unique(pet)) > 100
+    assert len(np.unique(ct)) > 100
+    assert out_of_fold.unsuitable(record, cohort) == ""
+    label_map = out_of_fold.segment([record], store, cohort, held_out)
+    np.testing.assert_array_equal(label_map, case.read(record.prediction(held_out)))
+
+
+def test_more_than_eight_labels_are_trained_and_measured(tmp_path):
+    names = tuple(f"organ {number}" for number in range(1, 11))
+    cohort = open_cohort(decathlon(tmp_path / "data", labels=names))
+    (one,) = nnunet.glioma("test", 3, **scales.asked(SimpleNamespace(modalities=None, spacing=2, epochs=1), cohort))
+    (record,) = run([one], Store(tmp_path / "runs"), progress=False)
+    assert list(record.cases.region.unique()) == list(names)
 
 
 # --------------------------------------------------------------------------------------------------- what is trained

@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 import torch
 
-from gbmlib.cohorts import CaseError, open_cohort, phantom, regions
+from gbmlib.cohorts import CaseError, open_cohort, opening, phantom, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
 from gbmlib.preprocess import normalise
-from gbmlib.study import Experiment, fit_network, out_of_fold, predicting, run, runner, scales
+from gbmlib.study import Experiment, fit_network, out_of_fold, predicting, run, scales
 from gbmlib.study.records import RecordError, Store
 from gbmlib.training import loop
 
@@ -172,12 +172,16 @@ def test_early_stopping_waits_for_its_patience():
     assert not loop._has_ended(history, endless)
 
 
-def test_computed_tomography_is_not_normalised_as_if_it_had_no_units(monkeypatch):
-    scans = replace(open_cohort(tiny().cohort), modality_kinds=("CT", "CT"))
-    monkeypatch.setattr(runner, "open_cohort", lambda *_: scans)
-    with pytest.raises(CaseError, match=r"computed tomography.*'image' would spoil them; use 'ct' or 'ct_masked'"):
-        runner._open(scans.name, scans.spec, tiny())
-    assert runner._open(scans.name, scans.spec, tiny(normalisation="ct")) is scans
+def test_computed_tomography_is_not_normalised_as_if_it_had_no_units():
+    scans = replace(open_cohort(tiny().cohort), modality_kinds=("CT",) * 4)
+    for wrong, of in (("image", "flair, t1ce"), (("ct", "whole"), "flair")):
+        with pytest.raises(CaseError, match=f"does not suit {of}: it takes 'ct' or 'ct_masked'"):
+            predicting.expect_fitting(tiny(normalisation=wrong), scans)
+    predicting.expect_fitting(tiny(normalisation="ct"), scans)
+    mixed = replace(scans, modality_kinds=("MR", "MR", "CT", "MR"))
+    predicting.expect_fitting(tiny(normalisation=("ct", "whole")), mixed)
+    with pytest.raises(CaseError, match=r"does not suit flair, t1ce"):
+        predicting.expect_fitting(tiny(normalisation=("whole", "ct")), mixed)
 
 
 def test_exclusive_labels_of_another_cohort(hippocampus_folder, tmp_path):
@@ -194,8 +198,14 @@ def test_what_the_data_lacks_is_told_before_training(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(CaseError, match="no modality"):
         run([tiny(modalities=("t1ce", "pet"))], store, progress=False)
-    with pytest.raises(CaseError, match=r"3 folds of 2 patients; use 2 to 2"):
-        run([tiny(cohort="phantom:cases=2,spacing=6,seed=0").changed(folds=3)], store, progress=False)
+    two, one = (f"phantom:cases={number},spacing=6,seed=0" for number in (2, 1))
+    asked = [tiny(cohort=cohort, seed=seed, n_folds=3) for cohort in (two, one) for seed in range(3)]
+    with pytest.raises(CaseError) as fault:
+        run(asked, store, progress=False)
+    few, alone = str(fault.value).splitlines()  # each reason once, however many runs have it
+    assert "3 folds of 2 patients; use 2 to 2 (--folds, -p n_folds)" in few
+    assert "one patient is not enough to train on; a run that is trained already segments it" in alone
+    assert not list(tmp_path.iterdir())
     with pytest.raises(CaseError, match=r"'brats2099-7' is .*open_cohort|open it by its place"):
         run([tiny(cohort="brats2099-7")], store, progress=False)
 
@@ -213,8 +223,17 @@ def test_a_record_of_other_data_under_the_same_name_is_not_taken(finished, tmp_p
     shutil.copytree(record.path, tmp_path / record.id)
     path = tmp_path / record.id / "provenance.json"
     path.write_text(path.read_text().replace(record.provenance["fingerprint"], "0123456789abcdef"))
-    with pytest.raises(RecordError, match=r"made from other data than phantom:.* choose another store"):
-        run([record.experiment], Store(tmp_path), progress=False)
+    beside = record.experiment.changed(fold=1)  # one more fold would mix two versions of the data
+    for asked in (record.experiment, beside):
+        with pytest.raises(
+            RecordError, match=r"is other data than 1 runs of phantom:.*move their folders away.*--store"
+        ):
+            run([asked], Store(tmp_path), progress=False)
+    with pytest.raises(RecordError, match=r"give this data set a name of its own.*--published none"):
+        run([beside], Store(tmp_path / "new", published=tmp_path), progress=False)
+    assert not list(tmp_path.glob("*.unfinished"))
+    opening._opened.pop(record.experiment.cohort)  # who does not have the data reads the published records as ever
+    assert run([record.experiment], Store(tmp_path / "new", published=tmp_path), progress=False)[0].published
     assert run([record.experiment], store, progress=False) == [record]
 
 

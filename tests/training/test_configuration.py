@@ -115,6 +115,18 @@ def test_new_fields_enter_the_name_where_they_say_something():
         assert Experiment(**json.loads(experiment.canonical)) == experiment
 
 
+def test_a_normalisation_of_each_channel_enters_the_name_where_they_differ():
+    one = Experiment(**FIELDS)
+    assert Experiment(**FIELDS, normalisation=("image", "image")) == one
+    assert Experiment(**FIELDS, normalisation=["ct", "ct"]).id == Experiment(**FIELDS, normalisation="ct").id
+    mixed = Experiment(**FIELDS, normalisation=("ct", "whole"))
+    assert mixed.id not in (one.id, Experiment(**FIELDS, normalisation=("whole", "ct")).id)
+    assert Experiment(**json.loads(mixed.canonical)) == mixed
+    for wrong, words in ((("ct", "whole", "ct"), "for 3 channels, not 2"), (("ct", "dataset"), "need statistics")):
+        with pytest.raises(ValidationError, match=words):
+            Experiment(**FIELDS, normalisation=wrong)
+
+
 def test_what_means_the_same_has_one_name():
     one = Experiment(**UNET)
     same = Experiment(**UNET | {"options": {"pools": [2, 3, 3], "filters": 30, "dimensions": 3}})

@@ -36,10 +36,21 @@ def test_each_region_has_a_bit_by_hand():
     assert sample_of(nested).code.flatten().tolist() == [0, 1, 3, 7]
 
 
-def test_more_regions_than_bits_are_refused():
+@pytest.mark.parametrize("count", [8, 9, 255])
+def test_any_number_of_exclusive_labels_has_a_code(count):
+    label = np.arange(count + 1, dtype=np.uint8)[None, None]
+    target = torch.from_numpy(regions.to_channels(label, "labels", range(1, count + 1)))
+    code = encode(target)
+    assert code.unique().numel() == count + 1
+    assert torch.equal(decode(code[None], count)[0], target)
+
+
+def test_what_has_no_code_is_refused():
     assert encode(torch.ones(8, 1, 1, 1, dtype=torch.bool)).item() == 255
-    with pytest.raises(ValueError, match="9 regions do not fit into the eight bits"):
+    with pytest.raises(ValueError, match="9 regions overlap"):
         encode(torch.ones(9, 1, 1, 1, dtype=torch.bool))
+    with pytest.raises(ValueError, match="256 regions; the augmentation takes 255"):
+        encode(torch.zeros(256, 1, 1, 1, dtype=torch.bool))
 
 
 def test_foreground_is_where_each_region_is_and_without_those_a_case_has_not():

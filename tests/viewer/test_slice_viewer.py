@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from small_data import decathlon
 
 from gbmlib.cohorts import open_cohort
 from gbmlib.viewer import sprites, view
 from gbmlib.viewer.output import StaticViewer
+from gbmlib.viewer.volume_viewer import volume as volume_in_3d
 
 SHAPES = arrays.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)
 
@@ -130,6 +132,15 @@ def test_view_crops_and_carries_labels_exactly(volume, label):
     assert viewer.spec["overlays"][0]["checksum"] == sprites.checksum(label[box])
     assert viewer.position == (4, 5, 6)  # each slice of the block holds nine labelled voxels; the first one wins
     assert viewer.spec["spacing"] == [3, 1, 1]
+
+
+def test_a_case_knows_the_names_of_its_labels(tmp_path):
+    names = tuple(f"organ {number}" for number in range(1, 10))
+    case = open_cohort(decathlon(tmp_path, labels=names, cases=1)).cases[0]
+    for seen in (view(case, case.label(), mode="static"), volume_in_3d(case, case.label(), mode="static")):
+        assert [of["name"] for of in seen.spec["classes"]] == list(names)
+    glioma = open_cohort("phantom:cases=1,spacing=10,seed=0").cases[0]
+    assert view(glioma, mode="static").spec["classes"][1]["name"] == "oedema"
 
 
 def test_ct_is_shown_whole():

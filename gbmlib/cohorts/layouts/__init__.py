@@ -82,7 +82,7 @@ def cohort(layout: Layout) -> Cohort:
     return Cohort(
         name=layout.name,
         spec=layout.spec,
-        cases=tuple(replace(case, values=convention.values) for case in layout.cases),
+        cases=tuple(replace(case, values=convention.values, labels=convention.labels) for case in layout.cases),
         modalities=layout.modalities,
         labels=convention.labels,
         convention=convention.text,

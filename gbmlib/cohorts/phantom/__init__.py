@@ -71,6 +71,7 @@ class PhantomCase(Case):
     spacing: tuple[float, float, float]
     modalities: tuple[str, ...] = MODALITIES
     has_label = True
+    labels = GLIOMA
 
     @property
     def id(self) -> str:

@@ -21,7 +21,7 @@ from gbmlib import models
 from gbmlib.cohorts import Cohort, open_cohort
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation.sliding_window import tile_starts
-from gbmlib.preprocess.normalise import BY_STATISTICS
+from gbmlib.preprocess.normalise import statistics_kind
 from gbmlib.study.predicting import prepare
 from gbmlib.study.records import Store
 from gbmlib.study.runner import Run
@@ -131,7 +131,7 @@ def _passes(run: Experiment, shape: Sequence[int]) -> int:
 def _shape(run: Experiment, cohort: Cohort, store: Store) -> tuple[int, ...]:
     """Of the first case of a cohort on the grid of a run."""
     case = cohort.with_modalities(run.modalities).cases[0]
-    if run.normalisation not in BY_STATISTICS:
+    if statistics_kind(run.normalisation) is None:
         return prepare(run, case, None, store.prepared).shape
     native = [case.shape[axis] * case.spacing[axis] for axis in run.axes]
     spacing = [(run.spacing or case.spacing)[axis] for axis in run.axes]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from gbmlib.cohorts import CaseError, Cohort, open_cohort, packed
 from gbmlib.files import written
-from gbmlib.preprocess.normalise import BY_STATISTICS
+from gbmlib.preprocess.normalise import statistics_kind
 from gbmlib.study.predicting import prepare
 from gbmlib.study.records import Store, configuration
 from gbmlib.study.runner import Run
@@ -81,7 +81,7 @@ def _add(run: Run, originals: dict[str, Cohort], folder: Path) -> str:
         travelling = packed.cohort(str(folder / DATA / name)).with_modalities(experiment.modalities)
         if travelling.cases[0].whole:
             continue
-        if experiment.normalisation in BY_STATISTICS:
+        if statistics_kind(experiment.normalisation):
             return f"normalisation {experiment.normalisation!r} needs the images of {name}: pack it whole"
         try:
             prepare(experiment, travelling.cases[0], None, folder / PREPARED)
