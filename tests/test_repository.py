@@ -178,7 +178,8 @@ def test_the_library_declares_what_it_imports():
 def test_no_requirement_is_without_a_user():
     used = imported(ROOT / "gbmlib") | imported(ROOT / "tests") | imported(ROOT / "benchmarks")
     # Programs, and ipywidgets for what readers build beside the viewer in their own notebooks.
-    programs = {"ipywidgets", "jupyter-book", "jupyterlab", "papermill", "pytest", "pytest-timeout", "ruff"}
+    programs = {"ipywidgets", "jupyter-book", "jupyterlab", "papermill", "ruff"}
+    programs |= {"pytest", "pytest-timeout", "pytest-xdist"}
     assert {canonicalize_name(requirement.name) for requirement in DECLARED} - used - programs == set()
 
 

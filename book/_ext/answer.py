@@ -20,19 +20,12 @@ from gbmlib.files import counted, number
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.records import Store
 
-NETWORKS = ("SegVAE", "U-Net")
-
 #: What each decision is called in a sentence's first half: of the network, and of what is around it.
 WORDS = {
     "architecture": {HIGHER: "the plain U-Net is better", LOWER: "theirs is better"},
     "pipeline": {HIGHER: "nnU-Net's way is better", LOWER: "theirs is better"},
 }
 SAME = {NONE: "no difference that matters", UNDECIDED: "too close to tell", NOT_YET: "not decided yet"}
-
-
-def four_cells(scale: str) -> head_to_head.Cells:
-    """Adeniji and Liu's network and the U-Net, each under both pipelines."""
-    return {cell: runs for cell, runs in head_to_head.cells(scale).items() if cell[0] in NETWORKS}
 
 
 def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
@@ -69,14 +62,14 @@ def answer(store: Store) -> str:
     Raises:
         ValueError: no scale has records of all four cells.
     """
-    [cells] = catalogue.published(four_cells, store).values()
+    [cells] = catalogue.published(head_to_head.without_vnet, store).values()
     apart = factorial.networks_minus_pipelines(factorial.by_case(cells))
     return "\n".join(f"- {sentence}" for sentence in sentences(factorial.effects(cells), apart))
 
 
 def basis(store: Store) -> str:
     """What they rest on, in Markdown."""
-    [cells] = catalogue.published(four_cells, store).values()
+    [cells] = catalogue.published(head_to_head.without_vnet, store).values()
     records = next(iter(cells.values()))
     devices = ", ".join(sorted({record.provenance["device"] for record in records}))
     patients, grid = len(factorial.by_case(cells)), number(records[0].experiment.spacing[0])

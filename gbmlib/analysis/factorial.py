@@ -238,17 +238,17 @@ def over_networks(table: pd.DataFrame, cells: Cells) -> OverNetworks:
 
 
 def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
-    """The spreads with all networks and with each left out: whether one network carries the answer.
+    """The spreads with all networks and, of three or more, with each left out: whether one carries the answer.
 
     Returns:
         Index: ``None`` (all networks), then each network that is left out; columns ``network`` and ``pipeline``
         (:func:`spreads`) and ``difference`` (:func:`networks_minus_pipelines`).
 
     Raises:
-        ValueError: a cell is missing, or there are fewer than three networks.
+        ValueError: a cell is missing.
     """
-    rows = {}
-    for name in (None, *table.columns.unique(FACTORS[0])):
+    rows, networks = {}, table.columns.unique(FACTORS[0])
+    for name in (None, *(networks if len(networks) > 2 else ())):
         rest = table if name is None else table.drop(columns=name, level=FACTORS[0])
         rows[name] = {**spreads(rest).spread[list(FACTORS)], "difference": networks_minus_pipelines(rest)}
     return pd.DataFrame(list(rows.values()), index=pd.Index(rows, dtype=object))

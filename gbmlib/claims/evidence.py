@@ -203,16 +203,14 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         return known
     cells = {tuple(label.split(" under pipeline ")): evidence.records(of_cell) for label, of_cell in runs.items()}
     table = factorial.by_case(cells)
-    over, otherwise = factorial.over_networks(table, cells), {}
-    if len(table.columns.unique(0)) > 2:
-        otherwise = factorial.otherwise_without(factorial.leaving_out(table))
-    without = [f"{-change} without {name}" for name, change in otherwise.items()]
+    found, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
+    otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(found).items()]
     return replace(
         known,
-        difference=-factorial.networks_minus_pipelines(table),
+        difference=-found.difference.iloc[0],
         networks=replace(over, difference=-over.difference),
         margin=factorial.margin(cells),
         unsound=factorial.judged(cells).unsound,
         ids=tuple(wanted),
-        caution=f"decided otherwise if one network is left out: {', '.join(without)}" if without else "",
+        caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
     )

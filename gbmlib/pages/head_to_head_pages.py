@@ -7,7 +7,7 @@ A notebook displays it: ``display(*results(groups, wanted))``. Groups are (netwo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import product
 from typing import Any
@@ -126,8 +126,11 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @_or_why_not
-def answers(groups: Cells, decides: bool = True) -> list[Any]:
-    """The effects of both factors and what they do together: figure, table and, where it ``decides``, in words."""
+def answers(groups: Cells, decides: bool = True, networks: Sequence[str] = head_to_head.NETWORKS) -> list[Any]:
+    """The effects of both factors and what they do together: figure, table and, where it ``decides``, in words.
+
+    ``networks``: those that are asked about; while one of their cells is missing, which factor matters more is open.
+    """
     found = factorial.effects(groups)
     if found.empty:
         return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
@@ -135,7 +138,7 @@ def answers(groups: Cells, decides: bool = True) -> list[Any]:
         said = "; ".join(f"{label}: {of}" for label, of in found.difference.items())
         return [plots.forest(found, f"Differences in mean Dice. {said}"), by_region(groups, decides)]
     said = f"Differences in mean Dice with their intervals. {text.findings(found.drop(columns='against'))}"
-    words = Prose(verdict(found, factorial.by_case(groups), groups))
+    words = Prose(verdict(found, factorial.by_case(groups), groups, networks))
     return [plots.forest(found, said), text.caption(said), by_region(groups), words]
 
 
@@ -149,7 +152,7 @@ def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
     return out.assign(cases=found.cases, seeds=found.seeds)
 
 
-def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
+def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks: Sequence[str]) -> str:
     """What ``analysis.factorial.effects`` decide, as Markdown. For published runs on real cases alone."""
     lines = []
     for effect, said in EFFECTS.items():
@@ -158,7 +161,7 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
         if len(of):
             lines.append(f"- What {said} change{'' if effect == 'interaction' else 's'}:")
             lines += [f"  {line}" for line in text.verdict(of, words).splitlines()]
-    if not complete(table):
+    if not complete(table, networks):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     found = factorial.leaving_out(table)
     network, pipeline, change = found.iloc[0]
@@ -169,7 +172,7 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells) -> str:
     otherwise = [
         f"without {name} it is {_by_cases(of, groups)}, {of}" for name, of in factorial.otherwise_without(found).items()
     ]
-    carried = "The answer is the same without any one of the networks."
+    carried = "The answer is the same without any one of the networks." if len(found) > 1 else ""
     if otherwise:
         carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
     return "\n".join(
@@ -202,10 +205,9 @@ def _by_cases(change: Difference, groups: Cells) -> str:
     return MATTERS.get(intervals.outcome([change], margin(groups)), intervals.UNDECIDED)
 
 
-def complete(table: pd.DataFrame) -> bool:
+def complete(table: pd.DataFrame, networks: Sequence[str] = head_to_head.NETWORKS) -> bool:
     """Whether no cell is missing from ``analysis.factorial.by_case``: a smaller factorial asks something else."""
-    networks = {*head_to_head.NETWORKS, *table.columns.unique("network")}
-    return set(table) == set(product(networks, head_to_head.PIPELINES))
+    return set(table) == set(product({*networks, *table.columns.unique("network")}, head_to_head.PIPELINES))
 
 
 @_or_why_not

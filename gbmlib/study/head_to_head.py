@@ -36,6 +36,9 @@ from gbmlib.training.schedules import PLATEAUS
 #: The V-Net, Paper A's encoder-decoder with its VAE branch, and the planned 3D U-Net.
 NETWORKS = ("V-Net", "SegVAE", "U-Net")
 
+#: Those that both papers put forward. The V-Net is older, lies far behind, and answers for the others where it counts.
+WITHOUT_VNET = NETWORKS[1:]
+
 #: The V-Net with instance norm, a fourth network at the scales that have it (``study.scales.NORMALISED_VNET``).
 NORMALISED = "V-Net, normalised"
 PIPELINES = ("A", "B")
@@ -105,6 +108,11 @@ def cells(
         for network, runs in at_home.items()
         for pipeline in PIPELINES
     }
+
+
+def without_vnet(profile: str, **changes: Any) -> Cells:
+    """:func:`cells` of the networks that both papers put forward."""
+    return {cell: runs for cell, runs in cells(profile, **changes).items() if cell[0] in WITHOUT_VNET}
 
 
 def by_label(profile: str, **changes: Any) -> dict[str, list[Experiment]]:

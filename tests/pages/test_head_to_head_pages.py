@@ -179,6 +179,9 @@ def test_cells_that_share_nothing_are_shown_without_a_difference(cells, groups, 
 def test_a_network_that_is_wholly_missing_leaves_the_question_open(groups):
     few = {cell: of for cell, of in groups.items() if cell[0] != "V-Net"}
     assert "cannot be said" in words(pages.answers(few))
+    said = words(pages.answers(few, networks=head_to_head.WITHOUT_VNET))
+    assert "**Which matters more: " in said
+    assert "any one of the networks" not in said  # of two none can be left out
 
 
 def test_cells_without_a_common_fold_say_so(groups, wanted):
