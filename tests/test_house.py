@@ -28,7 +28,7 @@ FILES, LINES = 16, 300
 #: Lines of Python, JavaScript and CSS of each room. To raise one is a decision that its commit explains.
 BUDGETS = {
     "": 450,
-    "cohorts": 1510,
+    "cohorts": 1520,
     "cohorts/check": 385,
     "cohorts/layouts": 1045,
     "cohorts/phantom": 1050,
@@ -43,7 +43,7 @@ BUDGETS = {
     "analysis": 3340,
     "claims": 850,
     "viewer": 2350,
-    "pages": 2935,
+    "pages": 2960,
     "lab": 1200,
 }
 
