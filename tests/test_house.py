@@ -43,7 +43,7 @@ BUDGETS = {
     "analysis": 3340,
     "claims": 850,
     "viewer": 2350,
-    "pages": 2960,
+    "pages": 2970,
     "lab": 1200,
 }
 
