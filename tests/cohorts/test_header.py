@@ -3,11 +3,13 @@
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as itk
 from folders import LPS, label_of, noise
 
 from gbmlib.cohorts import CaseError, FileCase, ImageFile
 from gbmlib.cohorts.check.content import examine
 from gbmlib.cohorts.check.header import doubts
+from gbmlib.evaluation import surfaces
 
 SAME = {value: value for value in range(4)}
 
@@ -142,20 +144,39 @@ def test_a_segmentation_carries_its_images_grid_forms_and_unit(tmp_path, shape, 
     assert np.array_equal(written.header["pixdim"][:4], source.header["pixdim"][:4])
 
 
-@pytest.mark.parametrize("affine", [turned(), turned(2.8), LPS], ids=lambda a: "")
-def test_itk_sees_the_segmentation_where_it_sees_the_image(tmp_path, affine):
-    itk = pytest.importorskip("SimpleITK")
-    image = nib.Nifti1Image(noise(3), affine)
-    image.set_qform(affine, 1)
+def orientation(seed):
+    """Axes in any order and direction, on odd seeds turned obliquely too, with voxels of three sizes."""
+    draw = np.random.default_rng(seed)
+    axes = np.eye(3)[draw.permutation(3)] * draw.choice((-1, 1), 3)
+    turn = np.linalg.qr(np.eye(3) + 0.2 * (seed % 2) * draw.normal(size=(3, 3)))[0]
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ axes * draw.uniform(0.6, 3, 3)
+    affine[:3, 3] = draw.uniform(-80, 80, 3)
+    return affine
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_itk_sees_what_we_see(tmp_path, seed):
+    """Spacing, direction and place of a written segmentation, its volume and its distance to another, by SimpleITK."""
+    image = nib.Nifti1Image(noise(3, (12, 14, 10)), orientation(seed))
+    image.set_qform(image.affine, 1)
     nib.save(image, tmp_path / "i.nii.gz")
     case = FileCase("a", "a", {"t1": ImageFile(tmp_path / "i.nii.gz")}, None, SAME)
-    label = (case.images()[0] > 500).astype(np.uint8)
-    case.write(tmp_path / "o.nii.gz", label)
-    source, written = (itk.ReadImage(str(tmp_path / name)) for name in ("i.nii.gz", "o.nii.gz"))
+    masks = np.zeros((2, *case.shape), np.uint8)
+    masks[0, 2:8, 2:7, 2:8] = 1
+    masks[1, 3:9, 1:6, 4:9] = 1
+    for number, mask in enumerate(masks):
+        case.write(tmp_path / f"{number}.nii.gz", mask)
+    source, one, other = (itk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in "i01")
     for of in ("GetSpacing", "GetDirection", "GetOrigin", "GetSize"):
-        assert getattr(written, of)() == pytest.approx(getattr(source, of)(), abs=1e-6), of
-    volume = np.prod(written.GetSpacing()) * int(itk.GetArrayFromImage(written).sum())
-    assert volume == pytest.approx(np.prod(case.spacing) * label.sum())
+        assert getattr(one, of)() == pytest.approx(getattr(source, of)(), abs=1e-5), of
+    volume = np.prod(one.GetSpacing()) * itk.GetArrayFromImage(one).sum() / 1000
+    assert volume == pytest.approx(surfaces.volume_ml(masks[0] > 0, case.spacing), rel=1e-5)
+    edges = [itk.LabelContour(mask, False) for mask in (one, other)]
+    maps = [itk.GetArrayFromImage(itk.Abs(itk.SignedMaurerDistanceMap(edge, False, False, True))) for edge in edges]
+    first, second = (itk.GetArrayFromImage(edge) > 0 for edge in edges)
+    theirs = max(np.percentile(maps[1][first], 95), np.percentile(maps[0][second], 95))
+    assert surfaces.hausdorff95(masks[0] > 0, masks[1] > 0, case.spacing) == pytest.approx(theirs, rel=1e-4)
 
 
 def test_a_label_without_forms_beside_an_image_with_them_is_refused_and_the_reason_said(tmp_path):
