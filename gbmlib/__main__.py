@@ -136,27 +136,25 @@ def _wanted(parser: _Parser, asked: argparse.Namespace, data: Sequence) -> dict[
 
 
 def segment(arguments: Sequence[str]) -> None:
-    """Segment the cases of a data set with a trained run: NIfTI files in the scanner's own space and label values."""
-    from gbmlib import cohorts
-    from gbmlib.study import out_of_fold
-    from gbmlib.study.records import Store
+    """Segment the cases of a data set with a trained network: NIfTI in the scanner's own space and label values."""
+    from gbmlib.study import networks
 
     parser = _parser(segment)
     parser.add_argument("cohort", metavar="SPEC", help=SPEC)
-    parser.add_argument("--run", required=True, metavar="RUN", help="the id of a run whose weights are in the store")
+    parser.add_argument("--run", help="the id of a run in the store; by default the network that comes with the study")
     parser.add_argument("--to", required=True, metavar="FOLDER")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="by default all")
+    parser.add_argument("--view", action="store_true", help="write each as a page to look at, too")
     _add_stores(parser)
     asked = parser.parse_args(arguments)
-    record, store = Store(asked.store, published=asked.published).named(asked.run), Store(asked.store)
-    cohort = cohorts.open_cohort(asked.cohort, record.experiment.modalities)
-    names = asked.cases or [case.id for case in cohort]
-    if strange := {*names} - {case.id for case in cohort}:
-        raise ValueError(f"no case {', '.join(sorted(strange))} in {asked.cohort}; it has {len(cohort)} others")
-    for name in names:
-        path = Path(asked.to) / f"{name}.nii.gz"
-        cohort[name].write(path, out_of_fold.segment([record], store, cohort, name))
+    for case, label_map in networks.segmented(asked.cohort, asked.cases, asked.run, asked.store, asked.published):
+        path = Path(asked.to) / f"{case.id}.nii.gz"
+        case.write(path, label_map)
         print(path, flush=True)
+        if asked.view:
+            from gbmlib.viewer import view
+
+            print(view(case, prediction=label_map, mode="static").save(path.with_name(f"{case.id}.html")), flush=True)
 
 
 def verdicts(arguments: Sequence[str]) -> None:

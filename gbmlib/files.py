@@ -12,7 +12,9 @@ from pathlib import Path
 
 #: The repository, wherever a program is started, and what the study publishes in it.
 REPOSITORY = Path(__file__).resolve().parents[1]
-RECORDS, FACTS, CASES, CLAIMS = (REPOSITORY / "book" / name for name in ("records", "facts", "cases", "claims.yml"))
+RECORDS, FACTS, CASES, NETWORKS, CLAIMS = (
+    REPOSITORY / "book" / name for name in ("records", "facts", "cases", "networks", "claims.yml")
+)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))  # the modules of the book's dir
 DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items) -> None:
     """With two processes (``-n 2 --dist loadgroup``): tests of the built book, which takes minutes to make, go to one
     of them, and all others file by file."""

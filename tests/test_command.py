@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import pytest
@@ -84,6 +85,14 @@ def test_a_scan_becomes_a_segmentation(tmp_path, capsys):
     assert nib.load(paths[0]).shape == image.shape
     assert main([*asked, "--run", record.id, "--cases", "x"]) == 1
     assert capsys.readouterr().err.startswith("error: no case x in brats:")
+
+
+def test_the_network_that_comes_with_the_study_needs_no_training(tmp_path, capsys):
+    phantom.write_brats("cases=1,spacing=6,seed=4", tmp_path / "data", progress=False)
+    assert main(["segment", f"brats:{tmp_path / 'data'}", "--to", str(tmp_path / "out"), "--view"]) == 0
+    volume, page = capsys.readouterr().out.split()
+    assert nib.load(volume).shape == nib.load(next((tmp_path / "data").rglob("*_t1ce.nii.gz"))).shape
+    assert "gbm-viewer" in Path(page).read_text()
 
 
 def test_modalities_and_folds_are_chosen_as_in_the_notebooks(tmp_path, capsys):

@@ -38,7 +38,7 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1500,
-    "study": 3155,
+    "study": 3230,
     "study/pack": 1150,
     "analysis": 3340,
     "claims": 850,

@@ -20,6 +20,9 @@ from gbmlib.models.segvae import SegVAE
 from gbmlib.models.unet import UNet
 from gbmlib.models.vnet import VNet
 
+#: How the names of weights begin that a network has for training alone.
+TRAINED_ALONE = ("vae.",)
+
 _FILLING = {getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "fill_", "zero_", "mul_")}
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"segvae": SegVAE, "unet": UNet, "vnet": VNet}

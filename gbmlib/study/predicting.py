@@ -15,10 +15,11 @@ from gbmlib import models
 from gbmlib.cohorts import Case, CaseError, Cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import metrics, surfaces
+from gbmlib.files import few
 from gbmlib.preprocess import cache, pipeline
 from gbmlib.preprocess.grids import restore, restore_labels
 from gbmlib.preprocess.normalise import schemes_of, statistics_kind
-from gbmlib.study.records import TRAIN, Record
+from gbmlib.study.records import TRAIN, Record, RecordError
 from gbmlib.training import patches, samples, tensors, validation
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -87,7 +88,9 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
     classes = len(regions.members(of.regions, cohort.labels))
     channels = len(of.modalities) + (classes if of.previous else 0)
     network = models.build(of.model, channels, classes + of.softmax, of.patch_size, **of.options)
-    network.load_state_dict(tensors.load(record.weights))
+    lacking, strange = network.load_state_dict(tensors.load(record.weights), strict=False)
+    if wrong := [name for name in (*lacking, *strange) if not name.startswith(models.TRAINED_ALONE)]:
+        raise RecordError(f"the weights of {record.id} are not those of its network: {few(wrong)}; run it again")
     return network.to(device_of(device)).eval()
 
 
