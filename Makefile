@@ -109,7 +109,7 @@ book: $(EXECUTED) | $(SETUP)
 # ---- working with the study ------------------------------------------------------------------------------------------
 
 test: $(TESTED)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTARGS)
 
 bench: $(MEASURED)
 	@$(BIN)/python -m benchmarks $(BENCHARGS)

@@ -15,13 +15,18 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))  # the modules of the book's dir
 DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items) -> None:
-    """With two processes (``-n 2 --dist loadgroup``): tests of the built book, which takes minutes to make, go to one
-    of them, and all others file by file."""
-    for item in items:
-        group = "the built book" if "repository" in item.fixturenames else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With two processes (``-n 2``) the tests of the built book, which takes minutes to make, go to one of them, and all
+    others file by file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "the built book" if file.startswith("tests/book/") else file
+
+    return ByFile(config, log)
 
 
 def _needed(path: Path) -> Path:
