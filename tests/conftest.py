@@ -17,8 +17,8 @@ DATA = Path(os.environ.get("GBM_DATA", ROOT.parent / "shared" / "data"))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With two processes (``-n 2``) the tests of the built book, which takes minutes to make, go to one of them, and all
-    others file by file."""
+    """With two processes (``-n 2``) the tests of the built book, which takes minutes to make, go to one of them, and
+    all others file by file."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
