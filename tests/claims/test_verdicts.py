@@ -16,7 +16,7 @@ from gbmlib.analysis.intervals import Difference, OverNetworks
 from gbmlib.claims import ledger, verdicts
 from gbmlib.claims.evidence import wanted
 from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, Comparison, word_of
-from gbmlib.study import head_to_head, scales
+from gbmlib.study import head_to_head, runner, scales
 from gbmlib.study.catalogue import runs_of
 from gbmlib.study.records import Store
 
@@ -242,6 +242,7 @@ def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, ever
         (tmp_path / run.id).symlink_to(RECORDS / run.id)
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(cohorts, "open_cohort", lambda spec: SimpleNamespace(name=name))
+    monkeypatch.setattr(runner, "ready", runner.to_do)  # whether the data suit is asked elsewhere
     asked = ["run", "brats:X", "--claims", "penalty-prevents-overfitting", "--profile", "short", "--list"]
     assert main([*asked, "--store", "none", "--published", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -100,8 +100,9 @@ def test_at_each_position_the_training_cases_get_mean_0_and_deviation_1(count, s
     by = normalise.statistics(cases, "position")
     assert by.mean.shape == by.deviation.shape == (2, 5, 4, 3)
     normalised = np.stack([pipeline.prepare(case, statistics=by).images for case in cases])
-    np.testing.assert_allclose(normalised.mean(0), 0, atol=2e-3)
-    np.testing.assert_allclose(normalised.std(0), 1, atol=2e-3)
+    rounding = 2e-3 + 8 * np.finfo(np.float32).eps * np.abs(by.mean) / by.deviation  # where values hardly differ
+    assert (np.abs(normalised.mean(0)) <= rounding).all()
+    assert (np.abs(normalised.std(0) - 1) <= rounding).all()
 
 
 def test_normalising_by_position_by_hand():
@@ -222,7 +223,8 @@ def test_channels_are_normalised_each_by_its_own_scheme_in_any_order(order, spac
         own = by if scheme == schemes[0] else None
         alone = pipeline.prepare(turned[0], spacing, statistics=own, normalisation=scheme)
         np.testing.assert_array_equal(found.images[place], alone.images[place])
-    assert len(np.unique(found.images[1 - ct_place])) > 100  # not clipped
+    other = found.images[1 - ct_place]
+    assert len(np.unique(other)) > other.size / 2  # not clipped
 
 
 @settings(deadline=None, max_examples=20)
