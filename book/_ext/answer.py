@@ -88,7 +88,7 @@ class Answer(SphinxDirective):
         root = Path(self.env.srcdir)
         for path in root.glob("book/records/*/cases.csv"):
             self.env.note_dependency(str(path))
-        store = Store(root / "runs", published=root / "book/records")
+        store = Store(root / "book/records")
         return self.parse_text_to_nodes(basis(store) if "basis" in self.options else answer(store))
 
 
