@@ -24,10 +24,13 @@ def publish(record: Record, folder: str | Path = NETWORKS) -> Path:
     """
     if record.weights is None:
         raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
-    kept = {name: of for name, of in tensors.load(record.weights).items() if not name.startswith(TRAINED_ALONE)}
-    halved = {name: of.half() if of.dtype is torch.float32 else of for name, of in kept.items()}
+    weights = {
+        name: tensor.half() if tensor.dtype is torch.float32 else tensor
+        for name, tensor in tensors.load(record.weights).items()
+        if not name.startswith(TRAINED_ALONE)
+    }
     path = Store(folder).publish(record, folder).path
-    tensors.save(path / WEIGHTS, halved)
+    tensors.save(path / WEIGHTS, weights)
     return path
 
 

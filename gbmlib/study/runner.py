@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gbmlib.cohorts import CaseError, Cohort, open_cohort, place_of
 from gbmlib.cohorts.opening import opened
 from gbmlib.study import provenance
-from gbmlib.study.fit_network import fit_ensemble, fit_network
+from gbmlib.study.fit import fit_ensemble, fit_network
 from gbmlib.study.predicting import device_of, expect_fitting, full_float32
 from gbmlib.study.records import Record, Store, voxels_of
 from gbmlib.training import batches

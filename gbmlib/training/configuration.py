@@ -273,7 +273,8 @@ class Experiment(Run):
     @property
     def divisors(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """What each size (z, y, x) of a training patch, and of a tile, must be divisible by."""
-        return _divisors(self.model, len(self.modalities) or 1, self.patch_size, json.dumps(self.options))
+        options = json.dumps(self.options, sort_keys=True)
+        return _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
 
     @property
     def tile(self) -> tuple[int, int, int]:

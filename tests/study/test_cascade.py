@@ -10,7 +10,7 @@ import torch
 from gbmlib.cohorts import open_cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import components
-from gbmlib.study import Ensemble, fit_network, nnunet, out_of_fold, predicting, run, runner, scales
+from gbmlib.study import Ensemble, fit, nnunet, out_of_fold, predicting, run, runner, scales
 from gbmlib.study.records import Store
 from gbmlib.training import batches
 from gbmlib.training.loop import TrainingError
@@ -248,7 +248,7 @@ def test_what_needs_a_failed_run_is_not_tried_and_named(tmp_path):
 
 def test_a_first_network_without_predictions_is_said(cohort, tmp_path):
     with pytest.raises(FileNotFoundError, match="has not been run in"):
-        fit_network._previous(unet("cascade")[0], cohort, Store(tmp_path))
+        fit._previous(unet("cascade")[0], cohort, Store(tmp_path))
 
 
 def test_one_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):

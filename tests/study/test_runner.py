@@ -20,7 +20,7 @@ import torch
 from gbmlib.cohorts import CaseError, open_cohort, opening, phantom, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
 from gbmlib.preprocess import normalise
-from gbmlib.study import Experiment, fit_network, out_of_fold, predicting, run, scales
+from gbmlib.study import Experiment, fit, out_of_fold, predicting, run, scales
 from gbmlib.study.records import RecordError, Store
 from gbmlib.training import loop
 
@@ -190,7 +190,7 @@ def test_exclusive_labels_of_another_cohort(hippocampus_folder, tmp_path):
     fields = {"cohort": cohort.name, "modalities": cohort.modalities, "regions": "labels", "spacing": 4}
     experiment = tiny(**fields, patch_size=16, epochs=1)
     prepared = predicting.prepare(experiment, cohort.cases[0])
-    sample = fit_network._sample(experiment, cohort, cohort.cases[0], prepared, None, torch.device("cpu"))
+    sample = fit._sample(experiment, cohort, cohort.cases[0], prepared, None, torch.device("cpu"))
     assert sample.target.shape == (2, *prepared.images.shape[1:])
 
 
