@@ -36,7 +36,7 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
         apart: how much further the two networks lie apart than the two pipelines.
     """
     [network], [pipeline] = ([row for _, row in effects.iterrows() if row.effect == effect] for effect in WORDS)
-    said = [
+    each = [
         f"**{name}: {(WORDS[row.effect] | SAME)[row.decided]}.** {what} Dice by {row.difference}."
         for name, row, what in (
             ("The network", network, "A plain U-Net in place of Adeniji and Liu's network changes"),
@@ -48,12 +48,12 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
         )
     ]
     if unsound := [row.unsound for row in (pipeline, network) if row.decided == NOT_YET]:
-        return [*said, f"**Which matters more: not decided yet**, because of networks that were {unsound[0]}."]
+        return [*each, f"**Which matters more: not decided yet**, because of networks that were {unsound[0]}."]
     if apart.high < 0:
-        return [*said, f"**So here it is everything around it**: it moves Dice by {-apart} more than the network does."]
+        return [*each, f"**So here it is everything around it**: it moves Dice by {-apart} more than the network does."]
     if apart.low > 0:
-        return [*said, f"**So here it is the network**: it moves Dice by {apart} more than everything around it does."]
-    return [*said, f"**Which matters more cannot be told**: the difference between the two is {apart}."]
+        return [*each, f"**So here it is the network**: it moves Dice by {apart} more than everything around it does."]
+    return [*each, f"**Which matters more cannot be told**: the difference between the two is {apart}."]
 
 
 def answer(store: Store) -> str:

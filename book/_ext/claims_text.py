@@ -143,14 +143,14 @@ def grid(verdicts: Verdicts) -> str:
     style = (_HERE / "claims.css").read_text(encoding="utf-8")
     papers = []
     for paper, name in PAPERS.items():
-        of_paper = [of for of in verdicts.values() if of.claim.paper == paper]
-        counts = Counter(of.word for of in of_paper)
+        claimed = [verdict for verdict in verdicts.values() if verdict.claim.paper == paper]
+        counts = Counter(verdict.word for verdict in claimed)
         keys = "".join(
             f'<li class="{slug(word)}"><b>{MARKS[word]}</b> {word}: {counts[word]}</li>'
             for word in WORDS
             if counts[word]
         )
-        squares = "".join(map(_square, sorted(of_paper, key=lambda of: WORDS.index(of.word))))
+        squares = "".join(map(_square, sorted(claimed, key=lambda verdict: WORDS.index(verdict.word))))
         papers.append(
             f'<h3>Paper {paper}: {html.escape(name)}</h3><ul class="gbm-claims-key">{keys}</ul>'
             f'<ul class="gbm-claims-grid">{squares}</ul>'
@@ -160,7 +160,7 @@ def grid(verdicts: Verdicts) -> str:
 
 def _square(verdict: Verdict) -> str:
     """A claim's square; its verdict is read out, and shown where the pointer rests."""
-    numbers = [str(of.difference) for of in verdict.comparisons if of.complete]
+    numbers = [str(one.difference) for one in verdict.comparisons if one.complete]
     words = html.escape(f"{verdict.claim.title}: {'; '.join([verdict.label, *numbers])}", quote=True)
     return (
         f'<li class="{slug(verdict.word)}"><a href="claims.html#{verdict.claim.anchor}" title="{words}" '
