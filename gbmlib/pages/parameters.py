@@ -11,7 +11,7 @@ import os
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
@@ -33,6 +33,9 @@ TRAINING += ("n_folds", "precision", "store")
 #: Those of a chapter that trains planned networks.
 PLANNED = ("profile", "cohort", "modalities", "spacing", "epochs", "learning_rate", "folds", "n_folds", "seeds")
 PLANNED += ("precision", "store")
+
+#: What can be given without asking for a training.
+_SHOWN = {"case", "store"}
 
 _CHECKED = "_parameters_checked"
 
@@ -57,7 +60,7 @@ class Vocabulary(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    profile: Literal[PROFILES] = Field("demo", description="the scale of the study")
+    profile: Literal[PROFILES] | None = Field(None, description="the scale of the study")
     cohort: str | None = Field(None, description="phantom:…, brats:PATH or msd:PATH")
     modalities: Names = Field(None, description="input channels, such as t1ce,flair")
     regions: Literal[SCHEMES] | None = Field(None, description="nested regions of a glioma, or exclusive labels")
@@ -67,7 +70,7 @@ class Vocabulary(BaseModel):
     learning_rate: PositiveFloat | None = Field(None, description="peak learning rate")
     folds: Numbers = Field(None, description="which folds of the cross-validation to run, such as 0 or 0,1,2")
     n_folds: Annotated[int, Field(ge=2)] | None = Field(None, description="in how many folds the patients are split")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, patches and augmentation")
+    seed: Annotated[int, Field(ge=0)] | None = Field(None, description="of weights, patches and augmentation")
     seeds: Numbers = Field(None, description="several of them, such as 0 or 0,1")
     only: Names = Field(None, description="the comparisons of the chapter to run live, by name, such as down,order")
     precision: Literal["float32", "bfloat16"] | None = Field(None, description="bfloat16 is mixed precision")
@@ -109,7 +112,8 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
         allowed: the parameters that this chapter has.
 
     Returns:
-        The validated values by name.
+        The validated values by name, and ``live``: whether a parameter of a training was given. A chapter trains only
+        then; as it stands in the book it shows what is published. Without a profile it is the demonstration's.
 
     Raises:
         ParameterError: every unknown name (with the nearest that exists) and every impossible value at once.
@@ -139,7 +143,10 @@ def check(given: Mapping[str, Any], allowed: Sequence[str]) -> types.SimpleNames
         given[_CHECKED] = True
     _go_to_root()
     provenance.watch()
-    return types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
+    settings = types.SimpleNamespace(**{name: getattr(values, name) for name in allowed})
+    settings.live = any(value is not None for name, value in vars(settings).items() if name not in _SHOWN)
+    settings.profile = values.profile or "demo"
+    return settings
 
 
 def _fault(name: str, message: str, value: Any) -> str:
@@ -174,8 +181,8 @@ def _go_to_root() -> None:
 
 def _described(name: str) -> str:
     field = Vocabulary.model_fields[name]
-    choices = getattr(field.annotation, "__args__", ())
-    words = [choice for choice in choices if isinstance(choice, str)]
+    kinds = [kind for kind in get_args(field.annotation) if get_origin(kind) is Literal]
+    words = [word for kind in kinds for word in get_args(kind)]
     return field.description + (f" ({', '.join(words)})" if words else "")
 
 

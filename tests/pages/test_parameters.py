@@ -98,3 +98,10 @@ def test_what_a_chapter_runs_is_picked_by_name():
 
 def test_every_parameter_is_described():
     assert all(field.description for field in Vocabulary.model_fields.values())
+
+
+def test_a_chapter_trains_where_a_parameter_of_a_training_is_given():
+    assert not check({"store": "elsewhere", "case": "a"}, (*ALLOWED, "store", "case")).live
+    assert check({}, ALLOWED).profile == "demo"
+    for given in ({"profile": "demo"}, {"epochs": 1}, {"cohort": "phantom:cases=2"}, {"only": "order"}, {"seed": 0}):
+        assert check(given, ALLOWED).live, given
