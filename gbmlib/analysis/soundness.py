@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from gbmlib.analysis import intervals
-from gbmlib.analysis.treatments import changed, configuration_of, networks, unequal, vacuous
+from gbmlib.analysis.treatments import changed, configuration_of, doubled, networks, unequal, vacuous
 from gbmlib.files import counted
 from gbmlib.study import scales
-from gbmlib.study.records import HELD_OUT, TRAIN, Record
+from gbmlib.study.records import TRAIN, Record
 
 #: Below this mean Dice on its own training cases, a region was not learned.
 LEARNED = 0.1
@@ -165,17 +165,3 @@ def rise(values: pd.Series) -> float:
     """The mean over the last sixth of some epochs minus that over the sixth before; NaN of a single epoch."""
     size = max(1, round(PART * len(values)))
     return float(values.iloc[-size:].mean() - values.iloc[-2 * size : -size].mean()) if len(values) > size else np.nan
-
-
-def doubled(record: Record) -> float | None:
-    """What twice the schedule changes in the held-out Dice of a network's configuration; None where it was not run."""
-    run = record.experiment
-    if record.store is None or run.folds <= scales.PILOT["fold"]:
-        return None
-    once = run.model_copy(update=scales.PILOT)
-    pair = [record.store.get(once), record.store.get(scales.doubled(once))]
-    if not all(pair):
-        return None
-    each = (one.cases[(one.cases.split == HELD_OUT) & (one.cases.metric == "dice")].value.mean() for one in pair)
-    once, twice = map(float, each)
-    return twice - once

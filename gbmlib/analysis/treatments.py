@@ -17,7 +17,8 @@ import numpy as np
 from gbmlib.analysis import intervals
 from gbmlib.preprocess.fingerprint import Fingerprint, path_of
 from gbmlib.preprocess.pipeline import new_shape
-from gbmlib.study.records import Record, Store, steps_of, voxels_of
+from gbmlib.study import scales
+from gbmlib.study.records import HELD_OUT, Record, Store, steps_of, voxels_of
 from gbmlib.study.scales import PILOT
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
@@ -136,8 +137,8 @@ def _shared(grid: Sequence[int], run: Experiment, stretch: float) -> float:
 def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """How the budgets of two sides differ: what makes the comparison unfair, and what belongs to it, in sentences.
 
-    It belongs to it where the sides differ in something that sets a budget (:data:`SETS_BUDGET`), and where as many
-    voxels are seen in larger batches.
+    It belongs to it where the sides differ in something that sets a budget (:data:`SETS_BUDGET`), where as many voxels
+    are seen in larger batches, and where each side is shown to have reached its plateau (:func:`doubled`).
     """
     sides = [networks(side) for side in (base, other)]
     if not all(sides):
@@ -150,7 +151,7 @@ def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str,
     if _differ(voxels):
         budgets.append(f"{voxels[0] / 1e6:,.0f} million voxels seen against {voxels[1] / 1e6:,.0f}")
     if budgets:
-        belongs = any(field in fields for field in SETS_BUDGET) or not _differ(voxels)
+        belongs = any(field in fields for field in SETS_BUDGET) or not _differ(voxels) or all(map(_plateau, sides))
         (by_design if belongs else unfair).append(f"unequal: {', '.join(budgets)}")
     models = [{record.experiment.model for record in side} for side in sides]
     rates = [{record.experiment.learning_rate for record in side} for side in sides]
@@ -158,6 +159,27 @@ def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str,
         listed = " against ".join(", ".join(f"{rate:g}" for rate in sorted(side)) for side in rates)
         unfair.append(f"unequal: the networks' learning rates, {listed}, were not searched alike")
     return tuple(unfair), tuple(by_design)
+
+
+def doubled(record: Record) -> float | None:
+    """What twice the schedule changes in the held-out Dice of a network's configuration; None where it was not run."""
+    run = record.experiment
+    if record.store is None or run.folds <= PILOT["fold"]:
+        return None
+    once = run.model_copy(update=PILOT)
+    pair = [record.store.get(once), record.store.get(scales.doubled(once))]
+    if not all(pair):
+        return None
+    each = (one.cases[(one.cases.split == HELD_OUT) & (one.cases.metric == "dice")].value.mean() for one in pair)
+    once, twice = map(float, each)
+    return twice - once
+
+
+def _plateau(records: Sequence[Record]) -> bool:
+    """Whether twice the schedule was run for each configuration, and changes its Dice by less than the margin."""
+    of_each = {configuration_of(record.experiment): record for record in records}
+    changes = [(doubled(record), intervals.margin(record.experiment.cohort)) for record in of_each.values()]
+    return all(change is not None and abs(change) < margin for change, margin in changes)
 
 
 def searched(record: Record) -> bool:

@@ -55,7 +55,7 @@ class Family:
 
 def _more_seeds(profile: str, **own: Any) -> Runs:
     """The head to head with further seeds; the V-Net as published has the first alone."""
-    seeds = scales.SEEDS[profile][1:] if profile in scales.NORMALISED_VNET else ()
+    seeds = scales.FURTHER_SEEDS.get(profile)
     cells = head_to_head.by_label(profile, seeds=seeds, **own) if seeds else {}
     return {label: runs for label, runs in cells.items() if not label.startswith("V-Net under")}
 
@@ -70,10 +70,6 @@ def _external(profile: str) -> Runs:
     }
 
 
-def _baseline_seeds(profile: str) -> tuple[int, ...]:
-    return (0,) if profile in scales.NORMALISED_VNET else scales.SEEDS[profile]
-
-
 def _vnet(profile: str, **own: Any) -> Runs:
     """The V-Net as published and, where the scale has it, normalised."""
     norms = {"V-Net": "none"}
@@ -81,13 +77,13 @@ def _vnet(profile: str, **own: Any) -> Runs:
         norms[head_to_head.NORMALISED] = "instance"
     make = partial(scales.vnet, profile, scales.FOLDS[profile], **own)
     return {
-        label: [run for seed in _baseline_seeds(profile) for run in make(norm=norm, seed=seed)]
+        label: [run for seed in scales.SEEDS[profile] for run in make(norm=norm, seed=seed)]
         for label, norm in norms.items()
     }
 
 
 def _baseline(profile: str, **own: Any) -> Runs:
-    return {**_vnet(profile, **own), "Paper A": scales.paper_a(profile, seeds=_baseline_seeds(profile), **own)}
+    return {**_vnet(profile, **own), "Paper A": scales.paper_a(profile, **own)}
 
 
 def _penalty(profile: str, **own: Any) -> Runs:

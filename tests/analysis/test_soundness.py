@@ -195,6 +195,16 @@ def test_what_sets_the_budget_may_be_what_is_compared(store):
     assert unequal([base], [other]) == ((), ("unequal: 24 steps against 48, 1 million voxels seen against 2",))
 
 
+def test_unequal_budgets_are_fair_once_each_side_is_at_its_plateau(store):
+    sides = [record(store, in_five(4)), record(store, in_five(4, crops=2, options={"filters": 6}))]
+    [unfair], by_design = unequal(sides[:1], sides[1:])
+    assert (unfair.startswith("unequal: 24 steps against 48"), by_design) == (True, ())
+    record(store, scales.doubled(sides[0].experiment), held=0.504)
+    assert unequal(sides[:1], sides[1:])[0] == (unfair,)  # one side alone is not enough
+    record(store, scales.doubled(sides[1].experiment), held=0.504)
+    assert unequal(sides[:1], sides[1:]) == ((), (unfair,))
+
+
 def test_rates_of_two_networks_are_searched_alike(store):
     ours = [record(store, in_five(4))]
     other = scales.paper_a("test", (0,), (0,), cohort=ours[0].experiment.cohort, learning_rate=3e-3)[0]
