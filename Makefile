@@ -24,7 +24,7 @@ EXECUTED  := $(NOTEBOOKS:%=book/runs/%.ipynb)
 RERUN     := $(basename $(notdir $(NOTEBOOK)))
 NOW       := $(shell date -u +%Y%m%dT%H%M%SZ)
 
-.PHONY: help book test bench lab rerun strip clean distclean FORCE
+.PHONY: help book executed test bench lab rerun strip clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -97,8 +97,12 @@ book/runs/.inputs: FORCE
 book/runs/%.ipynb: notebooks/%.ipynb book/runs/.inputs | $(SETUP)
 	$(call execute,$<,$@,$(PARAMETERS))
 
+# Two notebooks at a time, each with one thread: more on one core each than together on two.
+executed: | $(SETUP)
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j 2 $(EXECUTED)
+
 # Built aside and moved into place, so that a failed build leaves the last good pages, and no page outlives its source.
-book: $(EXECUTED) | $(SETUP)
+book: executed | $(SETUP)
 	@echo "== Rendering the pages (progress in _build/book.log)"
 	@mkdir -p _build && rm -rf _build/next
 	@$(BIN)/jupyter-book build . --all -W -n --keep-going --path-output _build/next > _build/book.log || { \

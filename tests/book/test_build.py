@@ -115,23 +115,19 @@ def test_executed_copies_follow_contents_and_not_dates(changeable):
     assert asked("PARAMETERS=-p profile demo -p case 'a b'") > after_record
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("\nSee [this](nowhere.md).\n", "nowhere.md"),
-        ("\nSee {ref}`nothing-of-this-name`.\n", "nothing-of-this-name"),
-        ("\nSee {cite}`nobody1900nothing`.\n", "nobody1900nothing"),
-        ('\n<script src="https://cdn.example/x.js"></script>\n', "https://cdn.example/x.js"),
-    ],
-    ids=["file", "label", "citation", "outside"],
-)
-def test_a_fault_in_a_page_stops_the_build_and_leaves_the_last_good_pages(changeable, text, complaint):
+def test_faults_in_a_page_stop_the_build_and_leave_the_last_good_pages(changeable):
+    faults = {
+        "See [this](nowhere.md).": "nowhere.md",
+        "See {ref}`nothing-of-this-name`.": "nothing-of-this-name",
+        "See {cite}`nobody1900nothing`.": "nobody1900nothing",
+        '<script src="https://cdn.example/x.js"></script>': "https://cdn.example/x.js",
+    }
     page = changeable / "book" / "intro.md"
-    page.write_text(page.read_text() + text)
+    page.write_text(page.read_text() + "\n" + "\n\n".join(faults))
     old = (changeable / "_build/html/book/intro.html").read_text()
     done = make(changeable, "book", SMALL)
     assert done.returncode != 0
-    assert complaint in done.stderr
+    assert [complaint for complaint in faults.values() if complaint not in done.stderr] == []
     assert "The book is ready" not in done.stdout
     assert (changeable / "_build/html/book/intro.html").read_text() == old
 
