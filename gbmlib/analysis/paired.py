@@ -102,9 +102,11 @@ def compare(
     tables = [scores.by_seed(records, metric, shared, split) for records in (base, other)]
     if split in (HELD_OUT, TRAIN, GAP):
         cohort, folds, sides = cohorts[0][0], scores.folds_of(base), tables
-    else:  # every network measures all cases of another cohort
+    else:  # every network measures all cases of another cohort; an average stands against each of its members
         cohort, sides = split, [_by_network(records, metric, shared, split) for records in (base, other)]
-        folds = {fold: fold for fold in sides[0].index}
+        index = max(sides, key=len).index
+        sides = [side if len(side) > 1 else side.reindex(index, method="nearest") for side in sides]
+        folds = {fold: fold for fold in index}
     networks = intervals.over_networks(*sides, folds) if sides[0].index.isin(folds).any() else None
     change = tables[1].mean(axis=1) - tables[0].mean(axis=1)
     return judged(compare_tables(*tables, intervals.margin(cohort), networks), base, other, change)
@@ -224,7 +226,7 @@ def _clean(differences: Sequence[float]) -> np.ndarray:
 def _require_same_cases(base: Sequence[Record], other: Sequence[Record], split: str) -> None:
     ours, theirs = (
         {
-            (f"fold {fold} of {folds}", case)
+            (f"fold {fold} of {folds}" if split in (HELD_OUT, TRAIN) else split, case)
             for record in records
             for fold, folds in [fold_of(record)]
             for case in record.cases.case[record.cases.split == split].unique()

@@ -150,7 +150,8 @@ def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> C
     first, second = (evidence.records(runs[label]) for label in (this, that))
     there = sum(1 for of in wanted.values() if evidence.records([of]))
     known = Comparison(this, that, there=there, wanted=len(wanted), less_is_better=by.split == scores.GAP)
-    first, second = scores.on_shared_folds(first, second)
+    if by.split != scales.EXTERNAL:  # whose cases are in no fold
+        first, second = scores.on_shared_folds(first, second)
     if not first or not second:
         return known
     try:

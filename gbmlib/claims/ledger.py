@@ -20,7 +20,7 @@ from gbmlib.files import CLAIMS, counted, did_you_mean
 from gbmlib.study.catalogue import FAMILIES, runs_of
 from gbmlib.study.head_to_head import NETWORKS, NORMALISED
 from gbmlib.study.records import HELD_OUT
-from gbmlib.study.scales import PUBLISHED
+from gbmlib.study.scales import EXTERNAL, PUBLISHED
 
 Measure = Literal["dice", "precision", "recall", "accuracy", "hausdorff95", "surface_dice"]
 
@@ -38,7 +38,8 @@ class ByRuns(_Strict):
 
     Attributes:
         source: a name of ``study.catalogue.FAMILIES``, whose labels the pairs hold.
-        measure, split: of what; ``gap`` is how much better cases do where they were trained on, and less is better.
+        measure, split: of what; ``gap`` is how much better cases do where they were trained on, and less is better;
+            the name of another cohort is of its cases, which no network has seen.
         that_measure, that_split: of the second of each pair, where it is not the same.
         region: None for the mean over all (of gliomas WT, TC, ET).
         scale: one of ``study.scales.PUBLISHED``; None for the largest that has all records.
@@ -47,7 +48,7 @@ class ByRuns(_Strict):
     source: str
     pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
     measure: Measure = "dice"
-    split: Literal["held out", "train", "gap"] = HELD_OUT
+    split: Literal["held out", "train", "gap", EXTERNAL] = HELD_OUT
     that_measure: Measure | None = None
     that_split: Literal["held out", "train"] | None = None
     region: str | None = None

@@ -61,13 +61,10 @@ def _more_seeds(profile: str, **own: Any) -> Runs:
 
 
 def _external(profile: str) -> Runs:
-    """Every network of the head to head on another cohort. The first short runs were not kept for that."""
-    if profile not in scales.NORMALISED_VNET:
-        return {}
-    more = _more_seeds(profile)
-    return {
-        label: scales.external([*runs, *more.get(label, ())]) for label, runs in head_to_head.by_label(profile).items()
-    }
+    """Every network of the head to head on another cohort, single and averaged over its folds. The first short runs
+    were not kept for that."""
+    cells = head_to_head.by_label(profile) if profile in scales.NORMALISED_VNET else {}
+    return {f"{label}, {kind}": runs for label, cell in cells.items() for kind, runs in scales.external(cell).items()}
 
 
 def _vnet(profile: str, **own: Any) -> Runs:

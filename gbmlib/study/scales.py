@@ -234,13 +234,10 @@ def doubled(experiment: Experiment) -> Experiment:
     return experiment.changed(epochs=2 * experiment.epochs, warmup=2 * experiment.warmup)
 
 
-def external(runs: Sequence[Experiment]) -> list[Ensemble]:
-    """Finished networks for gliomas measured on :data:`EXTERNAL`, which none of them has seen: each by itself, and the
-    average of the folds of each seed."""
-    folds = [[run for run in runs if run.seed == seed] for seed in dict.fromkeys(run.seed for run in runs)]
-    alone = [(run,) for run in runs]
-    averaged = [tuple(members) for members in folds if len(members) == members[0].folds]
-    return [Ensemble(members=members, elsewhere=EXTERNAL) for members in (*alone, *averaged)]
+def external(runs: Sequence[Experiment]) -> dict[str, list[Ensemble]]:
+    """The networks of all folds measured on :data:`EXTERNAL`, which none has seen: each by itself, and averaged."""
+    members = {"single": [(run,) for run in runs], "averaged": [tuple(runs)]}
+    return {kind: [Ensemble(members=of, elsewhere=EXTERNAL) for of in each] for kind, each in members.items()}
 
 
 def phantom_to_real() -> Experiment:

@@ -82,3 +82,27 @@ def test_what_cannot_be_paired_is_refused():
     missed[0].cases.loc[missed[0].cases.case == "a", "value"] = np.nan
     with pytest.raises(scores.UnpairedError, match="the other has no value for: a"):
         paired.compare(group(), missed)
+
+
+def test_on_another_cohort_an_average_stands_against_each_of_its_members():
+    def measured(fold, values):
+        one = run(fold % 2, 0)
+        one.experiment = configured(fold, 0, folds=5, cohort="gliomas")
+        rows = [(case, "brats2021-11", "WT", "dice", value) for case, value in values.items()]
+        one.cases = pd.DataFrame(rows, columns=["case", "split", "region", "metric", "value"])
+        return one
+
+    single = [measured(fold, {"x": 0.5 + 0.01 * fold, "y": 0.6, "z": 0.4}) for fold in range(5)]
+    averaged = [measured(0, {"x": 0.6, "y": 0.7, "z": 0.5})]
+    found = paired.compare(single, averaged, split="brats2021-11")
+    # The members' mean of x is 0.52, so the cases differ by 0.08, 0.1 and 0.1; the networks by 0.1 less a third of
+    # 0.00 to 0.04.
+    assert found.difference.mean == pytest.approx(0.28 / 3)
+    assert (found.cases, found.networks.pairs) == (3, 5)
+    half = 2.776 * np.std([0.01 * fold / 3 for fold in range(5)], ddof=1) / 5**0.5
+    assert found.networks.difference.mean == pytest.approx(0.28 / 3)
+    assert found.networks.difference.low == pytest.approx(0.28 / 3 - half, abs=1e-5)
+    turned = paired.compare(averaged, single, split="brats2021-11")
+    assert turned.networks.difference.high == pytest.approx(-found.networks.difference.low)
+    with pytest.raises(scores.UnpairedError, match="the other has not, in brats2021-11: z"):
+        paired.compare(single, [measured(0, {"x": 0.6, "y": 0.7})], split="brats2021-11")

@@ -117,7 +117,7 @@ def test_eight_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tm
 def test_every_network_meets_the_other_hospitals_alone_and_averaged_over_its_folds():
     runs = flat("external", "study")
     assert all(isinstance(run, Ensemble) and run.elsewhere == scales.EXTERNAL for run in runs)
-    trained = {run.id for name in ("headtohead", "headtohead-seeds") for run in flat(name, "study")}
+    trained = {run.id for run in flat("headtohead", "study")}
     alone = [run.members[0].id for run in runs if len(run.members) == 1]
     averaged = [run for run in runs if len(run.members) > 1]
     assert sorted(alone) == sorted(trained)
@@ -141,7 +141,7 @@ def test_expected_seconds_grow_with_the_voxels_seen():
     assert runner.expected_seconds(run, made) == pytest.approx(300)
     assert runner.expected_seconds(scales.doubled(run), made) == pytest.approx(600)
     assert math.isnan(runner.expected_seconds(scales.vnet("study")[0], made))
-    ensemble = scales.external([run])[0]
+    ensemble = scales.external([run])["single"][0]
     made.append(SimpleNamespace(experiment=ensemble, provenance={"seconds": 20}))
     assert runner.expected_seconds(ensemble, made) == 20
 
