@@ -77,11 +77,12 @@ comma := ,
 # ---- the book --------------------------------------------------------------------------------------------------------
 
 # Executes notebook $(1) into $(2) with papermill's arguments $(3), from the repository's root and under another name
-# first, so that what lies under the final one is whole. What failed is kept beside it, with the error in it.
+# first, so that what lies under the final one is whole. What failed is kept beside it, with the error in it. Every $(4)
+# seconds the notebook's own progress is shown.
 define execute
 @mkdir -p $(dir $(2))
 $(info == $(1) $(3))
-@GBM_STATIC=1 TQDM_MININTERVAL=30 $(BIN)/papermill --cwd . $(3) $(1) $(2:.ipynb=.part.ipynb) && mv $(2:.ipynb=.part.ipynb) $(2) || { \
+@GBM_STATIC=1 TQDM_MININTERVAL=$(or $(4),30) $(BIN)/papermill --cwd . $(if $(4),--log-output --no-progress-bar) $(3) $(1) $(2:.ipynb=.part.ipynb) && mv $(2:.ipynb=.part.ipynb) $(2) || { \
   mv $(2:.ipynb=.part.ipynb) $(2:.ipynb=.failed.ipynb) 2>/dev/null; \
   echo "$(1) failed; see above, or $(2:.ipynb=.failed.ipynb)" >&2; exit 1; }
 endef
@@ -128,7 +129,7 @@ endif
 endif
 
 rerun: $(SETUP)
-	$(call execute,notebooks/$(RERUN).ipynb,runs/notebooks/$(RERUN)-$(NOW).ipynb,$(ARGS))
+	$(call execute,notebooks/$(RERUN).ipynb,runs/notebooks/$(RERUN)-$(NOW).ipynb,$(ARGS),5)
 	@$(BIN)/jupyter trust runs/notebooks/$(RERUN)-$(NOW).ipynb > /dev/null
 	@echo "== Executed: runs/notebooks/$(RERUN)-$(NOW).ipynb"
 

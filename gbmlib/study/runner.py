@@ -65,9 +65,12 @@ def run(
     missing = ready(experiments, store)
     tasks = {e.id: (e, store, {name: place_of(name) for name in cohorts_of(e)}, device) for e in missing}
     if executor is None:
+        records = store.all() if progress and tasks else []
         for number, task in enumerate(tasks.values(), 1):
             if progress:
-                tqdm.write(f"run {number} of {len(tasks)}: {task[0].id} (fold {task[0].fold})", file=sys.stderr)
+                expected = expected_seconds(task[0], records)
+                minutes = "" if isnan(expected) else f", about {max(1, round(expected / 60))} min"
+                tqdm.write(f"run {number} of {len(tasks)}: {described(task[0])}{minutes}", file=sys.stderr)
             run_one(*task, progress, checkpoint_seconds)
     elif tasks:
         context = getattr(executor, "_mp_context", None)

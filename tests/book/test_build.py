@@ -162,4 +162,5 @@ def test_rerun_keeps_a_copy_named_by_the_time(changeable):
     (copy,) = (changeable / "runs" / "notebooks").iterdir()
     assert re.fullmatch(r"00_hello-\d{8}T\d{6}Z\.ipynb", copy.name)
     assert f"runs/notebooks/{copy.name}" in done.stdout
+    assert "hello a reader, say True" in done.stderr  # what a notebook says is shown while it runs
     assert "hello a reader, say True" in str(nbformat.read(copy, 4).cells[-1].outputs)

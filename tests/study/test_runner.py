@@ -43,6 +43,16 @@ def assert_same(one, other):
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
 
 
+def test_a_run_is_named_with_its_minutes_before_it_begins(finished, tmp_path, capsys):
+    store, _ = finished
+    other = Store(tmp_path, published=store.path)
+    run([tiny(), tiny(seed=1, epochs=1)], other)  # the first is there
+    said = capsys.readouterr().err
+    assert f"run 1 of 1: {tiny(seed=1, epochs=1).id}" in said
+    assert "fold 0  seed 1  1 epochs" in said
+    assert ", about 1 min" in said.splitlines()[0]
+
+
 def test_a_record_holds_what_it_says(finished):
     _, record = finished
     experiment, cohort = record.experiment, open_cohort(record.experiment.cohort)
