@@ -42,7 +42,7 @@ BUDGETS = {
     "study/pack": 1150,
     "analysis": 3340,
     "claims": 850,
-    "viewer": 2350,
+    "viewer": 2380,
     "pages": 2970,
     "lab": 1200,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import html
 import itertools
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -76,8 +77,10 @@ class StaticFigure:
             div_id=f"gbm-figure-{next(_numbers)}",
             default_width="100%",
             default_height=f"{self.figure.layout.height or 450}px",
-            config={"responsive": True, "displaylogo": False},
+            config=_CONFIG,
         )
+        known = json.dumps(_CONFIG)  # which cannot hold a function
+        drawing = drawing.replace(known, f"{{...{known}, modeBarButtonsToAdd: [gbmAsTable]}}")
         # Plotly's own script expects the bundle to be there already. Held back as plain text, it waits for the loader.
         held, scripts = re.subn(r"<script[^>]*>", '<script type="text/plain" class="gbm-figure-held">', drawing)
         if scripts != 1:
@@ -87,7 +90,7 @@ class StaticFigure:
         label = html.escape(self.description, quote=True)
         return (
             f'<div class="gbm-figure" role="figure" aria-label="{label}">{held}</div>\n'
-            f"<style>{_STYLE}</style>\n<script>{_LOADER}</script>"
+            f"<style>{_STYLE}</style>\n<script>{source('figure.js').replace('PLOTLY', PLOTLY, 1)}</script>"
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -104,24 +107,7 @@ html[data-theme=dark] .text_html:has(> .gbm-figure) {
   background: none !important; color: var(--pst-color-text-base) !important; }
 """
 
-_LOADER = f"""
-(() => {{
-  const draw = () => document.querySelectorAll("script.gbm-figure-held").forEach((held) => {{
-    const script = document.createElement("script");
-    script.textContent = held.textContent;
-    held.replaceWith(script);
-  }});
-  if (window.Plotly) return draw();
-  let bundle = document.querySelector("script.gbm-plotly");
-  if (!bundle) {{
-    bundle = document.createElement("script");
-    bundle.className = "gbm-plotly";
-    bundle.src = (document.documentElement.dataset.content_root ?? "") + "{PLOTLY}";
-    document.head.append(bundle);
-  }}
-  bundle.addEventListener("load", draw);
-}})();
-"""
+_CONFIG = {"responsive": True, "displaylogo": False}
 
 
 def _neutral(figure: Any) -> Any:

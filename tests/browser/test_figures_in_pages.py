@@ -45,3 +45,16 @@ def test_a_figure_follows_the_width_of_the_window(browser_page, book):
     page.wait_for_selector(".gbm-figure .main-svg")
     page.set_viewport_size({"width": 500, "height": 800})
     page.wait_for_function("document.querySelector('.gbm-figure .main-svg').getBoundingClientRect().width <= 500")
+
+
+def test_the_numbers_of_a_figure_can_be_taken_away(browser_page, book):
+    page = browser_page.open(book, width=1100)
+    page.wait_for_selector(".gbm-figure .main-svg")
+    with page.expect_download() as download:
+        page.locator('[data-title="Download the numbers (CSV)"]').first.click(force=True)
+    lines = download.value.path().read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "trace,x,y,z,text,error_x_array,error_x_arrayminus,error_y_array,error_y_arrayminus"
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ['"training"', f'"{x}"', f'"{y}"'] for x, y in ((0, 0.2), (1, 0.6), (2, 0.7))
+    ]
+    assert download.value.suggested_filename.endswith(".csv")
