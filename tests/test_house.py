@@ -40,7 +40,7 @@ BUDGETS = {
     "training": 1500,
     "study": 3230,
     "study/pack": 1150,
-    "analysis": 3340,
+    "analysis": 3355,
     "claims": 850,
     "viewer": 2380,
     "pages": 2970,
