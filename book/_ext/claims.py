@@ -110,7 +110,7 @@ def list_in_chapter(app, document: nodes.document) -> None:
         said = nodes.Text(f": {claims_text.MARKS[verdict.word]} {verdict.word}")
         items += nodes.list_item("", nodes.paragraph("", "", link, said))
     note = nodes.admonition(
-        "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of"]
+        "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of", "dropdown"]
     )
     sections = [number for number, child in enumerate(chapter.children) if isinstance(child, nodes.section)]
     chapter.insert(sections[0] if sections else len(chapter.children), note)

@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from gbmlib.analysis import family, scores, soundness
+from gbmlib.analysis.intervals import NOT_YET
 from gbmlib.analysis.scores import GAP, Groups
 from gbmlib.cohorts import Cohort, regions
 from gbmlib.pages import curves, plots, provenance, tables, text
 from gbmlib.pages.text import Prose
-from gbmlib.study import catalogue
+from gbmlib.study import catalogue, scales
 from gbmlib.study.records import Record, Store
 from gbmlib.viewer import slice_viewer
 
@@ -107,10 +108,24 @@ def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFr
     return pd.concat([table for table in differences if len(table)] or differences)
 
 
-def overview(differences: pd.DataFrame) -> list[Any]:
-    """Many comparisons at a glance (:func:`contrasts_of`): the figure, and what was found."""
-    description = f"Change in mean Dice of every variant against the paper's network. {text.findings(differences)}"
-    return [plots.forest(differences, description), text.caption(description)]
+def overview(name: str, store: Store) -> list[Any]:
+    """Every choice of a set of the catalogue at a glance: what was found, and what would decide the rest; the figure;
+    how it is read."""
+    differences = contrasts_of(name, store)
+    found = f"**{text.findings(differences)}**" if len(differences) else text.NOTHING_YET
+    if (differences.decided == NOT_YET).any():
+        found += f" {longer_runs(name, store)}"
+    shows = "Change in mean Dice of each variant against the paper's network"
+    read = f"{shows}, paired by case, with intervals over cases and seeds. Shaded: too small to matter. Point at a dot."
+    figure = plots.forest(differences, f"{shows}. {text.findings(differences)}")
+    return [Prose(found), figure, text.caption(read)]
+
+
+def longer_runs(name: str, store: Store) -> str:
+    """What makes longer runs of a family or set than those shown, in a sentence."""
+    longest = catalogue.shown_scale(name, store) != scales.FIRST
+    makes = catalogue.command(name, scales.PUBLISHED[0] if longest else scales.DEFAULT)
+    return f"Longer runs can decide it: `{makes}`."
 
 
 def choice(name: str, store: Store) -> list[Any]:

@@ -107,20 +107,6 @@ def terms(records: Sequence[Record], description: str) -> Any:
     )
 
 
-def learning_rates(groups: Groups, description: str) -> Any:
-    """The learning rate of each epoch, a line a group; runs of a group share theirs."""
-    figure = go.Figure()
-    for number, (label, records) in enumerate(groups.items()):
-        history = records[0].history
-        # Every second line is dashed, so that the one below it shows where both have the same course.
-        line = {"color": plots.series(number), "width": 3 - number % 2, "dash": "dash" if number % 2 else "solid"}
-        style = {"name": label, "mode": "lines+markers", "line": line, "showlegend": True}
-        figure.add_scatter(x=history.epoch, y=history.learning_rate, **style)
-    figure.update_xaxes(title_text="epoch", dtick=1 if history.epoch.max() < 12 else None)
-    figure.update_yaxes(title_text="learning rate", exponentformat="power", rangemode="tozero")
-    return plots.finish(figure, description, 260, -0.35, l=60)
-
-
 def per_case(records: Sequence[Record], description: str, metric: str = "dice") -> Any:
     """A metric of every case in every region, training and held out: a point a case, named on hover."""
     cases = scores.tidy(records)

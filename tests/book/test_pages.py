@@ -21,6 +21,7 @@ def opened(browser_page, pages):
         page = browser_page.open(pages / f"{name}.html", **context)
         page.wait_for_load_state("networkidle")
         page.evaluate("window.MathJax?.startup?.promise")
+        page.evaluate("document.querySelectorAll('article details').forEach(fold => { fold.open = true; })")
         if page.locator(".gbm-viewer").count():
             page.wait_for_selector(".gbm-viewer[data-ready]")
         for figure in page.locator(".gbm-figure").all():

@@ -9,7 +9,7 @@ from grouped_records import HELD_OUT_IN, configured, hardness, stored
 
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import comparison, tables
+from gbmlib.pages import comparison, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.study import ablations, catalogue, nnunet, nnunet_ablations, run, scales
 from gbmlib.study.predicting import reconstruct
@@ -124,6 +124,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path):
     found = comparison.contrasts_of("choices", store)
     assert found.empty
     assert list(found.columns) == list(contrasts({}).columns)
+    assert comparison.overview("choices", store)[0] == text.NOTHING_YET
 
 
 def test_gliomas_are_shown_on_the_nested_regions(tmp_path):
@@ -160,8 +161,14 @@ def test_all_choices_are_shown_at_the_largest_scale_that_has_all_of_them(tmp_pat
         put("short", label, down)
     put("study", "instance norm", 0)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.1)
+    found, figure, caption = comparison.overview("untested", store)
+    assert found.startswith("**batch norm: ")
+    assert list(figure.data[-1].x) == pytest.approx([-0.1])
+    assert caption.startswith("*Change in mean Dice of each variant against the paper's network")
+    assert comparison.longer_runs("untested", store).endswith(" run msd:PATH --only untested`.")
     put("study", "batch norm", 0.3)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.3)
+    assert comparison.longer_runs("untested", store).endswith("--only untested --profile paper`.")
 
 
 def test_scales_are_what_the_study_runs():
