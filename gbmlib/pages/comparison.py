@@ -116,7 +116,7 @@ def overview(name: str, store: Store) -> list[Any]:
     if (differences.decided == NOT_YET).any():
         found += f" {longer_runs(name, store)}"
     shows = "Change in mean Dice of each variant against the paper's network"
-    read = f"{shows}, paired by case, with intervals over cases and seeds. Shaded: too small to matter. Point at a dot."
+    read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
     figure = plots.forest(differences, f"{shows}. {text.findings(differences)}")
     return [Prose(found), figure, text.caption(read)]
 

@@ -131,7 +131,10 @@ def forest(table: pd.DataFrame, description: str = "") -> Any:
         chosen = (table.decided == word).to_numpy()
         if chosen.any():
             rows, at = table[chosen], [name for name, here in zip(names, chosen, strict=True) if here]
-            style = {"marker": {"color": colour, "size": 10}, "bar_colour": colour, "name": word, "showlegend": True}
+            marker = {"color": colour, "size": 10}
+            if word == intervals.NOT_YET:  # hollow, and dark enough to be read
+                colour, marker = colours.GREY, {"color": colours.GREY, "size": 10, "symbol": "circle-open"}
+            style = {"marker": marker, "bar_colour": colour, "name": word, "showlegend": True}
             style["text"] = [f"{text.evidence(row)}, against {row.against}" for _, row in rows.iterrows()]
             figure.add_trace(means(at, rows.difference, "x", **style))
     figure.update_xaxes(title_text="difference in mean Dice")
