@@ -30,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "book/records"
 CHAPTERS = ("03", "04", "05", "07", "07b", "08", "09")
 
+#: Above the part of a chapter in which the reader trains.
+READER_TRAINS = ("## Live: this build", "## Train it yourself")
+
 #: Cells of images, plans and untrained networks: they look at no record.
 WITHOUT_RECORDS = ("through_depth", "pictures.thicknesses", "planner_pages.", "tables.trained")
 
@@ -57,7 +60,7 @@ def published_half(number, store):
     names, shown = {"__name__": "chapter"}, {}
     for cell in chapter(number):
         source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown" and source.startswith(("## Live: this build", "## Train it yourself")):
+        if cell["cell_type"] == "markdown" and any(heading in source for heading in READER_TRAINS):
             return shown
         if cell["cell_type"] != "code" or any(word in source for word in WITHOUT_RECORDS):
             continue
