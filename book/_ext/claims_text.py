@@ -238,7 +238,8 @@ def _named(of: Comparison, claim: Claim) -> str:
         (of.that, by.that_measure or by.measure, by.that_split or by.split),
     ):
         what = _measured(measure)
-        where = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}[split]
+        known = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}
+        where = known.get(split, f" on {split}")  # or another cohort by its name
         sides.append(f"*{label}* ({what}{region}{where})")
     return " − ".join(sides)
 
