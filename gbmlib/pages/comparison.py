@@ -14,6 +14,7 @@ from gbmlib.analysis import family, scores, soundness
 from gbmlib.analysis.intervals import NOT_YET
 from gbmlib.analysis.scores import GAP, Groups
 from gbmlib.cohorts import Cohort, regions
+from gbmlib.files import counted
 from gbmlib.pages import curves, plots, provenance, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue, scales
@@ -39,6 +40,30 @@ def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -
     differences = family.contrasts(groups if has_base else {})
     verdict = [text.verdict(differences)] if len(differences) else []
     return [*shown, *verdict, *collapsed(groups), *over_epochs(groups, differences)]
+
+
+def answer(tables_by_measure: Mapping[str, pd.DataFrame], name: str, store: Store) -> Prose:
+    """The answer of a chapter: what each comparison decides, and its size. Where the runs decide nothing, also why, and
+    what makes longer ones.
+
+    Args:
+        tables_by_measure: ``analysis.family.contrasts`` by what the differences are in, such as ``"Dice"``.
+        name: the family or set of the catalogue that the runs are of.
+    """
+    lines, reasons = [], []
+    for measure, table in tables_by_measure.items():
+        for label, row in table.iterrows():
+            word, why = text.word(row, words={}).capitalize(), text.because(row)
+            if row.decided == NOT_YET:
+                reasons.append(row.unsound)
+                why = ""
+            size = f"{label} minus {row.against} is {row.difference}{text.inside_margin(row)}"
+            lines.append(f"**{word}.** In {measure}, {size} on {counted(row.cases, 'case')}{why}.")
+    if reasons:
+        longest = catalogue.shown_scale(name, store) != scales.FIRST
+        makes = catalogue.command(name, scales.PUBLISHED[0] if longest else scales.DEFAULT)
+        lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). Longer ones can: `{makes}`.")
+    return Prose("\n\n".join(lines) or text.NOTHING_YET)
 
 
 def over_epochs(groups: Groups, differences: pd.DataFrame) -> list[Any]:

@@ -254,20 +254,12 @@ def case_by_case(ours: Mapping[str, pd.DataFrame], theirs: pd.DataFrame, mark: s
     return finish(figure, description, 400, t=40)
 
 
-def on_a_log_axis(
-    lines: Mapping[str, pd.Series],
-    quantity: str,
-    description: str,
-    height: int = 440,
-    legend: float = 0,
-    mode: str = "lines+markers",
-    **xaxis: Any,
-) -> Any:
-    """Positive quantities on a logarithmic axis, a line each: through the depth of a network, or over epochs."""
+def on_a_log_axis(lines: Mapping[str, pd.Series], quantity: str, description: str) -> Any:
+    """Positive quantities through the depth of a network on a logarithmic axis, a line each."""
     figure = go.Figure()
     for number, (label, values) in enumerate(lines.items()):
-        line = {"color": series(number), "width": 2.5}
-        figure.add_scatter(x=values.index, y=values, name=label, mode=mode, line=line, showlegend=True)
-    figure.update_xaxes(**{"tickangle": -45} | xaxis)
+        style = {"mode": "lines+markers", "line": {"color": series(number), "width": 2.5}, "showlegend": True}
+        figure.add_scatter(x=values.index, y=values, name=label, **style)
+    figure.update_xaxes(tickangle=-45)
     figure.update_yaxes(type="log", title_text=quantity, exponentformat="power")
-    return finish(figure, description, height, legend)
+    return finish(figure, description, 440, 0)

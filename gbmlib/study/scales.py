@@ -136,10 +136,11 @@ PAPER_A: dict[str, dict[str, Any]] = {
     "test": {"warmup": 1},
     "demo": {
         "patch_size": (48, 48, 48),
-        "epochs": 10,
+        "epochs": 24,
         "learning_rate": 2e-3,
         "warmup": 2,
         "precision": "fast",
+        "threads": 1,
     },
     "short": {
         "patch_size": (48, 48, 48),

@@ -33,8 +33,8 @@ CHAPTERS = ("03", "04", "05", "07", "07b", "08", "09")
 #: Above the part of a chapter in which the reader trains.
 READER_TRAINS = ("## Live: this build", "## Train it yourself")
 
-#: Cells of images, plans and untrained networks: they look at no record.
-WITHOUT_RECORDS = ("through_depth", "pictures.thicknesses", "planner_pages.", "tables.trained")
+#: Cells of images, patients, plans and untrained networks: they look at no record.
+WITHOUT_RECORDS = ("through_depth", "pictures.thicknesses", "planner_pages.", "tables.trained", "patients.")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -54,6 +54,21 @@ def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missi
     assert "did not converge: diverged" in text
 
 
+def test_the_answer_is_the_verdict_with_its_size_and_once_what_would_decide_it(tmp_path):
+    store = Store(tmp_path)
+    differences = contrasts({"base": everywhere(0.5), "better": everywhere(0.6)})
+    decided = comparison.answer({"Dice": differences}, "vae", store)
+    assert decided == "**Higher.** In Dice, better minus base is +0.100 (+0.100 to +0.100) on 30 cases."
+    unsound = differences.assign(decided="not decided yet", unsound="undertrained: it still rose")
+    assert comparison.answer({"Dice": unsound, "the gap": unsound}, "vae", store) == (
+        "**Not decided yet.** In Dice, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "**Not decided yet.** In the gap, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "These runs decide nothing (undertrained: it still rose). Longer ones can: `python -m gbmlib run brats:PATH "
+        "--only vae --profile paper`."
+    )
+    assert comparison.answer({"Dice": contrasts({})}, "vae", store) == "*There is nothing to compare yet.*"
+
+
 def test_a_channel_that_never_learnt_is_told():
     stuck, fine = record(0.1, fold=1), record(0.5)
     for of, best in ((stuck, 0.04), (fine, 0.4)):
