@@ -60,7 +60,7 @@ def page(tmp_path_factory):
 
 def test_nothing_is_left_unresolved_but_the_role_that_does_not_exist(page):
     text, complaints = page
-    assert "records have no fact 'nonsense'; there are runs, cases" in complaints
+    assert "records have no fact 'nonsense'; there are runs, gliomas" in complaints
     assert complaints.count("ERROR") == 1
     assert "{records}" not in text
     assert 'class="system-message"' not in text.replace("system-messages", "")
