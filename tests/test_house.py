@@ -41,7 +41,7 @@ BUDGETS = {
     "study": 3230,
     "study/pack": 1150,
     "analysis": 3355,
-    "claims": 850,
+    "claims": 840,
     "viewer": 2380,
     "pages": 2960,
     "lab": 1200,

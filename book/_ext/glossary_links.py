@@ -37,7 +37,8 @@ EVERYDAY = {
     "undecided",
 }
 
-#: Within these nothing is linked. ``cell_output`` is the class of what a notebook's cell gave.
+#: Within these nothing is linked. ``cell_output`` is the class of what a notebook's cell gave, ``sd-summary-title`` of
+#: what opens a dropdown when it is clicked.
 EXCLUDED = (
     nodes.title,
     nodes.subtitle,
@@ -58,7 +59,7 @@ EXCLUDED = (
     nodes.comment,
     nodes.Invisible,
 )
-EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of", "gbm-citation"}
+EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of", "gbm-citation", "sd-summary-title"}
 
 
 @dataclass(frozen=True)

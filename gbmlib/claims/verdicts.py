@@ -71,14 +71,13 @@ class Verdict:
         return f"python -m gbmlib run {catalogue.data(runs)} --claims {self.claim.id}{profile}"
 
     @property
-    def clearness(self) -> float:
-        """How far a decided verdict is from being undecided, for ranking: what of the measure lies between an interval
-        and zero or the margin. A claim that holds needs all its comparisons, one that fails needs one; infinite for a
-        check."""
-        if not self.comparisons:
-            return float("inf")
-        deciding = min if self.word == SUPPORTED else max
-        return deciding((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
+    def deciding(self) -> Comparison | None:
+        """The comparison that a verdict turns on; None for a check.
+
+        A claim that holds needs all of them, so it is the least clear one; otherwise the clearest that says the word.
+        """
+        same = [of for of in self.comparisons if word_of(self.claim.kind, of)[0] == self.word]
+        return (min if self.word == SUPPORTED else max)(same, key=_clearness, default=None)
 
 
 def decide(claims: Sequence[Claim], store: Store, facts: str | Path = FACTS) -> dict[str, Verdict]:
@@ -171,6 +170,7 @@ def _verdict(claim: Claim, scale: str, comparisons: tuple[Comparison, ...], evid
 
 
 def _clearness(of: Comparison) -> float:
+    """How far a comparison is from being undecided: what lies between an interval and zero or the margin."""
     both = [of.difference, of.networks.difference] if of.networks else []
     clear = [max(one.low, -one.high, min(one.low + of.margin, of.margin - one.high)) for one in both]
     return min((value for value in clear if not np.isnan(value)), default=0.0)

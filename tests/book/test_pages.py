@@ -113,7 +113,7 @@ def test_the_search_works_offline(opened, browser_page, pages):
     page.keyboard.type("oedema")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=oedema")
-    page.wait_for_selector("#search-results li a")
+    page.wait_for_selector("#search-results li .context .highlighted")
     titles = page.locator("#search-results li a").all_inner_texts()
     assert "Glossary" in titles
     page.locator("#search-results").get_by_role("link", name="Glossary").first.click()

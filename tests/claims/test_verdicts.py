@@ -137,17 +137,16 @@ def test_one_comparison_that_fails_is_enough(every):
     assert word(good, tiny) == NOT_SUPPORTED
 
 
-def test_a_verdict_is_as_clear_as_its_intervals_are_far_from_the_border(every):
-    def clearness(word, *ends):
+def test_a_verdict_turns_on_the_least_clear_comparison_that_holds_or_the_clearest_that_does_not(every):
+    def deciding(word, *ends):
         comparisons = tuple(comparison(low, high) for low, high in ends)
-        return verdicts.Verdict(every[0], word, "", comparisons).clearness
+        found = verdicts.Verdict(every[0], word, "", comparisons).deciding  # the claim is that something is better
+        return found and (found.difference.low, found.difference.high)
 
-    assert clearness(SUPPORTED, (0.2, 0.4)) == 0.2
-    assert clearness(SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.1  # all of them have to hold
-    assert clearness(NOT_SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.2  # one is enough
-    assert clearness(SUPPORTED, (-0.002, 0.004)) == pytest.approx(0.006)  # within the margin
-    assert clearness(NOT_SUPPORTED, (np.nan, np.nan), (0.2, 0.4)) == 0.2
-    assert clearness(SUPPORTED) == float("inf")
+    assert deciding(SUPPORTED, (0.2, 0.4), (0.1, 0.5)) == (0.1, 0.5)
+    assert deciding(NOT_SUPPORTED, (0.5, 0.7), (-0.3, -0.1), (-0.4, -0.2)) == (-0.4, -0.2)
+    assert deciding(UNDECIDED, (0.2, 0.4), (-0.1, 0.1)) == (-0.1, 0.1)
+    assert deciding(SUPPORTED) is None
 
 
 def test_families_are_corrected_whole():
