@@ -42,7 +42,7 @@ BUDGETS = {
     "study/pack": 1150,
     "analysis": 3355,
     "claims": 850,
-    "viewer": 2380,
+    "viewer": 2570,
     "pages": 2970,
     "lab": 1200,
 }
