@@ -176,7 +176,6 @@ def view(groups: Groups, cohort: Cohort, first: str | None = None, case: str | N
     first = first or next(iter(groups))
     runs = {label: records[0] for label, records in groups.items()}
     shown = cohort.with_modalities(runs[first].experiment.modalities)[case or scores.typical_case(runs[first])]
-    paths = {label: run.prediction(shown.id) for label, run in runs.items()}
+    paths = {label: runs[label].prediction(shown.id) for label in sorted(runs, key=lambda label: label != first)}
     masks = {label: shown.read(path) for label, path in paths.items() if path is not None}
-    prediction = masks.pop(first, None)
-    return slice_viewer.view(shown, shown.label(), prediction, overlays=masks, names=cohort.labels)
+    return slice_viewer.view(shown, shown.label(), overlays=masks, names=cohort.labels)
