@@ -90,9 +90,9 @@ def answer(cases: pd.DataFrame, counts: pd.DataFrame) -> Prose:
     error = uncertainty.calibration_interval([_bins(table) for _, table in counted.groupby("case")])
     finds = "points at errors" if auc.low > 0.5 else "does not reliably point at errors"
     warns = "warns of bad cases" if warning.high < 0 else "does not reliably warn of bad cases"
-    near = WHERE["band"]
+    near, basis = WHERE["band"], f"{source}, {cases.members.max()} members; {region}; {of.case.nunique()} cases"
     return Prose(
-        f"**Doubt {finds}, and it {warns}.** ({source}; {region}; {of.case.nunique()} cases.)\n\n"
+        f"**Doubt {finds}, and it {warns}.** ({basis}.)\n\n"
         f"- The most uncertain 5 % of the brain's voxels hold {top} of all errors. {near.capitalize()}, a wrong voxel "
         f"is more uncertain than a right one with a probability of {auc}.\n"
         f"- The rank correlation of a case's mean doubt with its Dice is {warning}.\n"

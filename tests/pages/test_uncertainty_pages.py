@@ -79,7 +79,7 @@ def test_the_average_beside_one_member(tables):
 
 def test_every_number_of_the_answer_is_computed(tables):
     said = answer(*tables)
-    assert said.startswith("**Doubt points at errors, and it warns of bad cases.** (folds; WT; 12 cases.)")
+    assert said.startswith("**Doubt points at errors, and it warns of bad cases.** (folds, 2 members; WT; 12 cases.)")
     top = value(tables[0], "WT", "found 5%", "brain", "entropy of the mean").dropna().mean()
     assert f"hold {top:.3f} (" in said
     assert str(over_cases(tables[0]).loc[("folds", "WT"), "entropy of the mean, predicted region"]) in said
