@@ -205,14 +205,17 @@ class Places:
     skipped: list[str]
 
 
-def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, seed: int = 0) -> Places:
-    """Over the held-out cases of each run: where its maps lie, and those of the same network untrained."""
+def where_maps_lie(
+    records: Mapping[str, Record], cohort: Cohort, region: str, cases: Sequence[str] = (), seed: int = 0
+) -> Places:
+    """Over some cases, by default those that each run held out: where its maps lie, and those of the same network
+    untrained."""
     places, looked_at, skipped = [], [], []
     for label, record in records.items():
         of = record.experiment
         own = cohort.with_modalities(of.modalities)
         network, fresh = predicting.load_network(record, own), None
-        for case_id in split(own, of.folds, of.fold)[1]:
+        for case_id in cases or split(own, of.folds, of.fold)[1]:
             try:
                 target = saliency.target(record, own, own[case_id], region, network=network)
             except EmptyRegionError as error:

@@ -179,7 +179,7 @@ def _mirrored(
     mirrored = [Mirrored(network, way) for way in ways]
 
     def ask(case: Case) -> list[Member]:
-        prepared = prepare(run, case, statistics_of(record), store.prepared)
+        prepared = prepare(run, case, statistics_of(record), store.prepared if held_out else None)
         given = inputs(run, cohort, case, prepared).to(device)
         with cpu_threads(run.threads):
             volumes = [validation.predict(each, given, run).cpu().numpy() for each in mirrored]
