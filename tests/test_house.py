@@ -43,7 +43,7 @@ BUDGETS = {
     "analysis": 3355,
     "claims": 850,
     "viewer": 2380,
-    "pages": 2970,
+    "pages": 3219,
     "lab": 1200,
 }
 
