@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from scipy import stats
 
 from gbmlib.analysis import factorial, intervals, scores
 from gbmlib.analysis.factorial import Cells, judged, margin
@@ -21,9 +22,11 @@ from gbmlib.analysis.intervals import HIGHER, LOWER, NONE, NOT_YET, UNDECIDED, D
 from gbmlib.analysis.scores import UnpairedError
 from gbmlib.files import listed
 from gbmlib.pages import comparison, curves, plots, provenance, tables, text
+from gbmlib.pages.interactive import piece
 from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.head_to_head import named
+from gbmlib.study.records import Store
 
 EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
 
@@ -226,9 +229,9 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     found = factorial.leaving_out(table)
     network, pipeline, change = found.iloc[0]
-    over, unsound = factorial.over_networks(table, groups), judged(groups).unsound
-    word = MATTERS.get(intervals.decide(change, math.nan, margin(groups), over), intervals.UNDECIDED)
-    if unsound:
+    over = factorial.over_networks(table, groups)
+    word = MATTERS.get(matters(table, groups), intervals.UNDECIDED)
+    if unsound := judged(groups).unsound:
         word = f"{intervals.NOT_YET} ({'; '.join(unsound)})"
     otherwise = [
         f"without {name} it is {_by_cases(of, groups)}, {of}" for name, of in factorial.otherwise_without(found).items()
@@ -246,6 +249,46 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
             f"decide. {carried}",
         ]
     )
+
+
+def matters(table: pd.DataFrame, groups: Cells) -> str:
+    """What the spread of the networks minus that of the pipelines decides; ``table`` is of all the cells."""
+    if judged(groups).unsound:
+        return intervals.NOT_YET
+    change, over = factorial.networks_minus_pipelines(table), factorial.over_networks(table, groups)
+    return intervals.decide(change, math.nan, margin(groups), over)
+
+
+@_or_why_not
+def reviewer(store: Store) -> list[Any]:
+    """How many patients, and which margin, decide the published head to head: for the reader to try.
+
+    Patients come in one order, drawn by chance. The networks without the V-Net come first, then all; each choice is
+    left out while one of its cells has no record.
+    """
+    settings = []
+    wanted = {head_to_head.without_vnet: head_to_head.WITHOUT_VNET, head_to_head.cells: head_to_head.NETWORKS}
+    for cells, networks in wanted.items():
+        for scale, groups in catalogue.published(cells, store).items():
+            table = factorial.by_case(groups)
+            if not complete(table, networks):
+                continue
+            names, effects = list(table.columns.unique("network")), factorial.effects(groups)
+            drawn = table[list(product(names, head_to_head.PIPELINES))].sample(frac=1, random_state=0)
+            settings.append(
+                {
+                    "scale": scale,
+                    "networks": names,
+                    "dice": drawn.to_numpy().reshape(len(drawn), len(names), -1).tolist(),
+                    "verdicts": [*effects.decided[effects.effect != "interaction"], matters(table, groups)],
+                    "margin": margin(groups),
+                }
+            )
+    if not settings:
+        return [provenance.absent("headtohead")]
+    most = max(len(one["dice"]) for one in settings)
+    t = {n: stats.t.ppf((1 + intervals.CONFIDENCE) / 2, n - 1) for n in range(2, most + 1)}
+    return [piece("reviewer", {"settings": settings, "t": t})]
 
 
 @_or_why_not

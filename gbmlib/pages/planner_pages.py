@@ -3,10 +3,8 @@ form that plans a reader's own data set in the browser, in the book as in Jupyte
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +13,7 @@ from IPython.display import HTML
 
 from gbmlib.files import sizes
 from gbmlib.pages import plots
+from gbmlib.pages.interactive import piece
 from gbmlib.planner import Fingerprint, Network, Plan, memory, plan
 from gbmlib.viewer import colours
 
@@ -26,8 +25,6 @@ CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", colours.BLUE, colours.RED
 NETWORKS = {"2D": colours.ORANGE, "3D": colours.BLUE, "3D low resolution": colours.RED}
 #: The cascade's two networks often have the same patch: a ring around the other's point.
 RING = {"mode": "markers", "marker": {"symbol": "circle-open", "size": 13, "line": {"width": 2}}}
-
-_HERE = Path(__file__).parent
 
 
 def marked(planned: Sequence[pd.DataFrame], printed: pd.DataFrame) -> pd.DataFrame:
@@ -183,16 +180,4 @@ def form(presets: Sequence[Fingerprint]) -> HTML:
         }
         for known in presets
     ]
-    data = json.dumps({"presets": rows}, allow_nan=False).replace("<", "\\u003c")
-    return HTML(
-        f"<style>{(_HERE / 'planner.css').read_text(encoding='utf-8')}</style>\n"
-        f'<div class="gbm-planner"><script type="application/json" class="gbm-planner-data">{data}</script>'
-        "<p>Here a form appears where scripts are allowed to run.</p></div>\n"
-        f'<script>\nwindow.gbmPlanner ??= (() => {{\n"use strict";\n{script()}\nreturn {{ mountAll }};\n}})();\n'
-        "gbmPlanner.mountAll();\n</script>"
-    )
-
-
-def script() -> str:
-    """The rule and the form, as JavaScript."""
-    return (_HERE / "planner.js").read_text(encoding="utf-8")
+    return piece("planner", {"presets": rows})

@@ -1,5 +1,7 @@
 """The chapter on the head to head with made-up records: whole, partly missing, and without any."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 
 from gbmlib.analysis import factorial, treatments
+from gbmlib.analysis.soundness import Soundness
 from gbmlib.cohorts import GLIOMA
 from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import head_to_head_pages as pages
@@ -200,3 +203,19 @@ def test_curves_are_of_one_pipeline_at_a_time(groups):
     assert ("A" in a, "B" in b) == (True, True)
     assert [trace.name.split(" (")[0] for trace in first.data if trace.showlegend] == ["V-Net", "SegVAE", "U-Net"]
     assert [trace.name.split(" (")[0] for trace in second.data if trace.showlegend] == ["SegVAE", "U-Net"]
+
+
+def test_the_reviewers_piece_has_what_the_store_has(groups, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "judged", lambda groups: Soundness((), ()))
+    [piece] = pages.reviewer(Store(tmp_path))
+    [data] = re.findall(r'<script type="application/json">(.*?)</script>', piece.data)
+    two, three = json.loads(data)["settings"]
+    assert (two["networks"], three["networks"]) == (["SegVAE", "U-Net"], ["V-Net", "SegVAE", "U-Net"])
+    assert {len(two["dice"]), len(three["dice"])} == {20}
+    assert len(two["verdicts"]) == 2 + 1
+    assert two["verdicts"][-1] == three["verdicts"][-1] == "lower"  # the pipeline matters more
+    assert np.mean(two["dice"], axis=0) == pytest.approx(np.array([[0.503, 0.703], [0.506, 0.706]]) - 0.1375)
+
+
+def test_without_records_there_is_nothing_to_review(tmp_path):
+    assert "No record of these runs" in words(pages.reviewer(Store(tmp_path)))
