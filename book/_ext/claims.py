@@ -44,14 +44,14 @@ class Claims(FromClaims):
     """The table: a row a claim."""
 
     def run(self) -> list[Node]:
-        found, std = self.verdicts, self.env.get_domain("std")
-        titles, families = claims_text.titles(self.env.srcdir), claims_text.family_sizes(found)
+        decisions, std = self.verdicts, self.env.get_domain("std")
+        titles, families = claims_text.titles(self.env.srcdir), claims_text.family_sizes(decisions)
         group = nodes.tgroup(cols=len(claims_text.COLUMNS))
         group += [nodes.colspec(colwidth=width) for width in (46, 29, 25)]
         head = nodes.row()
         head += [nodes.entry("", nodes.paragraph(text=name)) for name in claims_text.COLUMNS]
         body = nodes.tbody()
-        for verdict in found.values():
+        for verdict in decisions.values():
             claim = verdict.claim
             row = nodes.row(ids=[claim.anchor], classes=claims_text.classes(verdict))
             std.note_hyperlink_target(claim.anchor, self.env.docname, claim.anchor, claim.title)
@@ -64,7 +64,7 @@ class Claims(FromClaims):
             body += row
         group += [nodes.thead("", head), body]
         table = nodes.table("", group, classes=["gbm-claims"])
-        return [nodes.raw("", claims_text.controls(found, titles), format="html"), table]
+        return [nodes.raw("", claims_text.controls(decisions, titles), format="html"), table]
 
 
 class Grid(FromClaims):
@@ -91,7 +91,9 @@ def list_in_chapter(app, document: nodes.document) -> None:
     name = app.env.docname
     if PAGE not in app.env.found_docs or name == PAGE:
         return
-    here = [of for of in decided(str(app.srcdir)).values() if of.claim.chapter == name.rsplit("/", 1)[-1]]
+    here = [
+        verdict for verdict in decided(str(app.srcdir)).values() if verdict.claim.chapter == name.rsplit("/", 1)[-1]
+    ]
     chapter = next(iter(document.findall(nodes.section)), None)
     if not here or chapter is None:
         return
@@ -107,8 +109,8 @@ def list_in_chapter(app, document: nodes.document) -> None:
             refwarn=True,
             refdoc=name,
         )
-        said = nodes.Text(f": {claims_text.MARKS[verdict.word]} {verdict.word}")
-        items += nodes.list_item("", nodes.paragraph("", "", link, said))
+        answer = nodes.Text(f": {claims_text.MARKS[verdict.word]} {verdict.word}")
+        items += nodes.list_item("", nodes.paragraph("", "", link, answer))
     note = nodes.admonition(
         "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of"]
     )

@@ -51,30 +51,29 @@ def cells(verdict: Verdict, link: str) -> list[str]:
     Args:
         link: of the chapter, in Markdown.
     """
-    claim, compared = verdict.claim, [of for of in verdict.comparisons if of.difference]
-    said = f"**{claim.title}**\n\n{claim.claim}\n\nPaper {claim.paper}, {claim.place} · {link}"
+    claim, compared = verdict.claim, [comparison for comparison in verdict.comparisons if comparison.difference]
+    text = f"**{claim.title}**\n\n{claim.claim}\n\nPaper {claim.paper}, {claim.place} · {link}"
     word, why = f"{MARKS[verdict.word]} {verdict.label}", sentence(verdict.why) if verdict.why else ""
     if isinstance(claim.decided_by, ByCheck):
-        return [said, word, why]
+        return [text, word, why]
     reasons = [why] * bool(why) + [f"`{verdict.command}`"] * bool(verdict.command)
-    return [said, "\n\n".join([word, *reasons]), "\n\n".join(_evidence(of) for of in compared)]
+    return [text, "\n\n".join([word, *reasons]), "\n\n".join(_evidence(comparison) for comparison in compared)]
 
 
 def details(verdict: Verdict, families: Mapping[str, int]) -> str:
     """What is behind a verdict, as Markdown: what was compared, on what, with which statistics; empty for a check."""
     lines = []
-    for of in verdict.comparisons:
-        numbers = [_statistics(of)] if of.paired else []
-        lines.append(
-            f"- {_named(of, verdict.claim)}" + (f": {of.difference}" if of.difference else "") + "".join(numbers)
-        )
+    for comparison in verdict.comparisons:
+        differences = [f": {comparison.difference}"] if comparison.difference else []
+        numbers = [_statistics(comparison)] if comparison.paired else []
+        lines.append("".join([f"- {_named(comparison, verdict.claim)}", *differences, *numbers]))
     by = verdict.claim.decided_by
     if isinstance(by, ByRuns | ByFactorial):
         where = f"the runs *{by.source}* at the scale *{verdict.scale}*"
         family = verdict.claim.family
         size = f", {counted(families[family], 'test')} in the family *{family}*" if family else ""
         lines.append(f"- From {where}{size}; asked is {_asked(verdict)}.")
-    ids = dict.fromkeys(record for of in verdict.comparisons for record in of.ids)
+    ids = dict.fromkeys(record for comparison in verdict.comparisons for record in comparison.ids)
     if ids:
         lines.append(f"- {counted(len(ids), 'record')}: {', '.join(f'`{record}`' for record in ids)}.")
     return "\n".join(lines)
@@ -83,32 +82,35 @@ def details(verdict: Verdict, families: Mapping[str, int]) -> str:
 def family_sizes(verdicts: Verdicts) -> dict[str, int]:
     """How many tests each family holds; what two claims ask alike is one."""
     tests: dict[str, set[Hashable]] = {}
-    for claim, comparisons in ((of.claim, of.comparisons) for of in verdicts.values() if of.claim.family):
-        tests.setdefault(claim.family, set()).update(question(claim, of) for of in comparisons)
-    return {family: len(of) for family, of in tests.items()}
+    for verdict in verdicts.values():
+        claim = verdict.claim
+        if claim.family:
+            questions = (question(claim, comparison) for comparison in verdict.comparisons)
+            tests.setdefault(claim.family, set()).update(questions)
+    return {family: len(questions) for family, questions in tests.items()}
 
 
 def tests(verdicts: Verdicts) -> str:
     """How many tests were made, and how often chance alone would have had its way, as Markdown."""
-    made = {
-        question(verdict.claim, of): of
+    tested = {
+        question(verdict.claim, comparison): comparison
         for verdict in verdicts.values()
-        for of in verdict.comparisons
-        if of.complete and of.paired and not of.unsound
+        for comparison in verdict.comparisons
+        if comparison.complete and comparison.paired and not comparison.unsound
     }
     families = {
         verdict.claim.family
         for verdict in verdicts.values()
-        if any(question(verdict.claim, of) in made for of in verdict.comparisons)
+        if any(question(verdict.claim, comparison) in tested for comparison in verdict.comparisons)
     }
-    if not made:
+    if not tested:
         return "No comparison has all its records yet, made by sound runs."
-    counts = sorted({of.difference.cases for of in made.values()})
+    counts = sorted({comparison.difference.cases for comparison in tested.values()})
     return (
-        f"{counted(len(made), 'comparison')} in {len(families)} of the families have all their records, made by sound "
-        f"runs, on {listed([str(count) for count in counts])} cases. With n cases p cannot be below 2 to the power of "
-        f"1 - n: {probability(2.0 ** (1 - counts[0]))} for {counts[0]}. If nothing made any difference at all, about "
-        f"{LEVEL * len(families):.1f} of these families would still show one."
+        f"{counted(len(tested), 'comparison')} in {len(families)} of the families have all their records, made by "
+        f"sound runs, on {listed([str(count) for count in counts])} cases. With n cases p cannot be below 2 to the "
+        f"power of 1 - n: {probability(2.0 ** (1 - counts[0]))} for {counts[0]}. If nothing made any difference at "
+        f"all, about {LEVEL * len(families):.1f} of these families would still show one."
     )
 
 
@@ -122,9 +124,9 @@ def controls(verdicts: Verdicts, titles: Mapping[str, str]) -> str:
     }
     fields = "".join(
         f'<label>{name} <select><option value="">all</option>'
-        + "".join(f'<option value="{value}">{html.escape(text)}</option>' for value, text in of.items())
+        + "".join(f'<option value="{value}">{html.escape(text)}</option>' for value, text in choices.items())
         + "</select></label>"
-        for name, of in options.items()
+        for name, choices in options.items()
     )
     style, script = ((_HERE / f"claims.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return (
@@ -170,13 +172,13 @@ def _square(verdict: Verdict) -> str:
 
 def titles(root: str | Path) -> dict[str, str]:
     """The first heading of each chapter below a repository's root, by the name of its file."""
-    found = {}
+    headings = {}
     for path in sorted(Path(root).glob("notebooks/*.ipynb")):
         sources = ("".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"])
-        found[path.stem] = _heading("\n".join(sources)) or path.stem
+        headings[path.stem] = _heading("\n".join(sources)) or path.stem
     for path in sorted(Path(root).glob("book/*.md")):
-        found[path.stem] = _heading(path.read_text(encoding="utf-8")) or path.stem
-    return found
+        headings[path.stem] = _heading(path.read_text(encoding="utf-8")) or path.stem
+    return headings
 
 
 def sentence(text: str) -> str:
@@ -184,58 +186,60 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-def _evidence(of: Comparison) -> str:
+def _evidence(comparison: Comparison) -> str:
     """A comparison as it stands beside the verdict: difference, cases, adjusted p (in one piece: no-break spaces), and
     the same over networks."""
-    p = f", p {relation(of.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ") if _tested(of) else ""
-    over = over_networks(of.networks.difference, of.networks.detectable) if of.networks else ""
-    cases = f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
-    return f"{cases}{f'; {over}' if over else ''}{_caution(of)}"
+    p = f", p {relation(comparison.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ")
+    over = over_networks(comparison.networks.difference, comparison.networks.detectable) if comparison.networks else ""
+    cases = f"{'' if comparison.complete else 'so far '}{comparison.difference}, {comparison.difference.cases} cases"
+    cases += p if _tested(comparison) else ""
+    return f"{cases}{f'; {over}' if over else ''}{_caution(comparison)}"
 
 
-def _caution(of: Comparison) -> str:
-    return f"; {of.caution}" if of.caution else ""
+def _caution(comparison: Comparison) -> str:
+    return f"; {comparison.caution}" if comparison.caution else ""
 
 
 def _measured(measure: str) -> str:
     return {"dice": "Dice"}.get(measure, measure.replace("_", " "))
 
 
-def _tested(of: Comparison) -> bool:
-    return not math.isnan(of.adjusted)
+def _tested(comparison: Comparison) -> bool:
+    return not math.isnan(comparison.adjusted)
 
 
-def _statistics(of: Comparison) -> str:
-    found = of.paired
-    seeds = ", ".join(f"{value:+.3f}" for value in found.by_seed.values())
+def _statistics(comparison: Comparison) -> str:
+    paired = comparison.paired
+    seeds = ", ".join(f"{value:+.3f}" for value in paired.by_seed.values())
     return (
-        f"; rank-biserial correlation {found.effect:+.2f}; p {probability(found.p)} (Wilcoxon), "
-        f"{probability(of.adjusted) if _tested(of) else 'not counted yet'} after Holm; "
-        f"p of equivalence {probability(found.p_equivalence)}; {_of_networks(of)}"
-        + (f"by seed {seeds}" if len(found.by_seed) > 1 else "one seed")
-        + f"; {of.there} of {of.wanted} runs"
+        f"; rank-biserial correlation {paired.effect:+.2f}; p {probability(paired.p)} (Wilcoxon), "
+        f"{probability(comparison.adjusted) if _tested(comparison) else 'not counted yet'} after Holm; "
+        f"p of equivalence {probability(paired.p_equivalence)}; {_of_networks(comparison)}"
+        + (f"by seed {seeds}" if len(paired.by_seed) > 1 else "one seed")
+        + f"; {comparison.available} of {comparison.wanted} runs"
     )
 
 
-def _of_networks(of: Comparison) -> str:
+def _of_networks(comparison: Comparison) -> str:
     """What the trained networks say, as it stands behind a verdict."""
-    if of.networks is None:
+    if comparison.networks is None:
         return ""
-    said = over_networks(of.networks.difference, of.networks.detectable)
-    if not math.isnan(of.networks.p):
-        said += f", p {relation(of.networks.p)} by flipping the signs of {of.networks.pairs} pairs of networks"
-    return f"{said}; "
+    over = comparison.networks
+    text = over_networks(over.difference, over.detectable)
+    if not math.isnan(over.p):
+        text += f", p {relation(over.p)} by flipping the signs of {over.pairs} pairs of networks"
+    return f"{text}; "
 
 
-def _named(of: Comparison, claim: Claim) -> str:
+def _named(comparison: Comparison, claim: Claim) -> str:
     by = claim.decided_by
     if isinstance(by, ByFactorial):
         return "spread of the pipelines − spread of the networks, in Dice"
     region = f" of {by.region}" if by.region else ""
     sides = []
     for label, measure, split in (
-        (of.this, by.measure, by.split),
-        (of.that, by.that_measure or by.measure, by.that_split or by.split),
+        (comparison.this, by.measure, by.split),
+        (comparison.that, by.that_measure or by.measure, by.that_split or by.split),
     ):
         what = _measured(measure)
         where = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}[split]
@@ -244,15 +248,15 @@ def _named(of: Comparison, claim: Claim) -> str:
 
 
 def _asked(verdict: Verdict) -> str:
-    claim, margin = verdict.claim, max(of.margin for of in verdict.comparisons)
-    said = {
+    claim, margin = verdict.claim, max(comparison.margin for comparison in verdict.comparisons)
+    condition = {
         "no difference": f"intervals within {margin:g}",
         "no worse": f"intervals that do not reach below −{margin:g}",
         "better": f"a difference in favour of the first (margin {margin:g})",
         "worse": f"a difference against the first (margin {margin:g})",
     }[claim.kind]
     less = isinstance(claim.decided_by, ByRuns) and claim.decided_by.split == GAP
-    return f"{said}{'; a smaller gap is better' if less else ''}"
+    return f"{condition}{'; a smaller gap is better' if less else ''}"
 
 
 def _heading(text: str) -> str:

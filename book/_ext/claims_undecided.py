@@ -19,55 +19,57 @@ from gbmlib.study.records import Store
 
 def insufficient(verdicts: Mapping[str, Verdict]) -> str:
     """The claims whose records are all there and do not suffice."""
-    found = [of for of in verdicts.values() if of.word == UNDECIDED]
-    if not found:
+    undecided = [verdict for verdict in verdicts.values() if verdict.word == UNDECIDED]
+    if not undecided:
         return "Every claim that has its records is decided."
     widths = [
         one.difference.high - one.difference.low
-        for one in _comparisons(found)
+        for one in _comparisons(undecided)
         if one.difference is not None and one.difference.high > one.difference.low
     ]
-    text = f"{len(found)} of {len(verdicts)} claims."
+    text = f"{len(undecided)} of {len(verdicts)} claims."
     if widths:
-        margins = " or ".join(f"{2 * margin:g}" for margin in sorted({one.margin for one in _comparisons(found)}))
+        margins = " or ".join(f"{2 * margin:g}" for margin in sorted({one.margin for one in _comparisons(undecided)}))
         text += (
             f" The median interval of their comparisons is {median(widths):.3f} wide; to show that a difference is "
             f"none, it may not be wider than {margins}."
         )
-    items = "\n".join(f"- {_linked(of)}: {'; '.join([*_differences(of), of.why])}" for of in found)
+    items = "\n".join(
+        f"- {_linked(verdict)}: {'; '.join([*_differences(verdict), verdict.why])}" for verdict in undecided
+    )
     return (
         f"{text} Most of the width is the luck of training: how one and the same case turns out with another network. "
         "So more seeds narrow it, more folds where only some were run, and more cases, which every chapter takes "
         "(`-p cohort brats:PATH`). The papers' scale on a graphics card would make these runs:"
-        f"\n\n```bash\n{_command(found)}\n```\n\n{items}"
+        f"\n\n```bash\n{_command(undecided)}\n```\n\n{items}"
     )
 
 
 def unsound(verdicts: Mapping[str, Verdict]) -> str:
     """The claims whose records are all there and cannot decide, by the kinds of reasons, with what they show so far."""
-    found = [verdict for verdict in verdicts.values() if verdict.unsound]
-    if not found:
+    uncertain = [verdict for verdict in verdicts.values() if verdict.unsound]
+    if not uncertain:
         return "No claim rests on runs that are not sound."
     kinds: dict[str, list[Verdict]] = {}
-    for verdict in found:
-        reasons = dict.fromkeys(reason for of in verdict.comparisons for reason in of.unsound)
+    for verdict in uncertain:
+        reasons = dict.fromkeys(reason for comparison in verdict.comparisons for reason in comparison.unsound)
         kinds.setdefault(", ".join(sorted({reason.split(":")[0] for reason in reasons})), []).append(verdict)
-    lines = [f"{len(found)} of {len(verdicts)} claims.\n"]
+    lines = [f"{len(uncertain)} of {len(verdicts)} claims.\n"]
     for kind, of_kind in sorted(kinds.items()):
         lines += [f"**{kind.capitalize()}**\n"]
-        lines += [f"- {_linked(of)}: {'; '.join(_differences(of))}" for of in of_kind]
+        lines += [f"- {_linked(verdict)}: {'; '.join(_differences(verdict))}" for verdict in of_kind]
         lines.append("")
     return "\n".join(lines).rstrip()
 
 
 def without_records(verdicts: Mapping[str, Verdict], store: Store) -> str:
     """The claims that lack runs, and the commands that make them."""
-    found = [verdict for verdict in verdicts.values() if verdict.word == NOT_YET and not verdict.unsound]
-    found = [verdict for verdict in found if not isinstance(verdict.claim.decided_by, Open)]
-    if not found:
+    incomplete = [verdict for verdict in verdicts.values() if verdict.word == NOT_YET and not verdict.unsound]
+    incomplete = [verdict for verdict in incomplete if not isinstance(verdict.claim.decided_by, Open)]
+    if not incomplete:
         return "No claim lacks a run."
     by_data: dict[str, list[Verdict]] = {}
-    for verdict in found:
+    for verdict in incomplete:
         by_data.setdefault(data(wanted(verdict.claim, verdict.scale)), []).append(verdict)
     lines = []
     for specs, of_data in sorted(by_data.items()):
@@ -76,13 +78,13 @@ def without_records(verdicts: Mapping[str, Verdict], store: Store) -> str:
         lines.append(f"`python -m gbmlib run {specs} --claims` makes the {missing} that these need:\n")
         lines += [f"- {_linked(verdict)}: {verdict.why}" for verdict in of_data]
         lines.append("")
-    return f"{len(found)} of {len(verdicts)} claims.\n\n" + "\n".join(lines)
+    return f"{len(incomplete)} of {len(verdicts)} claims.\n\n" + "\n".join(lines)
 
 
 def without_runs(verdicts: Mapping[str, Verdict]) -> str:
     """The claims that nothing in the study decides, and what would."""
-    found = [of for of in verdicts.values() if isinstance(of.claim.decided_by, Open)]
-    return "\n".join(f"- {_linked(of)}: {of.why}" for of in found) or "There is none."
+    open_claims = [verdict for verdict in verdicts.values() if isinstance(verdict.claim.decided_by, Open)]
+    return "\n".join(f"- {_linked(verdict)}: {verdict.why}" for verdict in open_claims) or "There is none."
 
 
 def _command(verdicts: Iterable[Verdict]) -> str:
@@ -99,7 +101,7 @@ def _comparisons(verdicts: Iterable[Verdict]) -> list[Comparison]:
 
 
 def _differences(verdict: Verdict) -> list[str]:
-    return [str(of.difference) for of in verdict.comparisons if of.difference]
+    return [str(comparison.difference) for comparison in verdict.comparisons if comparison.difference]
 
 
 def _linked(verdict: Verdict) -> str:

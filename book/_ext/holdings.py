@@ -28,7 +28,7 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
         return dict.fromkeys(FACTS, "none yet")
     cases = {record.experiment.cohort: record.provenance["cases"] for record in trained}
     real = [f"{count} of {cohort}" for cohort, count in sorted(cases.items()) if not cohort.startswith("phantom:")]
-    made = [steps_of(record) for record in trained]
+    steps = [steps_of(record) for record in trained]
     longest = max(trained, key=lambda record: record.provenance["seconds"])
     grids = Counter(_grid(record.experiment) for record in trained)
     precisions = Counter(record.experiment.precision for record in trained)
@@ -38,7 +38,7 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
         "runs": str(len(records)),
         "cases": ", ".join(real) or "none",
         "gliomas": str(max(gliomas, default=0)),
-        "steps": f"{min(made):,} to {max(made):,}",
+        "steps": f"{min(steps):,} to {max(steps):,}",
         "grids": ", ".join(f"{count} on {grid}" for grid, count in grids.most_common()),
         "precisions": ", ".join(f"{count} in {precision}" for precision, count in precisions.most_common()),
         "hours": f"{sum(record.provenance['seconds'] for record in trained) / 3600:.3g}",
@@ -49,8 +49,8 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
     }
 
 
-def _grid(of: Experiment) -> str:
-    return "the cases' own grid" if of.spacing is None else millimetres(of.spacing)
+def _grid(run: Experiment) -> str:
+    return "the cases' own grid" if run.spacing is None else millimetres(run.spacing)
 
 
 # ---------------------------------------------------------------------------------------------------------- in a table
@@ -68,13 +68,13 @@ def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tupl
         if not family.title:
             continue
         link = pages[family.chapter].format(family.title)
-        found = {scale: _records(runs_of(name, scale), store) for scale in scales.PUBLISHED}
-        lines += [(link, *_held(scale, there, wanted)) for scale, (there, wanted) in found.items() if there]
-        there, wanted = found[scales.DEFAULT]
-        if wanted and not any(records for records, _ in found.values()):
+        by_scale = {scale: _records(runs_of(name, scale), store) for scale in scales.PUBLISHED}
+        lines += [(link, *_held(scale, records, wanted)) for scale, (records, wanted) in by_scale.items() if records]
+        records, wanted = by_scale[scales.DEFAULT]
+        if wanted and not any(records for records, _ in by_scale.values()):
             lines.append((link, scales.DEFAULT, f"0 of {wanted}", *[""] * 5))
-        if len(there) < wanted:
-            lacking.append(f"- {family.title}, {counted(wanted - len(there), 'run')}: `{command(name)}`")
+        if len(records) < wanted:
+            lacking.append(f"- {family.title}, {counted(wanted - len(records), 'run')}: `{command(name)}`")
     head = ("runs of", "scale", "published", "cases held out", "folds", "seeds", "steps of a run", "minutes")
     text = markdown_table(head, lines) + "\n\nRuns that several chapters show are counted in each of them."
     if lacking:
@@ -82,15 +82,15 @@ def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tupl
     return text
 
 
-def _records(of: Runs, store: Store) -> tuple[list[Record], int]:
+def _records(groups: Runs, store: Store) -> tuple[list[Record], int]:
     """The records of some runs, and how many runs there are."""
-    wanted = {run.id: run for runs in of.values() for run in runs}
+    wanted = {run.id: run for runs in groups.values() for run in runs}
     return [record for run in wanted.values() if (record := store.get(run))], len(wanted)
 
 
 def _held(scale: str, records: Sequence[Record], wanted: int) -> tuple[str, ...]:
     """What a line of the table says of a group's records at a scale."""
-    of = [record.experiment for record in records]
+    runs = [record.experiment for record in records]
     held_out = {
         (record.experiment.cohort, case)
         for record in records
@@ -101,8 +101,8 @@ def _held(scale: str, records: Sequence[Record], wanted: int) -> tuple[str, ...]
         scale,
         f"{len(records)} of {wanted}",
         str(len(held_out)),
-        f"{len({one.fold for one in of})} of {max(one.folds for one in of)}",
-        str(len({one.seed for one in of})),
+        f"{len({one.fold for one in runs})} of {max(one.folds for one in runs)}",
+        str(len({one.seed for one in runs})),
         " to ".join(dict.fromkeys((f"{min(counts):,}", f"{max(counts):,}"))) if counts else "",
         f"{sum(record.provenance['seconds'] for record in records) / 60:.0f}",
     )

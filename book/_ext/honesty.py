@@ -119,13 +119,13 @@ class Fact(SphinxRole):
 
     def run(self):
         depend(self.env)
-        known = facts(str(self.env.srcdir))
-        if self.text not in known:
+        known_facts = facts(str(self.env.srcdir))
+        if self.text not in known_facts:
             message = self.inliner.reporter.error(
-                f"records have no fact {self.text!r}; there are {', '.join(known)}", line=self.lineno
+                f"records have no fact {self.text!r}; there are {', '.join(known_facts)}", line=self.lineno
             )
             return [nodes.problematic(self.rawtext, self.rawtext)], [message]
-        return [nodes.Text(known[self.text])], []
+        return [nodes.Text(known_facts[self.text])], []
 
 
 def setup(app):

@@ -52,7 +52,9 @@ def spread(label: str, records: Sequence[Record]) -> Spread | None:
         UnpairedError: a fold was run twice with the same seed.
     """
     seeds = {record.experiment.seed for record in records}
-    folds = set.intersection(*({scores.fold_of(of) for of in records if of.experiment.seed == one} for one in seeds))
+    folds = set.intersection(
+        *({scores.fold_of(record) for record in records if record.experiment.seed == one} for one in seeds)
+    )
     if len(seeds) < 2 or not folds:
         return None
     shared = [record for record in records if scores.fold_of(record) in folds]
@@ -70,18 +72,18 @@ def spreads(store: Store, names: Iterable[str] = tuple(SETS)) -> dict[Family, li
 
     Of each the scale that is shown (``study.catalogue.shown_scale``) of those that have several seeds.
     """
-    found, known = {}, set()
+    by_family, seen = {}, set()
     for name in names:
         for variants in published(partial(_repeated, name), store).values():
             for label, records in variants.items():
                 networks = trained(records)
                 ids = frozenset(record.id for record in networks)
-                if not networks or ids in known:
+                if not networks or ids in seen:
                     continue
-                known.add(ids)
-                if of := spread(label, networks):
-                    found.setdefault(SETS[name][0], []).append(of)
-    return found
+                seen.add(ids)
+                if one := spread(label, networks):
+                    by_family.setdefault(SETS[name][0], []).append(one)
+    return by_family
 
 
 def _repeated(name: str, scale: str) -> Runs:
@@ -95,33 +97,33 @@ def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tupl
     Args:
         pages: a link in Markdown to each chapter, by its name, the text left open as ``{}``.
     """
-    found = spreads(store, names)
-    every = [of for of_group in found.values() for of in of_group]
-    if not every:
+    by_family = spreads(store, names)
+    all_spreads = [one for of_group in by_family.values() for one in of_group]
+    if not all_spreads:
         return "No network has been published with two seeds yet, so that nothing is known of their luck."
-    lines = [(pages[family.chapter].format(family.title), *_line(of_group)) for family, of_group in found.items()]
+    lines = [(pages[family.chapter].format(family.title), *_line(of_group)) for family, of_group in by_family.items()]
     return (
-        f"{_beyond(every)} of {len(every)} networks that were trained with two seeds or more differ from themselves "
-        f"by more than the margin, the difference that this book calls one that matters ({MARGINS['brats']:g} Dice on "
-        f"gliomas, {MARGIN:g} elsewhere); the median is "
-        f"{median(of.apart for of in every):.3f}.\n\n{markdown_table(HEAD, lines)}"
+        f"{_beyond(all_spreads)} of {len(all_spreads)} networks that were trained with two seeds or more differ from "
+        f"themselves by more than the margin, the difference that this book calls one that matters "
+        f"({MARGINS['brats']:g} Dice on gliomas, {MARGIN:g} elsewhere); the median is "
+        f"{median(one.apart for one in all_spreads):.3f}.\n\n{markdown_table(HEAD, lines)}"
     )
 
 
-def _line(found: Sequence[Spread]) -> tuple[str, ...]:
+def _line(group: Sequence[Spread]) -> tuple[str, ...]:
     """What a row of the table says of a group's networks."""
-    widest = max(found, key=lambda of: of.apart)
+    widest = max(group, key=lambda one: one.apart)
     return (
-        " or ".join(map(str, sorted({of.folds for of in found}))),
-        str(len(found)),
-        f"{median(of.apart for of in found):.3f}",
+        " or ".join(map(str, sorted({one.folds for one in group}))),
+        str(len(group)),
+        f"{median(one.apart for one in group):.3f}",
         f"{widest.apart:.3f}",
         widest.label,
-        str(_beyond(found)),
-        f"{median(of.of_a_case for of in found):.3f}",
+        str(_beyond(group)),
+        f"{median(one.of_a_case for one in group):.3f}",
     )
 
 
-def _beyond(found: Iterable[Spread]) -> int:
+def _beyond(group: Iterable[Spread]) -> int:
     """How many networks differ from themselves by what matters."""
-    return sum(of.apart > of.margin for of in found)
+    return sum(one.apart > one.margin for one in group)

@@ -19,7 +19,7 @@ RUNS = {"source": "vae", "pairs": [["with VAE", "without VAE"]]}
 def verdicts():
     one = Claim(**CLAIM, kind="better", chapter="x", family="f", decided_by=RUNS)
     other = Claim(**CLAIM | {"id": "open"}, kind="better", chapter="x", decided_by={"needs": "more data than we have"})
-    compared = Comparison("with VAE", "without VAE", Difference(0.01, -0.02, 0.05, 19), there=20, wanted=20)
+    compared = Comparison("with VAE", "without VAE", Difference(0.01, -0.02, 0.05, 19), available=20, wanted=20)
     poor = replace(compared, unsound=("undertrained: Dice rose", "collapsed: ET"))
     return {
         "undecided": Verdict(one, "undecided", "the interval holds zero", (compared,), "study"),
