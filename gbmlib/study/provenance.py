@@ -63,11 +63,11 @@ def expect_same_data(cohort: Cohort, store: Store) -> None:
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
     """The versions of those packages that are there: not every run needs all."""
-    found = {}
+    versions = {}
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def device_name(device: torch.device) -> str:

@@ -109,9 +109,9 @@ class Record:
         Raises:
             RecordError: it was not measured on one of them.
         """
-        names, there = tuple(names), list(self.cases.region.unique())
-        if lacking := [name for name in names if name not in there]:
-            raise RecordError(f"record {self.path} has no scores of {', '.join(lacking)}; it has {', '.join(there)}")
+        names, measured = tuple(names), list(self.cases.region.unique())
+        if lacking := [name for name in names if name not in measured]:
+            raise RecordError(f"record {self.path} has no scores of {', '.join(lacking)}; it has {', '.join(measured)}")
         return replace(self, regions=names)
 
     @cached_property
@@ -148,11 +148,11 @@ class Record:
         Args:
             fingerprint: that of the cohort at hand; None where the data is not here, and then it is not compared.
         """
-        made, reasons = self.provenance, []
-        if made["numerics"] != gbmlib.NUMERICS:
-            reasons.append(f"made by version {made['numerics']} of the numerics, now {gbmlib.NUMERICS}")
-        if fingerprint is not None and made["fingerprint"] != fingerprint:
-            reasons.append(f"made from data {made['fingerprint']}, this data is {fingerprint}")
+        provenance, reasons = self.provenance, []
+        if provenance["numerics"] != gbmlib.NUMERICS:
+            reasons.append(f"made by version {provenance['numerics']} of the numerics, now {gbmlib.NUMERICS}")
+        if fingerprint is not None and provenance["fingerprint"] != fingerprint:
+            reasons.append(f"made from data {provenance['fingerprint']}, this data is {fingerprint}")
         return reasons
 
 
@@ -213,12 +213,12 @@ class Store:
 
     def all(self) -> list[Record]:
         """Every record, one's own first; a published one that is also one's own counts once."""
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         for folder in self.folders:
             for path in sorted(folder.glob("*/provenance.json")):
                 if not path.parent.name.startswith(".") and not path.parent.name.endswith(".unfinished"):
-                    found.setdefault(path.parent.name, Record(path.parent, folder != self.path, store=self))
-        return list(found.values())
+                    records.setdefault(path.parent.name, Record(path.parent, folder != self.path, store=self))
+        return list(records.values())
 
     def unfinished(self, experiment: Experiment | Ensemble) -> Path:
         """The folder in which a run works until its record is complete."""
@@ -268,7 +268,7 @@ def _verify(record: Record, experiment: Experiment | Ensemble) -> None:
     missing = [name for name in FILES if not (record.path / name).exists()]
     if missing:
         raise RecordError(f"record {record.path} lacks {missing}; move the folder away to run it again")
-    theirs, ours = (of.model_dump(mode="json") for of in (record.experiment, experiment))
+    theirs, ours = (run.model_dump(mode="json") for run in (record.experiment, experiment))
     if theirs != ours:
         differ = {name: (theirs[name], ours[name]) for name in ours if theirs[name] != ours[name]}
         raise RecordError(f"record {record.path} holds another configuration (there, asked): {differ}; move it away")

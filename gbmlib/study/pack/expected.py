@@ -67,8 +67,8 @@ class Card:
             ValueError: the file cannot be read, or holds something else.
         """
         try:
-            said = json.loads(Path(path).read_text())
-            return cls(**{field.name: float(said[field.name]) for field in fields(cls)})
+            content = json.loads(Path(path).read_text())
+            return cls(**{field.name: float(content[field.name]) for field in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} does not hold what a card can do ({error}); the smoke test writes it") from error
 

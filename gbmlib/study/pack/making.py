@@ -65,9 +65,9 @@ def make(path: str | Path, runs: Iterable[Run], prepared: Sequence[str], whole: 
             raise ValueError(f"nothing to pack: {next(iter(left_out.values()), 'no run is missing')}")
         (folder / RUNS).write_text(json.dumps(wanted) + "\n")
         with written(path) as unfinished, tarfile.open(unfinished, "w:xz") as archive:
-            for part in (RUNS, DATA, PREPARED):
-                if (folder / part).exists():
-                    archive.add(folder / part, part, filter=_anonymous)
+            for item in (RUNS, DATA, PREPARED):
+                if (folder / item).exists():
+                    archive.add(folder / item, item, filter=_anonymous)
     return left_out
 
 

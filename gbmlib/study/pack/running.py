@@ -90,7 +90,7 @@ def run_within(
     expected: Mapping[str, float] | Callable[[Run], float],
     begin: float = 0,
     device: str | None = None,
-    told: Callable[[Attempt, Record | None], None] = lambda attempt, record: None,
+    on_end: Callable[[Attempt, Record | None], None] = lambda attempt, record: None,
     checkpoint_seconds: float = 30,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Attempt]:
@@ -104,7 +104,7 @@ def run_within(
         seconds: from now on; processes still at work are ended then.
         processes: at a time. Each needs a core, and on a graphics card about a gigabyte besides its run's own memory.
         expected: seconds of a run, by id or computed; ``begin`` more until a new process computes.
-        told: called with each attempt that ended, and the record where it finished.
+        on_end: called with each attempt that ended, and the record where it finished.
         clock: in seconds; for tests.
     """
     end = clock() + seconds
@@ -122,7 +122,7 @@ def run_within(
             del missing[run.id]
         for name in needing(run.id, waiting) if outcome == FAILED else ():
             del waiting[name]
-        told(attempts[-1], record)
+        on_end(attempts[-1], record)
 
     try:
         while (left := end - clock()) > 0:
