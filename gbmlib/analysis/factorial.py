@@ -72,8 +72,8 @@ def _dice(cells: Cells, region: str | None, rows: list[str]) -> pd.DataFrame:
     folds = shared_folds(cells)
     if not folds:
         raise UnpairedError("there is no fold that every cell has run")
-    kept = {cell: [record for record in records if fold_of(record) in folds] for cell, records in cells.items()}
-    table = scores.tidy(kept)
+    in_folds = {cell: [record for record in records if fold_of(record) in folds] for cell, records in cells.items()}
+    table = scores.tidy(in_folds)
     table = table[(table.split == HELD_OUT) & (table.metric == scores.dice_of(cells))]
     measured = table.groupby(list(FACTORS), sort=False).region.unique()
     shared = [name for name in measured.iloc[0] if all(name in names for names in measured)]
@@ -166,9 +166,9 @@ def _paired(values: pd.Series, cells: Cells, pairs: Pairs) -> Paired:
     table = values.unstack("seed")
     nothing = table.where(table.isna(), 0.0)
     networks = intervals.over_networks(nothing, table, _folds_of(cells))
-    known = judged(cells, pairs)
+    judgement = judged(cells, pairs)
     comparison = paired.compare_tables(nothing, table, margin(cells), networks)
-    return replace(comparison, unsound=known.unsound, cautions=known.cautions)
+    return replace(comparison, unsound=judgement.unsound, cautions=judgement.cautions)
 
 
 def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
@@ -256,17 +256,17 @@ def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
 
 def otherwise_without(left_out: pd.DataFrame) -> dict[str, Difference]:
     """The networks without which the interval over cases says otherwise, with what it is then (:func:`leaving_out`)."""
-    (_, every), *rest = left_out.difference.items()
-    word = intervals.outcome([every], MARGIN)
+    (_, with_all), *rest = left_out.difference.items()
+    word = intervals.outcome([with_all], MARGIN)
     return {name: change for name, change in rest if intervals.outcome([change], MARGIN) != word}
 
 
 def _mean_squares(means: np.ndarray) -> np.ndarray:
     """Mean squares of cell means (…, network, pipeline) between networks, pipelines, and of the rest: (3, …)."""
-    grand = means.mean((-1, -2), keepdims=True)
+    grand_mean = means.mean((-1, -2), keepdims=True)
     rows, columns = means.mean(-1, keepdims=True), means.mean(-2, keepdims=True)
-    parts = (rows - grand, columns - grand, means - rows - columns + grand)
-    return np.stack([np.square(part).mean((-1, -2)) for part in parts])
+    effects = (rows - grand_mean, columns - grand_mean, means - rows - columns + grand_mean)
+    return np.stack([np.square(effect).mean((-1, -2)) for effect in effects])
 
 
 def _shares(means: np.ndarray) -> np.ndarray:

@@ -105,10 +105,10 @@ def by_region(base: Sequence[Record], other: Sequence[Record]) -> pd.DataFrame:
     Raises:
         UnpairedError: as ``analysis.paired.compare``.
     """
-    whole = paired.compare(base, other)
+    mean = paired.compare(base, other)
     shared = scores.common_regions({"base": base, "other": other})
     each = {region: paired.compare(base, other, regions=[region]) for region in shared}
-    return pd.concat([table(each), table({"mean": whole})])
+    return pd.concat([table(each), table({"mean": mean})])
 
 
 def gaps(groups: Groups) -> pd.DataFrame:

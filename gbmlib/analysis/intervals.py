@@ -118,11 +118,11 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] 
         statistic: from means (…), or many of them (resample, …), to a number each.
     """
     cases = len(values)
-    whole = float(statistic(values.mean(0)))
+    value = float(statistic(values.mean(0)))
     if cases < 3:
-        return Interval(whole, np.nan, np.nan, cases)
+        return Interval(value, np.nan, np.nan, cases)
     if np.ptp(values, axis=0).max() < ROUNDING:
-        return Interval(whole, whole, whole, cases)
+        return Interval(value, value, value, cases)
 
     def of_drawn(numbers: np.ndarray, axis: int = -1) -> np.ndarray:
         return statistic(values[numbers].mean(numbers.ndim - 1))
@@ -139,7 +139,7 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] 
         low, high = ends("BCa")
     if np.isnan([low, high]).any():  # at the edge of what a statistic can be, no drawn value lies beyond the whole
         low, high = ends("percentile")
-    return Interval(whole, low, high, cases)
+    return Interval(value, low, high, cases)
 
 
 # -------------------------------------------------------------------------------------------------------- over networks
@@ -203,14 +203,14 @@ def jackknife(
     """A statistic of a table, a row a case, and its interval over folds: each fold is left out once (Tukey 1958)."""
     folds = table.index.map(fold_of)
     names = folds.unique()
-    count, whole = len(names), float(statistic(table))
+    count, value = len(names), float(statistic(table))
     if count < 2:
-        return over_folds([whole], count)
+        return over_folds([value], count)
     without = np.array([statistic(table[folds != name]) for name in names])
-    over = over_folds(count * whole - (count - 1) * without, count)
-    shift = whole - over.difference.mean  # the interval lies around the statistic itself; NaN stays NaN
+    over = over_folds(count * value - (count - 1) * without, count)
+    shift = value - over.difference.mean  # the interval lies around the statistic itself; NaN stays NaN
     low, high = over.difference.low + shift, over.difference.high + shift
-    return replace(over, difference=Difference(whole, low, high, count))
+    return replace(over, difference=Difference(value, low, high, count))
 
 
 def sign_flip(values: Sequence[float]) -> float:

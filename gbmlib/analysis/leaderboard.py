@@ -105,14 +105,14 @@ def read(groups: Groups, classes: Sequence[str] | None = None, folds: Iterable[i
     Raises:
         SelectionError: no group has a record, or the cross-validation has no such fold.
     """
-    every = [record for records in groups.values() for record in records]
-    if not every:
+    all_records = [record for records in groups.values() for record in records]
+    if not all_records:
         raise SelectionError(f"no record of {', '.join(groups) or 'anything'}; run them first")
-    design = _usual((record.experiment.cohort, record.experiment.folds) for record in every)
+    design = _usual((record.experiment.cohort, record.experiment.folds) for record in all_records)
     needed = sorted(set(range(design[1]) if folds is None else folds))
     if not needed or needed[-1] >= design[1] or needed[0] < 0:
         raise SelectionError(f"folds {needed} of {design[1]}; they are counted from 0 to {design[1] - 1}")
-    classes = list(classes) if classes is not None else classes_of(every[0])
+    classes = list(classes) if classes is not None else classes_of(all_records[0])
     rows = {label: _row(records, design, needed, classes) for label, records in groups.items()}
     complete = {label: frozenset(row.fold_of.items()) for label, row in rows.items() if not row.problems}
     usual = _usual(complete.values()) if complete else frozenset()
@@ -156,14 +156,14 @@ def choose(board: Leaderboard, candidates: Iterable[str] | None = None) -> Choic
     Raises:
         SelectionError: labels that the leaderboard has not, or no candidate can be compared; says why.
     """
-    asked = [label for label in board if LOW_RESOLUTION not in label.split(PLUS)]
+    eligible = [label for label in board if LOW_RESOLUTION not in label.split(PLUS)]
     if candidates is not None:
         wanted = list(candidates)
         if unknown := [label for label in wanted if label not in board]:
             raise SelectionError(f"no row {', '.join(unknown)} in the leaderboard; it has {', '.join(board)}")
-        asked = [label for label in board if label in wanted]
-    left_out = {label: board[label].problems for label in asked if board[label].problems}
-    fit = sorted((label for label in asked if label not in left_out), key=lambda label: board[label].networks)
+        eligible = [label for label in board if label in wanted]
+    left_out = {label: board[label].problems for label in eligible if board[label].problems}
+    fit = sorted((label for label in eligible if label not in left_out), key=lambda label: board[label].networks)
     if not fit:
         reasons = "; ".join(f"{label}: {', '.join(problems)}" for label, problems in left_out.items())
         raise SelectionError(f"no candidate can be compared ({reasons or 'none is named'})")

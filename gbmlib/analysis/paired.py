@@ -120,8 +120,8 @@ def judged(
     growing: bool = False,
 ) -> Paired:
     """A comparison with what speaks against it; the arguments are those of ``analysis.soundness.between``."""
-    known = soundness.between(base, other, change, growing)
-    return replace(comparison, unsound=known.unsound, cautions=known.cautions)
+    judgement = soundness.between(base, other, change, growing)
+    return replace(comparison, unsound=judgement.unsound, cautions=judgement.cautions)
 
 
 def compare_tables(
@@ -201,12 +201,12 @@ def _interval(base: pd.DataFrame, other: pd.DataFrame, change: np.ndarray) -> Di
 
 def _by_case(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """The value of each case under drawn seeds, (resample, case); a case that none of them has keeps its mean."""
-    values, there = table.to_numpy(), table.notna().to_numpy()
-    own = there.sum(1, keepdims=True)
-    mean = np.nansum(values, 1, keepdims=True) / own
-    stretch = np.sqrt(own / np.maximum(own - 1, 1))
-    deviations = np.where(there, stretch * (values - mean), 0.0)
-    counted = weights @ there.T
+    values, present = table.to_numpy(), table.notna().to_numpy()
+    seeds = present.sum(1, keepdims=True)
+    mean = np.nansum(values, 1, keepdims=True) / seeds
+    stretch = np.sqrt(seeds / np.maximum(seeds - 1, 1))
+    deviations = np.where(present, stretch * (values - mean), 0.0)
+    counted = weights @ present.T
     return mean.T + np.divide(weights @ deviations.T, counted, out=np.zeros(counted.shape), where=counted > 0)
 
 

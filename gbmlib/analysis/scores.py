@@ -178,8 +178,8 @@ def dice_of(groups: Groups | Iterable[Record], regions: Iterable[str] | None = N
     """
     groups = _labelled(groups)
     wanted = set(common_regions(groups) or () if regions is None else regions)
-    every = [record.cases for records in groups.values() for record in records]
-    each = (set(cases.region[cases.metric == "channel_dice"]) for cases in every)
+    tables = [record.cases for records in groups.values() for record in records]
+    each = (set(cases.region[cases.metric == "channel_dice"]) for cases in tables)
     return "channel_dice" if wanted and all(wanted <= measured for measured in each) else "dice"
 
 

@@ -114,12 +114,12 @@ def overlap(record: Record) -> float | None:
     """
     run = record.experiment
     paths = [path_of(run.cohort, folder) for folder in (record.store.folders if record.store else ())]
-    known = next((Fingerprint.read(path) for path in paths if path.exists()), None)
-    if known is None:
+    fingerprint = next((Fingerprint.read(path) for path in paths if path.exists()), None)
+    if fingerprint is None:
         return None
-    shapes = zip(known.shapes, known.spacings, strict=True)
+    shapes = zip(fingerprint.shapes, fingerprint.spacings, strict=True)
     grids = [new_shape(*case, run.spacing) if run.spacing else case[0] for case in shapes]
-    stretch = known.kept ** (-1 / 3) if run.cropping == "none" and known.kept else 1.0
+    stretch = fingerprint.kept ** (-1 / 3) if run.cropping == "none" and fingerprint.kept else 1.0
     return float(np.mean([_shared(grid, run, stretch) for grid in grids]))
 
 

@@ -77,8 +77,8 @@ class Source:
         """
         groups = tuple((runs, (case_id,)) for runs, ids in self.groups if case_id in ids)
         if not groups:
-            known = sorted(name for _, ids in self.groups for name in ids)
-            raise ValueError(f"case {case_id!r} is not among those of {self.name}, which are {', '.join(known)}")
+            case_ids = sorted(name for _, ids in self.groups for name in ids)
+            raise ValueError(f"case {case_id!r} is not among those of {self.name}, which are {', '.join(case_ids)}")
         return replace(self, groups=groups)
 
 
@@ -180,9 +180,9 @@ def _mirrored(
 
     def ask(case: Case) -> list[Member]:
         prepared = prepare(run, case, statistics_of(record), store.prepared)
-        given = inputs(run, cohort, case, prepared).to(device)
+        network_input = inputs(run, cohort, case, prepared).to(device)
         with cpu_threads(run.threads):
-            volumes = [validation.predict(each, given, run).cpu().numpy() for each in mirrored]
+            volumes = [validation.predict(each, network_input, run).cpu().numpy() for each in mirrored]
         return [by_region(restore(volume, prepared.grid), run.regions, cohort) for volume in volumes]
 
     return ask
@@ -266,14 +266,14 @@ def publish(spec: str, store: str | Path, folder: str | Path, profile: str = "st
     Raises:
         FileNotFoundError: runs that the store lacks, and the command that makes them.
     """
-    cohort, own = open_cohort(spec), Store(store)
+    cohort, local_store = open_cohort(spec), Store(store)
     sources = study_sources(cross_validation.networks(profile, cohort=cohort.name), cohort)
     runs = {experiment.id: experiment for source in sources for group, _ in source.groups for experiment in group}
-    if missing := [name for name, experiment in runs.items() if own.local(experiment) is None]:
+    if missing := [name for name, experiment in runs.items() if local_store.local(experiment) is None]:
         raise FileNotFoundError(
             f"{len(missing)} of {len(runs)} runs are not in {store}: {', '.join(missing)}; make them with "
             f"python -m gbmlib run {spec} --only crossvalidation --store {store} --published none"
         )
     with torch.no_grad():
-        found = tables(sources, own)
-    return tuple(write(table, path) for table, path in zip(found, paths_of(cohort.name, folder), strict=True))
+        results = tables(sources, local_store)
+    return tuple(write(table, path) for table, path in zip(results, paths_of(cohort.name, folder), strict=True))

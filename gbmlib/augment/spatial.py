@@ -182,8 +182,8 @@ def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Seq
             plane = [patch_size[axis] for axis in moving_axes(slices)]
             moved = _warp(*(volume.flatten(1, 2) for volume in thick), parameters, plane)
             volumes = [
-                volume.unflatten(1, (whole.shape[1], patch_size[slices])).movedim(2, 2 + slices).contiguous()
-                for volume, whole in zip(moved, volumes, strict=True)
+                volume.unflatten(1, (original.shape[1], patch_size[slices])).movedim(2, 2 + slices).contiguous()
+                for volume, original in zip(moved, volumes, strict=True)
             ]
         images, maps = volumes
         return images, maps if label.ndim == 5 else maps[:, 0]

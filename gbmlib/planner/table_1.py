@@ -32,9 +32,12 @@ def medians(table: pd.DataFrame, fingerprints: Mapping[str, Fingerprint]) -> dic
     """Each task as the table alone tells it: one median shape; spacing and number of cases are the data set's."""
     return {
         task: dataclasses.replace(
-            known, shapes=(table.loc[(task, "3D"), "median_shape"],), spacings=(known.spacing,), cases=known.cases
+            fingerprint,
+            shapes=(table.loc[(task, "3D"), "median_shape"],),
+            spacings=(fingerprint.spacing,),
+            cases=fingerprint.cases,
         )
-        for task, known in fingerprints.items()
+        for task, fingerprint in fingerprints.items()
     }
 
 

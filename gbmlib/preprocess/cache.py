@@ -47,18 +47,18 @@ def prepared(case: Case, folder: str | Path, **how: Any) -> Prepared:
         TypeError: a parameter that ``prepare`` does not have.
     """
     entry = Path(folder) / f"{_plain(case.id)}-{key_of(case, **how)}"
-    known = _open(entry)
-    if known is not None:
-        return known
+    cached = _open(entry)
+    if cached is not None:
+        return cached
     entry.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(entry.with_name(f".{entry.name}.lock")):
-        known = _open(entry)  # by another process, while this one waited
-        if known is None:
+        cached = _open(entry)  # by another process, while this one waited
+        if cached is None:
             _write(entry, pipeline.prepare(case, **how))
-            known = _open(entry)
-    if known is None:
+            cached = _open(entry)
+    if cached is None:
         raise OSError(f"{entry} was written and cannot be read back; check the disk, or choose another folder")
-    return known
+    return cached
 
 
 def key_of(case: Case, **how: Any) -> str:

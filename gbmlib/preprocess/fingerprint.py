@@ -100,8 +100,8 @@ class Fingerprint:
         A ratio that is whole but for the noise of floating point counts as whole.
         """
         at_median = np.array(self.shapes) * (np.array(self.spacings) / np.array(self.spacing))
-        whole = np.maximum(np.rint(np.round(at_median, 6)), 1)
-        return tuple(round(size) for size in np.median(whole, axis=0).tolist())
+        rounded = np.maximum(np.rint(np.round(at_median, 6)), 1)
+        return tuple(round(size) for size in np.median(rounded, axis=0).tolist())
 
     def to_json(self) -> str:
         """As JSON, a case a line."""

@@ -258,7 +258,7 @@ def _moments(several: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
         values = values.astype(np.float64)
         mean = values.mean() if values.size else 0.0
         rows.append((values.size, mean, np.square(values - mean).sum()))
-    return tuple(np.array(part).reshape(-1, 1, 1, 1) for part in zip(*rows, strict=True))
+    return tuple(np.array(column).reshape(-1, 1, 1, 1) for column in zip(*rows, strict=True))
 
 
 class Histogram:

@@ -36,7 +36,7 @@ def as_triplet(value: Any) -> Any:
 
 def as_one(value: Any) -> Any:
     """What is the same for all channels is said once, so that a run has one name."""
-    alike = isinstance(value, list | tuple) and value and all(own == value[0] for own in value)
+    alike = isinstance(value, list | tuple) and value and all(item == value[0] for item in value)
     return value[0] if alike else value
 
 
@@ -170,13 +170,13 @@ class Experiment(Run):
 
     @model_validator(mode="before")
     @classmethod
-    def _plain_options(cls, given: Any) -> Any:
+    def _plain_options(cls, fields: Any) -> Any:
         """Options as JSON has them, without those at their default: what means the same has one name."""
-        if not isinstance(given, dict) or given.get("model") not in models.MODELS or not given.get("options"):
-            return given
-        both = (models.options_of(given["model"]), given["options"])
-        defaults, options = (json.loads(json.dumps(of, default=str)) for of in both)  # tuples become lists
-        return given | {"options": {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}}
+        if not isinstance(fields, dict) or fields.get("model") not in models.MODELS or not fields.get("options"):
+            return fields
+        both = (models.options_of(fields["model"]), fields["options"])
+        defaults, options = (json.loads(json.dumps(mapping, default=str)) for mapping in both)  # tuples become lists
+        return fields | {"options": {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:

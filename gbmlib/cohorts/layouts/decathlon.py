@@ -144,7 +144,8 @@ def _cases(
     split = layouts.present(root / "imagesTr" / f"{listed[0].id}_0000.nii.gz") if listed else None
     if split and not layouts.present(listed[0].reference):
         raise CaseError(f"msd:{root} has a file for each channel, as nnU-Net has, such as {split}; open nnunet:{root}")
-    cases, problems = layouts.found(root, source, [one for one in listed if not one.reference.name.startswith(".")])
+    visible = [one for one in listed if not one.reference.name.startswith(".")]
+    cases, problems = layouts.listed_cases(root, source, visible)
     return cases, [*notes, *problems]
 
 

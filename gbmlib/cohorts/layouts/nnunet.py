@@ -58,7 +58,7 @@ def scan(path: str) -> Layout:
     if not cases:
         advice = f"if its images have all channels in one file, open msd:{root}"
         raise CaseError(f"nnunet:{path}: no files named ID_0000{dataset.file_ending} … in {train}; {advice}")
-    cases, problems = layouts.found(root, file, [*cases, *(case(test, one, None) for one in _ids(test))])
+    cases, problems = layouts.listed_cases(root, file, [*cases, *(case(test, one, None) for one in _ids(test))])
     known = {file.path for case in cases for file in case.files.values()}
     strays = [one for folder in (train, test) for one in _images(folder) if one not in known]
     name = dataset.name or re.sub(r"^(Dataset|Task)\d+_?", "", root.name)

@@ -46,7 +46,7 @@ class VoxelGrid:
 
     def crop(self, box: Sequence[slice]) -> VoxelGrid:
         """The part of the grid inside a box of slices."""
-        bounds = [part.indices(size)[:2] for part, size in zip(box, self.shape, strict=True)]
+        bounds = [extent.indices(size)[:2] for extent, size in zip(box, self.shape, strict=True)]
         return VoxelGrid(
             tuple(stop - first for first, stop in bounds),
             self.spacing,
@@ -136,10 +136,10 @@ def arrival(times: np.ndarray, cost: np.ndarray, spacing: float, steps: int) -> 
     for _ in range(steps):
         # The front can have moved one voxel in each direction since the last step: look no further.
         low, high = np.maximum(low - 1, 0), np.minimum(high + 1, times.shape)
-        part = tuple(slice(first + 1, last + 1) for first, last in zip(low, high, strict=True))
+        front = tuple(slice(first + 1, last + 1) for first, last in zip(low, high, strict=True))
         window = out[tuple(slice(first, last + 2) for first, last in zip(low, high, strict=True))]
         new = _upwind(window, spacing * cost[tuple(map(slice, low, high))])
-        out[part] = np.fmin(out[part], new)
+        out[front] = np.fmin(out[front], new)
     return out[1:-1, 1:-1, 1:-1]
 
 
