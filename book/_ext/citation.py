@@ -130,7 +130,7 @@ def _escaped(text: str) -> str:
 
 
 class FromFile(SphinxDirective):
-    """What they share: no arguments, no content, and the file that they depend on."""
+    """Base of the directives: no arguments, no content, and the file that they depend on."""
 
     def run(self) -> list[Node]:
         path = Path(self.env.srcdir) / FILE
@@ -155,7 +155,7 @@ class References(FromFile):
 
 
 class Number(FromFile):
-    """Of the first fold of the published baseline; without a record, nothing."""
+    """A number of the first fold of the published baseline, or a sentence where no record is published."""
 
     def shown(self, citation) -> list[Node]:
         store = Store(Path(self.env.srcdir) / "book/records")

@@ -30,7 +30,7 @@ def decided(root: str) -> dict[str, verdicts.Verdict]:
 
 
 class FromClaims(SphinxDirective):
-    """What all of them share: no arguments, no content, and what they depend on."""
+    """Base of the directives: no arguments, no content, and what they depend on."""
 
     @property
     def verdicts(self) -> dict[str, verdicts.Verdict]:

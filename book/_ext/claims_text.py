@@ -35,7 +35,7 @@ _HERE = Path(__file__).parent
 
 
 def classes(verdict: Verdict) -> list[str]:
-    """Of a row, which the filter reads."""
+    """The classes of a row, which the filter reads."""
     claim = verdict.claim
     return ["gbm-claim", f"paper-{claim.paper.lower()}", slug(verdict.word), f"in-{claim.chapter}"]
 
@@ -61,7 +61,7 @@ def cells(verdict: Verdict, link: str) -> list[str]:
 
 
 def details(verdict: Verdict, families: Mapping[str, int]) -> str:
-    """What is behind a verdict, as Markdown: what was compared, on what, with which statistics; empty for a check."""
+    """The evidence of a verdict in Markdown: comparisons, runs and statistics; empty for a check."""
     lines = []
     for comparison in verdict.comparisons:
         differences = [f": {comparison.difference}"] if comparison.difference else []
@@ -221,7 +221,7 @@ def _statistics(comparison: Comparison) -> str:
 
 
 def _of_networks(comparison: Comparison) -> str:
-    """What the trained networks say, as it stands behind a verdict."""
+    """The difference over trained networks, as a clause of a verdict's details."""
     if comparison.networks is None:
         return ""
     over = comparison.networks

@@ -88,7 +88,7 @@ def without_runs(verdicts: Mapping[str, Verdict]) -> str:
 
 
 def _command(verdicts: Iterable[Verdict]) -> str:
-    """What makes the runs of some claims at the papers' scale, in lines that fit a page."""
+    """The command that makes the runs of some claims at the papers' scale, in lines that fit a page."""
     scale, claims = scales.PUBLISHED[0], [verdict.claim for verdict in verdicts]
     specs = data(run for claim in claims for run in wanted(claim, scale))
     words = ["python -m gbmlib run", specs, "--claims", *(claim.id for claim in claims), f"--profile {scale}"]

@@ -93,7 +93,7 @@ def entries(document: nodes.document) -> list[Entry]:
 
 
 def pattern(glossary: list[Entry]) -> tuple[re.Pattern[str], dict[str, Entry]]:
-    """What finds any of the terms in a text, and the entry of a found term in lower case.
+    """A pattern that matches any of the terms in a text, and the entries by their names in lower case.
 
     Longer terms win over shorter ones within them. A plural in s counts. Capitals matter for abbreviations (``ET``, not
     ``et``); all other terms may begin a sentence.

@@ -43,7 +43,7 @@ def depend(env) -> None:
 
 
 class FromRecords(SphinxDirective):
-    """What they share: no arguments, no content."""
+    """Base of the directives: no arguments, no content."""
 
     def run(self) -> list[Node]:
         depend(self.env)
@@ -86,7 +86,7 @@ class SeedsApart(FromRecords):
 
 
 class FromVerdicts(FromRecords):
-    """What rests on the verdicts of the claims, which the extension ``claims`` computes once a build."""
+    """Base of the directives on the verdicts of the claims, which the extension ``claims`` computes once a build."""
 
     @property
     def verdicts(self):

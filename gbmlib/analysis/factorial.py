@@ -172,7 +172,7 @@ def _paired(values: pd.Series, cells: Cells, pairs: Pairs) -> Paired:
 
 
 def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
-    """What speaks against an effect: of all its networks, and of the budgets of each pair of cells, the first of them.
+    """The soundness of an effect: of all its networks, and of the first pair of cells with unequal budgets.
 
     One pair with unequal budgets suffices, so the others are not told.
 
@@ -192,7 +192,7 @@ def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
 
 
 def margin(cells: Cells) -> float:
-    """What counts as no difference on the cohort of some cells."""
+    """The margin below which a difference counts as none, on the cohort of some cells."""
     return intervals.margin(next(record for records in cells.values() for record in records).experiment.cohort)
 
 
@@ -255,7 +255,7 @@ def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def otherwise_without(left_out: pd.DataFrame) -> dict[str, Difference]:
-    """The networks without which the interval over cases says otherwise, with what it is then (:func:`leaving_out`)."""
+    """The networks whose omission changes the decision over cases, with the interval then (:func:`leaving_out`)."""
     (_, with_all), *rest = left_out.difference.items()
     word = intervals.outcome([with_all], MARGIN)
     return {name: change for name, change in rest if intervals.outcome([change], MARGIN) != word}
@@ -270,7 +270,7 @@ def _mean_squares(means: np.ndarray) -> np.ndarray:
 
 
 def _shares(means: np.ndarray) -> np.ndarray:
-    """Each mean square's share of them all, (3, …); 0 of nothing."""
+    """Each mean square's share of their sum, (3, …); 0 where the sum is 0."""
     parts = _mean_squares(means)
     total = sum(parts)
     return np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
@@ -283,7 +283,7 @@ def _apart(means: np.ndarray) -> np.ndarray:
 
 
 def _cube(table: pd.DataFrame) -> np.ndarray:
-    """(case, network, pipeline)."""
+    """The cells as an array (case, network, pipeline)."""
     networks, pipelines = levels = [list(table.columns.unique(level)) for level in FACTORS]
     lacking = [f"{n} under pipeline {p}" for n in networks for p in pipelines if (n, p) not in table]
     lacking += [f"a second {name}" for name, values in zip(FACTORS, levels, strict=True) if len(values) < 2]

@@ -1,4 +1,4 @@
-"""Comparisons that answer one question: a family, whose p are corrected together, in a table of a row each."""
+"""Families of comparisons that answer one question: p-values corrected together, in a table of a row each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Key = TypeVar("Key")
 
 
 def holm(p: Mapping[Key, float]) -> dict[Key, float]:
-    """p of a family of comparisons, adjusted so that the chance of any false positive stays what it is for one (Holm).
+    """The p-values of a family, adjusted by Holm's method, which controls the chance of any false positive.
 
     The family is what is listed: a comparison that was not made yet (NaN) stays NaN but counts, so that making it later
     favours none of the others.

@@ -147,7 +147,7 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] 
 
 @dataclass(frozen=True)
 class OverNetworks:
-    """A difference as the trained networks show it.
+    """A difference over trained networks.
 
     Attributes:
         difference: mean over folds and its 95 % interval (Student's t); the ends are NaN below :data:`LEAST_FOLDS`.
@@ -232,7 +232,7 @@ def sign_flip(values: Sequence[float]) -> float:
 
 
 def decide(difference: Difference, p: float, margin: float, networks: OverNetworks | None) -> str:
-    """The one rule that words every comparison of the study.
+    """The decision on a comparison in a word, by one rule for the whole study.
 
     *Higher*, *lower*: the intervals over cases and over networks leave out zero, p of Wilcoxon's test is at most 0.05
     after Holm's correction over the family (``analysis.family``), and so is p of flipping the signs of networks, where
@@ -252,7 +252,7 @@ def decide(difference: Difference, p: float, margin: float, networks: OverNetwor
 
 
 def outcome(several: Sequence[Difference], margin: float, reliable: bool = True) -> str:
-    """What intervals of one difference decide if all of them agree.
+    """The decision on which several intervals of one difference agree; undecided where they do not.
 
     Args:
         reliable: whether leaving out zero suffices for "higher" and "lower".

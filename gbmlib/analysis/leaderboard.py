@@ -37,7 +37,7 @@ class SelectionError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """What the records of one network, or of one average of networks, say.
+    """The scores of one network, or of one average of networks.
 
     Attributes:
         dices: of every held-out case (rows) in each class (columns), mean over seeds, folds pooled; empty where there
@@ -207,7 +207,7 @@ def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[in
 
 
 def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequence[str]) -> list[str]:
-    """What is missing, or there twice, in the Dice of held-out cases."""
+    """Sentences on held-out cases whose Dice is missing or occurs twice."""
     if lacking := [name for name in classes if name not in set(held.region)]:
         return [f"was not measured on {', '.join(lacking)}"]
     empty = sorted(set(runs) - set(zip(held.seed, held.fold, strict=True)))
@@ -242,7 +242,7 @@ def _best(merits: pd.DataFrame) -> str:
 
 
 def _shares(merits: pd.DataFrame) -> pd.Series:
-    """How often each column is the best, over as many cases drawn with replacement."""
+    """How often each column is the best in bootstrap resamples of the cases."""
     cases = len(merits)
     drawn = np.random.default_rng(0).multinomial(cases, np.full(cases, 1 / cases), RESAMPLES)
     means = drawn @ merits.to_numpy() / cases
@@ -252,7 +252,7 @@ def _shares(merits: pd.DataFrame) -> pd.Series:
 
 
 def _elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> Interval | None:
-    """Each case under what the cases of the other folds would choose: picking the best does not flatter this one."""
+    """The mean where each fold's network is chosen on the other folds, so that picking the best does not flatter it."""
     folds = merits.index.map(fold_of)
     if folds.nunique() < 2:
         return None
@@ -261,7 +261,7 @@ def _elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> Interval | N
 
 
 def _usual(values: Iterable[Value]) -> Value:
-    """What occurs most often; of several the first."""
+    """The value that occurs most often; of several the first."""
     return Counter(values).most_common(1)[0][0]
 
 

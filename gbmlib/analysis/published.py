@@ -1,4 +1,4 @@
-"""Numbers as the papers print them, each with its place: what ours are held against, never results of this study."""
+"""Numbers as the papers print them, each with its place, to compare ours with; never results of this study."""
 
 from __future__ import annotations
 

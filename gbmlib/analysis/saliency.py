@@ -34,7 +34,7 @@ class EmptyRegionError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be explained: how a network came to a region in an image.
+    """The target of an explanation: a region that a network found in an image.
 
     Attributes:
         network: takes (tile, channel, z, y, x) and returns logits of the same spatial size.
@@ -67,7 +67,7 @@ def regions_of(experiment: Experiment, cohort: Cohort) -> dict[str, tuple[int, .
 
 
 def target(record: Record, cohort: Cohort, case: Case, region: str, network: nn.Module | None = None) -> Target:
-    """How the network of a run came to a region in a case: the voxels where the network itself finds it.
+    """The :class:`Target` of a region in a case: the voxels where the network of a run itself finds it.
 
     There its sigmoid reaches 0.5 (before nested regions are laid into each other), or the likeliest class is one of the
     region's.
@@ -121,7 +121,7 @@ def score(logits: Tensor, inside: Sequence[int], softmax: bool) -> Tensor:
 
 
 def gradient(target: Target) -> Tensor:
-    """How the score changes with each voxel of each channel: float32 (channel, z, y, x), signed.
+    """The gradient of the score with respect to the image: float32 (channel, z, y, x), signed.
 
     The gradient of Simonyan et al. (2014, section 3); its :func:`magnitude` is the saliency map.
     """
@@ -225,7 +225,7 @@ def _total(target: Target, images: Tensor, mask: Tensor) -> Tensor:
 
 
 def _assembled(target: Target, of_tiles: Callable[[Tensor, Tensor], Tensor], channels: int) -> Tensor:
-    """What tiles say, blended over the volume (channel, z, y, x), float32, on the image's device."""
+    """The tiles' maps blended over the volume (channel, z, y, x), float32, on the image's device."""
 
     def predict(tiles: Tensor) -> Tensor:
         # The mask travels as a last channel, so that it is cut and padded with the image.

@@ -1,4 +1,4 @@
-"""Whether a map of ``analysis.saliency`` says anything: what is left of it without the weights, and where it lies."""
+"""Checks of the maps of ``analysis.saliency``: how much of them is left without the weights, and where they lie."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def strongest(volume: np.ndarray, brain: np.ndarray, share: float) -> np.ndarray
 
 
 def untrained(experiment: Experiment, target: Target, seed: int = 0) -> nn.Module:
-    """The network of a target as it might have been before training; its weights are drawn with a seed."""
+    """The network of a target with random initial weights, drawn with a seed."""
     weights = next(target.network.parameters())
     channels = target.network.output.out_channels
     with torch.random.fork_rng(devices=[]):
@@ -206,7 +206,7 @@ class Places:
 
 
 def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, seed: int = 0) -> Places:
-    """Over the held-out cases of each run: where its maps lie, and those of the same network untrained."""
+    """Where the maps of each run lie over its held-out cases, and those of the same network untrained."""
     places, looked_at, skipped = [], [], []
     for label, record in records.items():
         experiment = record.experiment

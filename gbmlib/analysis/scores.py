@@ -1,4 +1,4 @@
-"""Scores of finished runs: one tidy table, and what is read out of it.
+"""Scores of finished runs: one tidy table, and summaries of it.
 
 Several sets of runs side by side are *groups*: label -> records; the *cells* of a factorial are groups by (network,
 pipeline). Comparisons are paired by case (``analysis.paired``): patients differ from each other by far more than
@@ -190,7 +190,7 @@ def common_regions(groups: Groups) -> list[str] | None:
 
 
 def fold_of(record: Record) -> tuple[int, int]:
-    """Its fold, and of how many."""
+    """The fold of a record, and the number of folds."""
     return record.experiment.fold, record.experiment.folds
 
 
@@ -201,7 +201,7 @@ def folds_of(records: Iterable[Record]) -> dict[str, tuple[int, int]]:
 
 
 def on_shared_folds(base: Sequence[Record], other: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """The runs of each whose fold the other ran too: what can be compared where one of them ran more folds."""
+    """The records of both groups on the folds that both ran, which alone can be compared."""
     shared = {fold_of(record) for record in base} & {fold_of(record) for record in other}
     return tuple([record for record in records if fold_of(record) in shared] for records in (base, other))
 

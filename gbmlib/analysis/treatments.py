@@ -48,7 +48,7 @@ def networks(records: Iterable[Record]) -> list[Record]:
 
 
 def configuration_of(experiment: Experiment) -> str:
-    """What runs of one configuration share, whatever their fold and seed."""
+    """The configuration without fold and seed, which its runs share."""
     return experiment.model_copy(update={"fold": 0, "seed": 0}).canonical
 
 
@@ -72,7 +72,7 @@ def _fields(run: Experiment | Ensemble) -> Mapping[str, Any]:
 
 
 def vacuous(base: Sequence[Record], other: Sequence[Record], change: Sequence[float] = ()) -> list[str]:
-    """That what is compared did not act, a sentence for each way of telling; empty where it did."""
+    """Sentences on why the compared change had no effect on the runs, one for each sign of it; empty where it had."""
     fields = differing(base, other)
     reasons = (check((*base, *other)) for field, check in ACTS.items() if field in fields)
     sentences = list(dict.fromkeys(f"vacuous: {reason}" for reason in reasons if reason))
@@ -124,7 +124,7 @@ def overlap(record: Record) -> float | None:
 
 
 def _shared(grid: Sequence[int], run: Experiment, stretch: float) -> float:
-    """Of one case: along an axis with room for n + 1 places, two of them lie n (n + 2) / (3 n + 3) apart on average."""
+    """Overlap in one case: on an axis with n + 1 places for a patch, two lie n (n + 2) / (3 n + 3) apart on average."""
     sizes = [round(stretch * grid[axis]) for axis in run.axes]
     rooms = [max(size - patch, 0) for size, patch in zip(sizes, run.patch_size, strict=True)]
     apart = [room * (room + 2) / (3 * (room + 1)) for room in rooms]
@@ -210,7 +210,7 @@ def _rates(folder: Path, at: int) -> list[tuple[tuple[Any, Any], float]]:
 
 
 def changed(folder: Path) -> int:
-    """When a folder last got or lost a record: what was read from it before is known until then."""
+    """When a folder last got or lost a record: what was read from it is cached until then."""
     return folder.stat().st_mtime_ns if folder.exists() else 0
 
 

@@ -38,7 +38,7 @@ ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True)
 class Maps:
-    """What several members make of each voxel; float32 (z, y, x) in [0, 1].
+    """Voxel-wise summaries of several members' predictions; float32 (z, y, x) in [0, 1].
 
     Attributes:
         mean: of the probabilities.
@@ -230,7 +230,7 @@ PLACES = ("brain", "band")
 def measure(
     members: Sequence[np.ndarray], truth: np.ndarray, brain: np.ndarray, spacing: Sequence[float]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Everything of one region in one case: a table of measures, and the counts of :func:`reliability`.
+    """All measures of one region in one case: a table, and the counts of :func:`reliability`.
 
     Errors are those of the averaged prediction at one half. Voxels outside of the brain count nowhere but in Dice.
 

@@ -1,4 +1,4 @@
-"""Members for ``analysis.uncertainty``: what several networks, or one over mirrored copies, make of unseen cases.
+"""Members for ``analysis.uncertainty``: predictions of several networks, or of one under mirrorings, for unseen cases.
 
 Disagreement is honest only on a case that none of the members was trained on, or those that were would be sure for the
 wrong reason. The folds of a cross-validation share no such case, so their networks are asked about another cohort:
@@ -65,12 +65,12 @@ class Source:
 
     @property
     def size(self) -> int:
-        """How many members there are, of the first group."""
+        """The number of members in the first group."""
         first = self.groups[0][0]
         return 2 ** len(_axes(first[0])) if self.mirrored else len(first)
 
     def only(self, case_id: str) -> Source:
-        """The same with one case.
+        """The source with one of its cases alone.
 
         Raises:
             ValueError: it is none of this source's.
@@ -83,7 +83,7 @@ class Source:
 
 
 def elsewhere(cohort: Cohort, cases: int = 6) -> Cohort | None:
-    """Other patients like these, which no network of the study has seen; only of phantoms is there no end."""
+    """Further phantoms like these, which no network of the study has seen; None for a cohort of patients."""
     if not cohort.name.startswith("phantom:"):
         return None
     spec = Spec.parse(cohort.name.removeprefix("phantom:"))
@@ -139,7 +139,7 @@ def by_region(volume: np.ndarray, scheme: str, cohort: Cohort) -> Member:
 
 
 def members(source: Source, store: Store, device: str | None = None) -> Iterator[tuple[Case, list[Member]]]:
-    """Each case of a source with what its members make of it.
+    """Each case of a source with its members' predictions.
 
     Raises:
         FileNotFoundError: a run is not in the store, or was published without its weights.
@@ -156,7 +156,7 @@ def members(source: Source, store: Store, device: str | None = None) -> Iterator
 def _predicted(
     experiments: Sequence[Experiment], store: Store, cohort: Cohort, device: str, held_out: bool
 ) -> Callable[[Case], list[Member]]:
-    """What asks each of some networks."""
+    """A function from a case to the predictions of some networks."""
     predictors = [Predictor(experiment, store, cohort, device) for experiment in experiments]
 
     def ask(case: Case) -> list[Member]:
@@ -169,7 +169,7 @@ def _predicted(
 def _mirrored(
     experiments: Sequence[Experiment], store: Store, cohort: Cohort, device: str, held_out: bool
 ) -> Callable[[Case], list[Member]]:
-    """What asks the first network once for each way to mirror a case; unmirrored first."""
+    """A function from a case to the first network's predictions under each mirroring; unmirrored first."""
     run = experiments[0]
     if run.previous is not None:
         raise ValueError(f"{run.id} is the second network of a cascade; take mirrorings of another network")
@@ -200,7 +200,7 @@ class Mirrored(nn.Module):
 
 
 def _axes(experiment: Experiment) -> tuple[int, ...]:
-    """What is mirrored: a network of slices is not mirrored across them."""
+    """The axes that are mirrored: a network of slices is not mirrored across them."""
     return (1, 2) if experiment.is_2d else (0, 1, 2)
 
 

@@ -1,4 +1,4 @@
-"""What a cascade's second network sees of the first one's segmentation in training: disturbed, class by class.
+"""Noise on the first network's segmentation, class by class, which a cascade's second network sees in training.
 
 The second network is given the first one's segmentation as one-hot channels. So that it does not merely copy them,
 Isensee et al. (2018, section 2.3) apply random morphological operators and remove random connected components. The
@@ -90,7 +90,7 @@ def draw(
 
 
 def apply(one_hot: Tensor, parameters: Parameters) -> Tensor:
-    """What a draw makes of the classes of a batch, on the device where they are.
+    """The classes of a batch disturbed by a draw's operations, on the device where they are.
 
     Components are numbered on the host (SciPy), so a class that loses one makes the way there and back.
 

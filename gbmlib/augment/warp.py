@@ -19,7 +19,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cells:
-    """Where points lie: each in a cell of 2 x 2 (x 2) neighbouring voxels.
+    """The cells of 2 x 2 (x 2) neighbouring voxels in which points lie.
 
     Attributes:
         index: int64 (N,), the cell's lowest corner in the flat volume.

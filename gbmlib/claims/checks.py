@@ -52,7 +52,7 @@ def table_1(folder: Path, aspect: str = "mm") -> Finding:
 
 
 def small_median_is_patch(folder: Path) -> Finding:
-    """Where the median case has fewer voxels than the budget, the patch is that case, rounded up to what pools."""
+    """Where the median case has fewer voxels than the budget, the patch is that case, rounded up for pooling."""
     rows = _rows(folder, "3D")
     small = rows[rows.median_shape.map(math.prod) < BUDGET]
     wrong = {
@@ -86,7 +86,7 @@ def patch_limit(folder: Path) -> Finding:
 
 
 def five_per_cent(folder: Path) -> Finding:
-    """No batch holds more than 5 % of the data set's voxels, but for a least batch of two; to the nearest patch."""
+    """No batch of more than two holds over 5 % of the data set's voxels, rounded to the nearest patch."""
     tasks, wrong, printed = paper_table.tasks(folder), [], paper_table.printed(folder)
     for (task, network), row in printed.iterrows():
         share = 0.05 * tasks[task].cases * math.prod(printed.loc[(task, "3D"), "median_shape"])
@@ -122,7 +122,7 @@ def skull_stripped(folder: Path, records: str | Path = RECORDS) -> Finding:
 
 
 def predictions_a_voxel(folder: Path) -> Finding:
-    """Tiles over the centre of a volume, each mirrored in all combinations of three axes."""
+    """A voxel at the centre of a volume gets 64 predictions: its tiles, times the mirrorings along three axes."""
     size, patch = (256,) * 3, (64,) * 3
     seen = np.zeros(size, np.uint8)
     for window in sliding_window.tiles(size, patch, 0.5):
@@ -166,7 +166,7 @@ def test_recovers(folder: Path) -> Finding:
 
 
 def recall_column(folder: Path) -> Finding:
-    """The columns of the first paper's table 1 hold what they are headed: its rows imply one tumour fraction."""
+    """The columns of the first paper's table 1 match their headings: all rows imply one tumour fraction."""
     readings = prevalence.examined(published.TABLE_1, published.TABLE_1_ROUNDING)
     headed, code = prevalence.METRICS, prevalence.logged(published.LOG_HEADER, published.LOG_VALUES)
     row = readings.loc[headed]
@@ -183,7 +183,7 @@ def parameters(folder: Path, **options: object) -> Finding:
 
 
 def few_parameters(folder: Path, most: float = 0.02, **options: object) -> Finding:
-    """What the first paper's network has beyond a changed one is at most so small a part of its parameters."""
+    """What a change removes from the first paper's network is at most this share of its parameters."""
     unchanged, without = (_parameters(**changes) for changes in ({}, options))
     text = f"{unchanged / 1e6:.2f} against {without / 1e6:.2f} million, {(unchanged - without) / unchanged:+.2%}"
     return Finding(0 < (unchanged - without) / unchanged <= most, text)
@@ -205,7 +205,7 @@ def _parameters(**options: object) -> int:
 
 
 def _growth(down: str, seed: int) -> float:
-    """Root mean square behind the last level of the encoder, over that behind the first."""
+    """Root mean square after the encoder's last level, divided by that after its first."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = models.build("segvae", 2, 3, (32, 32, 32), vae=False, down=down, order="norm-act-conv")

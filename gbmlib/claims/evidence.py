@@ -1,4 +1,4 @@
-"""What each claim compares: its groups of runs, found among the records, and what one differs by from the other.
+"""The comparisons behind each claim: the records of its groups of runs, and the differences between the groups.
 
 ``claims.verdicts`` says what follows from it.
 """
@@ -24,7 +24,7 @@ from gbmlib.study.records import TRAIN, Record, Store
 
 @dataclass(frozen=True)
 class Comparison:
-    """One pair of a claim.
+    """One comparison of a claim: two groups of runs, and the difference between them.
 
     Attributes:
         this, that: labels.
@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def networks_in_favour(self) -> OverNetworks | None:
-        """The same over networks."""
+        """The difference over networks, positive where this is better."""
         turned = self.networks and self.less_is_better
         return replace(self.networks, difference=-self.networks.difference) if turned else self.networks
 
@@ -80,14 +80,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the claims are decided by: a store, of which each record is looked for once, and the folder of facts."""
+    """The evidence for the claims: a store, in which each record is looked up once, and the folder of facts."""
 
     store: Store
     facts: Path = FACTS
     _records: dict[str, Record | None] = field(default_factory=dict)
 
     def records(self, wanted: Sequence[Any]) -> list[Record]:
-        """Those that the store holds."""
+        """The records of these runs that the store holds."""
         for run in wanted:
             if run.id not in self._records:
                 self._records[run.id] = self.store.get(run)
@@ -95,7 +95,7 @@ class Evidence:
 
 
 def question(claim: Claim, comparison: Comparison) -> Hashable:
-    """What a comparison tests, whatever is claimed of it: two claims may ask the same of the same runs, in one test."""
+    """The test that a comparison makes, as a key: claims that ask the same of the same runs share one test."""
     by = claim.decided_by
     return by.model_dump_json(exclude={"pairs"}), comparison.this, comparison.that
 
@@ -115,7 +115,7 @@ def wanted(claim: Claim, scale: str) -> list[Run]:
 
 
 def runs_of_claims(claims: Sequence[Claim], scale: str, cohorts: Sequence[str]) -> dict[str, list[Run]]:
-    """The runs of claims that read no other cohorts, by claim, each in the first that has it."""
+    """The runs of each claim that read these cohorts alone; a run of several claims is listed under the first."""
     runs, seen = {}, set()
     for claim in claims:
         by_id = {run.id: run for run in wanted(claim, scale) if set(cohorts_of(run)) <= set(cohorts)}
@@ -125,7 +125,7 @@ def runs_of_claims(claims: Sequence[Claim], scale: str, cohorts: Sequence[str]) 
 
 
 def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
-    """The scale, the largest at which all records are there, or else any, and the comparisons at it."""
+    """The scale that a claim is decided at, the largest with all records if there is one, and the comparisons there."""
     by = claim.decided_by
     if not isinstance(by, ByRuns | ByFactorial):
         return "", []

@@ -72,7 +72,7 @@ class ByCheck(_Strict):
 
 
 class Open(_Strict):
-    """What nothing in the study decides yet: the runs that would."""
+    """A claim that nothing in the study decides yet: the runs that would decide it."""
 
     needs: str = Field(min_length=10)
 
@@ -117,7 +117,7 @@ class Claim(_Strict):
 
     @property
     def anchor(self) -> str:
-        """Of the claims page."""
+        """The claim's anchor on the claims page."""
         return f"claim-{self.id}"
 
 

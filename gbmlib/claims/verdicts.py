@@ -31,7 +31,7 @@ WORDS = (SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_YET)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the records say of a claim.
+    """The verdict of the records on a claim.
 
     Attributes:
         word: one of :data:`WORDS`.
@@ -55,14 +55,14 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word; of a claimed difference that is shown to be small, with the margin: ``supported, below 0.01``."""
+        """The word; with the margin where a claimed difference is shown to be small: ``supported, below 0.01``."""
         small = [comparison.margin for comparison in self.comparisons if comparison.complete and comparison.small]
         one_sided = self.word == SUPPORTED and self.claim.kind in ("better", "worse")
         return f"{self.word}, below {max(small):g}" if one_sided and small else self.word
 
     @property
     def command(self) -> str:
-        """What makes the missing runs, or longer ones where those that are there are not sound; empty without any."""
+        """The command that makes the missing runs, or longer ones where those are not sound; empty without any."""
         larger = self.unsound and self.scale == scales.DEFAULT  # longer runs than the default's are the papers' own
         scale = scales.PUBLISHED[0] if larger or self.scale == scales.PUBLISHED[0] else scales.DEFAULT
         if self.word != NOT_YET or not (runs := wanted(self.claim, scale)):
@@ -72,8 +72,8 @@ class Verdict:
 
     @property
     def clearness(self) -> float:
-        """How far a decided verdict is from being undecided, for ranking: what of the measure lies between an interval
-        and zero or the margin. A claim that holds needs all its comparisons, one that fails needs one; infinite for a
+        """How far a decided verdict is from being undecided, for ranking: the distance of an interval from zero or the
+        margin. A claim that holds needs all its comparisons, one that fails needs one; infinite for a
         check."""
         if not self.comparisons:
             return float("inf")
@@ -105,7 +105,7 @@ def decide(claims: Sequence[Claim], store: Store, facts: str | Path = FACTS) -> 
 
 
 def word_of(kind: str, comparison: Comparison) -> tuple[str, str]:
-    """What one comparison says of a claim of a kind, and why."""
+    """The verdict of one comparison on a claim of this kind, and the reason."""
     if not comparison.complete:
         return NOT_YET, comparison.problem or f"{comparison.available} of {comparison.wanted} runs have a record"
     if comparison.unsound:

@@ -1,4 +1,4 @@
-"""Table 1 of Isensee et al. (2018) and the geometry of its seven tasks: what the planner is held against."""
+"""Table 1 of Isensee et al. (2018) and the geometry of its seven tasks, to compare the planner with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def printed(folder: str | Path = FACTS) -> pd.DataFrame:
 
 
 def medians(table: pd.DataFrame, fingerprints: Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
-    """Each task as the table alone tells it: one median shape; spacing and number of cases are the data set's."""
+    """The fingerprints with the table's median shape alone; spacing and number of cases are the data set's."""
     return {
         task: dataclasses.replace(
             fingerprint,

@@ -1,4 +1,4 @@
-"""Why a plan is what it is, in words: one function for each choice of ``planner.planning``."""
+"""The reasons of a plan in words: one function for each choice of ``planner.planning``."""
 
 from __future__ import annotations
 

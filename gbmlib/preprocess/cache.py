@@ -86,7 +86,7 @@ def _write(entry: Path, case: Prepared) -> None:
 
 
 def _open(entry: Path) -> Prepared | None:
-    """What an entry holds; None where there is none, or where files are missing or cut short."""
+    """The prepared case of an entry; None where there is none, or where files are missing or cut short."""
     try:
         header = json.loads((entry / ENTRY).read_text())
         images = np.load(entry / "images.npy", mmap_mode="c")
@@ -98,7 +98,7 @@ def _open(entry: Path) -> Prepared | None:
 
 
 def _plain_json(value: Any) -> Any:
-    """A parameter as JSON has it; what means the same reads the same."""
+    """A parameter as JSON; parameters of equal meaning give equal JSON."""
     if isinstance(value, Statistics):
         return {name: [array.shape, _digest(array)] for name, array in value.arrays().items()}
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""What a planner has to know of a data set: how large its cases are, how finely they are sampled, how bright.
+"""Fingerprints of data sets for the planner: the sizes of the cases, their spacings and their intensities.
 
 A fingerprint is measured once (:func:`fingerprint`), kept as JSON, and is all that ``planner.plan`` reads,
 so a reader plans for a data set whose images lie elsewhere.
@@ -188,7 +188,7 @@ def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
 
 
 def _intensities(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[Intensities | None, ...]:
-    """Those of the channels that are CT, as ``preprocess.normalise.statistics`` has them."""
+    """Intensities of the channels that are CT, as ``preprocess.normalise.statistics`` has them."""
     ct = normalise.statistics(cases, "ct")
     rows = np.stack([ct.low, ct.high, ct.mean, ct.deviation])[:, :, 0, 0, 0].T.tolist()
     return tuple(Intensities(*row) if kind == "CT" else None for kind, row in zip(kinds, rows, strict=True))

@@ -144,7 +144,7 @@ def _schemes(
 
 
 def _brain(images: np.ndarray, schemes: Sequence[str]) -> np.ndarray | None:
-    """Where voxels of images (channel, z, y, x) are no background, bool; None where they are none in any channel."""
+    """The foreground of images (channel, z, y, x), bool; None where no channel's scheme takes zero for background."""
     if not set(schemes) & set(ZERO_IS_BACKGROUND):
         return None
     brain, mask = images != 0, nonzero_mask(images) if "ct_masked" in schemes else None

@@ -79,7 +79,7 @@ HIGHER_RATE = 10
 
 
 def rate_and_warmup(profile: str) -> Comparison:
-    """Peak rate and warm-up, each changed apart and both together, at the rates of a scale."""
+    """Peak rate and warm-up, changed one at a time and together, at the rates of a scale."""
     rate = HIGHER_RATE * (scales.SCALES[profile] | scales.PAPER_A[profile])["learning_rate"]
     return Comparison(
         "rate_and_warmup",
@@ -254,7 +254,7 @@ def runs(
 
 
 def rescued(**changes: Any) -> dict[str, list[Experiment]]:
-    """The two variants whose short runs lost a channel, and their base, begun so that none does; by label.
+    """The two variants whose short runs lost a channel, and their base, initialised so that none is lost; by label.
 
     The same schedule, folds and seeds, with an output that begins small. The original order of layers, whose residual
     stream nothing normalises, has smaller weights and half the rate: at all of it one run of four marked nothing.
@@ -270,18 +270,18 @@ def rescued(**changes: Any) -> dict[str, list[Experiment]]:
 def screened(
     profile: str, folds: Iterable[int] | None, changes: Mapping[str, Any], screening: Mapping[str, Any]
 ) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """The folds and changes of a screening, but for what somebody asks otherwise (None: nobody did)."""
+    """The folds and changes of a screening; what the caller sets, not None, takes precedence."""
     chosen = {name: value for name, value in changes.items() if value is not None}
     return SCREENED_FOLDS[profile] if folds is None else tuple(folds), {**screening, **chosen}
 
 
 def as_tuple(values: Iterable[int] | None) -> tuple[int, ...] | None:
-    """A tuple can be gone through once for each variant."""
+    """The values as a tuple, which can be iterated once for each variant; None stays None."""
     return None if values is None else tuple(values)
 
 
 def _crops(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """One crop against three at the same number of steps: epochs and warm-up are a third as long, or three times.
+    """One crop against three at equal numbers of steps: epochs and warm-up are a third as long, or three times.
 
     Where an epoch is a number of steps, one and three crops that are kept are compared, and both with new ones.
     """

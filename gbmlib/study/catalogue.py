@@ -209,7 +209,7 @@ def runs_of(name: str, scale: str, **changes: Any) -> Runs:
 
 
 def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = (), **changes: Any) -> dict[str, list[Run]]:
-    """The runs of each family that can be made from some cohorts, in order of worth; each run in the first that has it.
+    """The runs of each family that these cohorts suffice for, the most valuable first; each run once.
 
     Args:
         profile: a scale (``study.scales.PROFILES``).
@@ -228,7 +228,7 @@ def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = (), **c
 
 
 def command(name: str, scale: str = scales.DEFAULT) -> str:
-    """What makes the runs of a family or set at a scale, with ``brats:PATH`` or ``msd:PATH`` for the data."""
+    """The command that makes the runs of a family or set at a scale; the data are ``brats:PATH`` or ``msd:PATH``."""
     profile = "" if scale == scales.DEFAULT else f" --profile {scale}"
     runs = [run for group in runs_of(name, scale).values() for run in group]
     return f"python -m gbmlib run {data(runs)} --only {name}{profile}"
@@ -265,7 +265,7 @@ def published(wanted: Wanted, store: Store) -> dict[str, dict[Any, list[Record]]
 
 
 def trained(records: Iterable[Record]) -> list[Record]:
-    """The records of runs that trained a network; what was made of such networks alone costs little."""
+    """The records of runs that trained a network; ensembles of such networks cost little."""
     return [record for record in records if isinstance(record.experiment, Experiment)]
 
 
@@ -275,7 +275,7 @@ def on_graphics_card(record: Record) -> bool:
 
 
 def shown_scale(wanted: Wanted, store: Store) -> str:
-    """The largest scale at which all runs have a record; without one, that which has most of them."""
+    """The largest scale at which all runs have a record; if there is none, the scale with most of its records."""
     shares = {}
     for scale in scales.PUBLISHED:
         available = [store.get(run) is not None for runs in _at(wanted, scale).values() for run in runs]
@@ -284,7 +284,7 @@ def shown_scale(wanted: Wanted, store: Store) -> str:
 
 
 def records_of(groups: Runs, store: Store) -> dict[Any, list[Record]]:
-    """Those records of each group that the store holds; a group without any is left out."""
+    """The records of each group that the store holds; groups without any are left out."""
     available = {label: [record for record in map(store.get, runs) if record] for label, runs in groups.items()}
     return {label: records for label, records in available.items() if records}
 

@@ -74,7 +74,7 @@ def networks(
 
 
 def _in_parts(run: Experiment, parts: int) -> Experiment:
-    """The same run of a cross-validation with so many folds."""
+    """The run in a cross-validation with this number of folds."""
     previous = run.previous and run.previous.changed(folds=parts)
     return run if run.folds == parts else run.changed(folds=parts, previous=previous)
 
@@ -86,7 +86,7 @@ def of_hippocampus(profile: str, folds: Iterable[int] | None = None) -> dict[str
 
 
 def averages(groups: Networks) -> dict[str, list[Ensemble]]:
-    """The average of each pair of the networks that are candidates, run by run."""
+    """The average of each pair of candidate networks, run by run."""
     return {
         PLUS.join(pair): [Ensemble(members=members) for members in zip(*(groups[label] for label in pair), strict=True)]
         for pair in combinations([label for label in groups if label in CANDIDATES], 2)
@@ -94,7 +94,7 @@ def averages(groups: Networks) -> dict[str, list[Ensemble]]:
 
 
 def unmirrored(groups: Groups) -> dict[str, list[Ensemble]]:
-    """The same networks and averages, predicting each case once, as it lies."""
+    """The same networks and averages without test-time mirroring."""
     return {label: [_changed(run, mirrored=False) for run in runs] for label, runs in groups.items()}
 
 

@@ -1,4 +1,4 @@
-"""The run of a network, trained and applied, and that of an ensemble, averaged and decided: each measured and kept."""
+"""Train and measure a network, or average and measure an ensemble; each run leaves a record."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ def fit_network(
 
 
 def _statistics(experiment: Experiment, cohort: Cohort, held_in: tuple[str, ...]) -> pipeline.Statistics | None:
-    """Over the training cases alone: those held out must not tell how they are normalised."""
+    """Normalisation statistics of the training cases alone: held-out cases must not influence them."""
     kind = statistics_kind(experiment.normalisation)
     return kind and normalise.statistics((cohort[case_id] for case_id in held_in), kind)
 
 
 def _previous(experiment: Experiment, cohort: Cohort, store: Store) -> dict[str, np.ndarray]:
-    """What the first network of a cascade predicted of each case, in native space; nothing without a cascade."""
+    """The predictions of a cascade's first network, by case, in native space; empty without a cascade."""
     return {} if experiment.previous is None else out_of_fold.label_maps(experiment.dependencies, cohort, store)
 
 

@@ -170,5 +170,5 @@ def under(network: Experiment, pipeline: Experiment, learning_rate: float | None
 
 
 def nearest(patch_size: Sequence[int], divisors: Sequence[int]) -> tuple[int, int, int]:
-    """The patch (z, y, x) nearest to one that divides: each size rounded to a multiple, halves up, at least one."""
+    """The patch (z, y, x) with each size rounded to a multiple of its divisor, halves up, at least one multiple."""
     return tuple(max(1, (2 * size + n) // (2 * n)) * n for size, n in zip(patch_size, divisors, strict=True))

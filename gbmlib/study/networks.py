@@ -35,7 +35,7 @@ def publish(record: Record, folder: str | Path = NETWORKS) -> Path:
 
 
 def fitting(cohort: Cohort, folder: str | Path = NETWORKS) -> Record:
-    """The network that comes with the study for such cases.
+    """The network that comes with the study and suits a cohort.
 
     Raises:
         ValueError: there is none, with the reason for each that there is.

@@ -143,7 +143,7 @@ def _measured(cohort: Cohort) -> Fingerprint:
 
 
 def at_spacing(original: Fingerprint, spacing: Sequence[float] | None) -> Fingerprint:
-    """The fingerprint that the data have once every case is resampled to a spacing (z, y, x) in mm."""
+    """The fingerprint of the data after resampling every case to a spacing (z, y, x) in mm."""
     if spacing is None:
         return original
     if not all(isfinite(step) and step > 0 for step in spacing):

@@ -110,7 +110,7 @@ def label_maps(experiments: Iterable[Experiment], cohort: Cohort, store: Store) 
 
 
 def local_record(experiment: Experiment, store: Store) -> Record:
-    """The record of a run with what it predicted and its weights.
+    """The record of a run whose predictions and weights are on this machine.
 
     Raises:
         FileNotFoundError: there is none, or it was published without them.
@@ -122,7 +122,7 @@ def local_record(experiment: Experiment, store: Store) -> Record:
 
 
 class Predictor:
-    """A finished run's network, which predicts cases anew; it is loaded with the first.
+    """A finished run's network, which predicts cases anew; it is loaded for the first case.
 
     Args:
         device: by default as ``study.predicting.device_of`` chooses.
@@ -146,7 +146,7 @@ class Predictor:
         self._first_networks: dict[str, Predictor] = {}
 
     def __call__(self, case: Case, held_out: bool, progress: Progress = lambda share: None) -> tuple[np.ndarray, Grid]:
-        """Probabilities (channel, z, y, x) of a case and their grid; where the run holds the case out, as it kept them.
+        """Probabilities (channel, z, y, x) of a case and their grid; the stored ones where the run holds the case out.
 
         Raises:
             FileNotFoundError: the weights are not on this machine.
@@ -198,7 +198,7 @@ def calls(experiment: Experiment, shape: Sequence[int], mirrored: bool) -> int:
 
 
 def _share_of(progress: Progress, number: int, total: int) -> Progress:
-    """The progress of one of several equal steps, as that of all of them."""
+    """The progress of one of several equal steps, reported as progress of all of them."""
     return lambda share: progress((number + share) / total)
 
 
@@ -242,7 +242,7 @@ def segment(
 
 
 def label_map_of(averaged: tuple[np.ndarray, Grid], records: Sequence[Record], cohort: Cohort) -> np.ndarray:
-    """The label map (z, y, x) of the average of some runs and its grid; that of a lone ensemble post-processed."""
+    """The label map (z, y, x) of averaged probabilities and their grid; of a single ensemble it is post-processed."""
     (volume, grid), run = averaged, records[0].experiment
     label_map = decide(volume, members(run)[0], cohort, grid)
     provenance = records[0].provenance if len(records) == 1 else {}

@@ -1,4 +1,4 @@
-"""What a run's network is given, what it makes of a case, and how that is measured."""
+"""The input of a run's network, its prediction for a case, and the metrics of that prediction."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def prepare(
 
 
 def statistics_of(record: Record) -> pipeline.Statistics | None:
-    """What the training cases of a run were normalised with; None where each image is normalised by itself.
+    """The normalisation statistics of a run's training cases; None where each image is normalised by itself.
 
     Raises:
         FileNotFoundError: the record was published without them; run its experiment into another store.
@@ -129,7 +129,7 @@ def inputs(
     prepared: pipeline.Prepared,
     previous: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """What a network is given of a prepared case (channel, z, y, x).
+    """The network's input (channel, z, y, x) for a prepared case.
 
     Args:
         previous: for a cascade's second network, what the first one made of the case: a label map in native space.
@@ -184,7 +184,7 @@ def decide_channels(
     cohort: Cohort,
     grid: pipeline.Grid | pipeline.Prepared,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """:func:`decide`, and what each channel marks by itself: bool (channel, z, y, x) in native space.
+    """:func:`decide`, and the voxels that each channel marks by itself: bool (channel, z, y, x) in native space.
 
     The channels of a softmax exclude each other, so the label map is all they mark: None in place of them.
     """

@@ -1,4 +1,4 @@
-"""The store of runs: what came out of each, small, self-describing, whole or absent.
+"""The store of runs: a small, self-describing record for each, complete or absent.
 
 A record is a folder named by its run's id:
 
@@ -104,7 +104,7 @@ class Record:
         return table if self.regions is None else table[table.region.isin(self.regions)]
 
     def of_regions(self, names: Iterable[str]) -> Record:
-        """The same run with the scores of some regions alone; on disk, and in itself, it stays whole.
+        """The same run with the scores of some regions alone; this record and its files stay complete.
 
         Raises:
             RecordError: it was not measured on one of them.
@@ -143,7 +143,7 @@ class Record:
         return path if path.exists() else None
 
     def stale(self, fingerprint: str | None = None) -> list[str]:
-        """Why the record may not be what a run made today would give; empty where nothing speaks against it.
+        """Reasons why the same run made today may give another record; empty where there are none.
 
         Args:
             fingerprint: that of the cohort at hand; None where the data is not here, and then it is not compared.
@@ -175,7 +175,7 @@ class Store:
 
     @property
     def prepared(self) -> Path:
-        """Where runs share the cases that they have prepared (``preprocess.cache``)."""
+        """The folder of prepared cases that runs share (``preprocess.cache``)."""
         return self.path / "prepared"
 
     def get(self, experiment: Experiment | Ensemble) -> Record | None:
@@ -286,7 +286,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def steps_of(record: Record) -> int:
-    """How many times a run changed its weights, from what it did: its epochs and the cases that it trained on."""
+    """The number of optimiser steps of a run, from its epochs and the cases that it trained on."""
     training = record.cases.case[record.cases.split == TRAIN].nunique()
     return len(record.history) * batches.per_epoch(record.experiment, training)
 

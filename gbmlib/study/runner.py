@@ -1,4 +1,4 @@
-"""From configurations to their records: what is missing is run, in the order that the runs' needs allow."""
+"""Run the configurations that have no record yet, each after the runs that it needs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def run(
 
 
 def ready(experiments: Sequence[Run], store: Store) -> list[Run]:
-    """What there is :func:`to_do`, where the data at hand allow it; no image is read.
+    """The runs that are :func:`to_do`, after a check that the data at hand suit them; no image is read.
 
     Raises:
         CaseError: the data of a cohort is not known here, or lacks what is asked of it; every reason once.
@@ -101,7 +101,7 @@ def ready(experiments: Sequence[Run], store: Store) -> list[Run]:
 
 
 def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
-    """What the store lacks of some experiments, and what of their needs, each after those that it needs.
+    """The runs that the store lacks of some experiments and of those they need, each after those that it needs.
 
     A published record is enough to read, but what needs it also needs its weights and predictions: then it is run again
     into the store's own folder.
@@ -237,7 +237,7 @@ def described(run: Run) -> str:
 
 
 def listing(wanted: Mapping[str, Sequence[Run]], store: Store) -> list[str]:
-    """Each family with what it lacks, and hours of one process where records tell how long such runs take."""
+    """Lines for each family: its missing runs, and their hours in one process where records of such runs tell them."""
     records, listed, lines = store.all(), set(), []
     for name, runs in wanted.items():
         missing = [run for run in to_do(runs, store) if run.id not in listed]

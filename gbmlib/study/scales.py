@@ -198,12 +198,12 @@ def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **change
 
 
 def _output_gain(profile: str) -> dict[str, float]:
-    """The option of networks with sigmoids, but for the scales that are as they were first published."""
+    """The initial output gain of networks with sigmoids; no option at scales that stay as first published."""
     return {} if profile in AS_FIRST_PUBLISHED else {"output_gain": OUTPUT_GAIN}
 
 
 def _fitting(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without the composition of nested regions, where regions exclude each other."""
+    """The fields, with the composition of nested regions only where regions are nested."""
     return fields if fields.get("regions", "brats") == "brats" else {**fields, "composition": "innermost"}
 
 
@@ -247,7 +247,7 @@ def phantom_to_real() -> Experiment:
 
 
 def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
-    """The fields of :class:`Experiment` that a reader's parameters and the cohort set, for all that makes runs.
+    """The fields of :class:`Experiment` that follow from a reader's parameters and the cohort.
 
     Where the parameters leave it open, the channels are T1ce and FLAIR if the cohort has them and all it has otherwise,
     and the regions are the nested ones for a glioma and the labels themselves for anything else. Computed tomography is

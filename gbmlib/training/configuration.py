@@ -1,4 +1,4 @@
-"""What a run is: one validated, immutable configuration, and the name its hash gives it."""
+"""The configuration of a run, validated and immutable, and the name that its hash gives it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from gbmlib.training.schedules import PLATEAUS, SCHEDULES
 
 
 def as_triplet(value: Any) -> Any:
-    """One number stands for all three axes."""
+    """A single number repeated for all three axes; anything else as it is."""
     return (value,) * 3 if isinstance(value, int | float) else value
 
 
 def as_one(value: Any) -> Any:
-    """What is the same for all channels is said once, so that a run has one name."""
+    """The one value that all channels share, so that a run has one name; otherwise as it is."""
     alike = isinstance(value, list | tuple) and value and all(item == value[0] for item in value)
     return value[0] if alike else value
 
@@ -171,7 +171,7 @@ class Experiment(Run):
     @model_validator(mode="before")
     @classmethod
     def _plain_options(cls, fields: Any) -> Any:
-        """Options as JSON has them, without those at their default: what means the same has one name."""
+        """Options as JSON has them, without those at their default, so that equal configurations have one name."""
         if not isinstance(fields, dict) or fields.get("model") not in models.MODELS or not fields.get("options"):
             return fields
         both = (models.options_of(fields["model"]), fields["options"])

@@ -124,7 +124,7 @@ def strange_values(layout: Layout, seen: Mapping[str, frozenset[int]], conventio
 
 
 def listed_cases(root: Path, source: Path, cases: Iterable[FileCase]) -> tuple[tuple[FileCase, ...], list[Problem]]:
-    """Cases as a list names them: sorted, with the files that are there, and what is missing or named twice.
+    """The cases that a list names, sorted, with the files that exist, and what is missing or named twice.
 
     Args:
         root: what the list's paths are relative to.

@@ -1,4 +1,4 @@
-"""What names mean: of modalities, of labels, of cases. One place for the synonyms of all layouts."""
+"""The meaning of names of modalities, labels and cases. One place for the synonyms of all layouts."""
 
 from __future__ import annotations
 

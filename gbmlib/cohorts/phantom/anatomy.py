@@ -172,7 +172,7 @@ class Body:
         return self.place(grid).reshape(3, -1), where.T
 
     def depth(self, grid: VoxelGrid, template: np.ndarray) -> np.ndarray:
-        """mm below the surface of the stripped brain, whose edge is ragged as a skull-stripper's; (z, y, x)."""
+        """Depth in mm (z, y, x) below the surface of the stripped brain, whose edge is ragged as a skull-stripper's."""
         distance = atlas(grid.spacing).at("depth", template.reshape(3, -1)).reshape(grid.shape)
         return distance - 1.3 + self._edge.on(grid)
 

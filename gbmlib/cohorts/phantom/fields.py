@@ -72,7 +72,7 @@ class Field:
     start: tuple[float, float, float]
 
     def on(self, grid: VoxelGrid) -> np.ndarray:
-        """Its mean over each voxel of a grid, float64 (z, y, x)."""
+        """The field's mean over each voxel of a grid, float64 (z, y, x)."""
         out = self.coefficients
         for axis in range(3):
             along = (grid.shape[axis], grid.spacing[axis], grid.start[axis])

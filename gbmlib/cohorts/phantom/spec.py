@@ -1,4 +1,4 @@
-"""What names a phantom cohort: ``phantom:cases=24,spacing=3,seed=0``, read, checked and written in one way."""
+"""The spec of a phantom cohort: ``phantom:cases=24,spacing=3,seed=0``, read, checked and written in one way."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _passes(run: Experiment, shape: Sequence[int]) -> int:
 
 
 def _shape(run: Experiment, cohort: Cohort, store: Store) -> tuple[int, ...]:
-    """Of the first case of a cohort on the grid of a run."""
+    """The shape of a cohort's first case on the grid of a run."""
     case = cohort.with_modalities(run.modalities).cases[0]
     if statistics_kind(run.normalisation) is None:
         return prepare(run, case, None, store.prepared).shape

@@ -1,4 +1,4 @@
-"""As many runs as fit into a time, in order of worth, several processes side by side.
+"""Make as many runs as fit into a time, the most valuable first, several processes side by side.
 
 Each process makes one whole run after another. While some measure on their cores, others train on the card, so a few
 more processes than the card needs keep it busy. When time is up they are ended: what is finished is in the store, what
@@ -28,7 +28,7 @@ FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a run within the time.
+    """The outcome of a run within the time.
 
     Attributes:
         outcome: :data:`FINISHED`; :data:`STOPPED` when time was up; or :data:`FAILED`.

@@ -1,4 +1,4 @@
-"""Records on their way home: a few files of limited size, each a tar of records, each of those a compressed tar.
+"""Records packed for the way home: a few tar files of limited size, in which each record is a compressed tar.
 
 A record travels whole or not at all, and is taken in only where it is what its name says.
 """
@@ -79,7 +79,7 @@ class Shards:
 
 
 def _size(content: bytes) -> int:
-    """Of a member of a tar, in bytes."""
+    """The bytes that a member takes in a tar."""
     return _BLOCK - (-len(content) // _BLOCK) * _BLOCK
 
 

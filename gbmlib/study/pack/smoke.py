@@ -1,4 +1,4 @@
-"""Half a minute on a card before anything else: is it right, how long is a step, and which way of stepping is faster.
+"""A test of half a minute on a card: does it compute rightly, how long is a step, which way of stepping is faster.
 
 Each network that a pack trains is tried on one patch: how far the card's float32 and mixed precision are from float32
 on the processor; the time of a forward pass and of a training step as the study makes it (``eager``); and of the same
@@ -35,7 +35,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def measure(runs: Iterable[Run], device: str | None = None, seconds: float = 30) -> tuple[pd.DataFrame, Card]:
-    """What a card makes of the networks of some runs, one run of each network and number of axes.
+    """Errors and times of some runs' networks on a card, one run of each network and number of axes.
 
     Args:
         seconds: what would begin later is left out.
@@ -115,7 +115,7 @@ def _step_by_turns(mine, experiment, device, rounds, seconds, barrier, answers) 
 
 
 def _tried(what: Callable[[], dict], name: str) -> dict:
-    """What a measurement gives; where it fails, the first line of why, and the others go on."""
+    """The result of a measurement; where it fails, the first line of the error, so that the others go on."""
     try:
         return what()
     except Exception as error:
@@ -141,7 +141,7 @@ def error(experiment: Experiment, device: torch.device) -> float:
 
 
 def batch(experiment: Experiment, device: torch.device) -> Batch:
-    """Images and a target of the size that a run trains on, made up; the same on every device."""
+    """Made-up images and a target of the size that a run trains on; the same on every device."""
     generator = torch.Generator().manual_seed(0)
     size = (experiment.batch_size, len(experiment.modalities), *experiment.patch_size)
     images = torch.randn(size, generator=generator)
@@ -217,7 +217,7 @@ def _operations(experiment: Experiment) -> float:
 
 
 def _card(table: pd.DataFrame) -> Card:
-    """The shortest step and forward pass are what the host needs; the most work in a time is what the card can do."""
+    """The card of a table of times: the shortest ones are the host's share, the highest rate is the card's."""
     times = table.assign(**{name: pd.to_numeric(table[name], errors="coerce") / 1000 for name in ("eager", "forward")})
     measured = {"step": times.eager.min(), "forward": times.forward.min()}
     for precision, rows in times.groupby("precision"):
