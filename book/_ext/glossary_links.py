@@ -63,7 +63,7 @@ EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of", "gbm-citation"
 
 @dataclass(frozen=True)
 class Entry:
-    """What the glossary has under one or several names.
+    """An entry of the glossary, under one or several names.
 
     Attributes:
         names: the terms that share the definition.

@@ -22,7 +22,7 @@ FACTS = ("runs", "cases", "gliomas", "steps", "grids", "precisions", "hours", "l
 
 
 def facts(records: Sequence[Record]) -> dict[str, str]:
-    """What prose says of all published records, by name (:data:`FACTS`), in words."""
+    """Facts on all published records for use in prose, by name (:data:`FACTS`), in words."""
     trained = catalogue.trained(records)
     if not trained:
         return dict.fromkeys(FACTS, "none yet")
@@ -89,7 +89,7 @@ def _records(groups: Runs, store: Store) -> tuple[list[Record], int]:
 
 
 def _held(scale: str, records: Sequence[Record], wanted: int) -> tuple[str, ...]:
-    """What a line of the table says of a group's records at a scale."""
+    """The cells of the table's row on a group's records at a scale."""
     runs = [record.experiment for record in records]
     held_out = {
         (record.experiment.cohort, case)

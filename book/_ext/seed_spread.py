@@ -22,7 +22,7 @@ HEAD = ("variants of", "folds", "networks", "median", "largest", "in which", "ab
 
 @dataclass(frozen=True)
 class Spread:
-    """What another seed changes in one variant.
+    """The spread of one variant over seeds.
 
     Attributes:
         means: Dice of each seed, mean over the cases and regions of the folds that all seeds ran.
@@ -111,7 +111,7 @@ def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tupl
 
 
 def _line(group: Sequence[Spread]) -> tuple[str, ...]:
-    """What a row of the table says of a group's networks."""
+    """The cells of the table's row on a group's networks."""
     widest = max(group, key=lambda one: one.apart)
     return (
         " or ".join(map(str, sorted({one.folds for one in group}))),
@@ -125,5 +125,5 @@ def _line(group: Sequence[Spread]) -> tuple[str, ...]:
 
 
 def _beyond(group: Iterable[Spread]) -> int:
-    """How many networks differ from themselves by what matters."""
+    """The number of networks whose seeds differ by more than the margin."""
     return sum(one.apart > one.margin for one in group)

@@ -16,7 +16,7 @@ from gbmlib.analysis.paired import Paired
 from gbmlib.analysis.scores import Groups, UnpairedError
 from gbmlib.study.records import HELD_OUT, TRAIN, Record
 
-#: Of a :func:`table`.
+#: The columns of a :func:`table`.
 COLUMNS = ("difference", "p", "rank_biserial", "decided", "cases", "seeds", "family")
 COLUMNS += ("networks", "detectable", "margin", "unsound", "caution")
 

@@ -176,7 +176,7 @@ def cut(experiment: Experiment, target: Target, case: Case) -> dict[str, np.ndar
 
 
 def shares(values: np.ndarray, cut: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """What share of a map (z, y, x), at least 0, lies in each part of a volume; NaN of a map that is 0 throughout.
+    """The share of a map (z, y, x), at least 0, in each part of a volume; NaN of a map that is 0 throughout.
 
     Raises:
         ValueError: the map has values below 0, whose shares would mean nothing.

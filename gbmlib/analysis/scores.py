@@ -20,7 +20,7 @@ from gbmlib.study.records import HELD_OUT, TRAIN, Record
 
 Groups = Mapping[Hashable, Sequence[Record]]
 
-#: Of the tidy table.
+#: The columns of the tidy table.
 COLUMNS = ("run", "network", "pipeline", "fold", "seed", "case", "split", "region", "metric", "value")
 
 #: In place of a split: how much better a case does where it was trained on than where it was held out.

@@ -162,7 +162,7 @@ def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str,
 
 
 def doubled(record: Record) -> float | None:
-    """What twice the schedule changes in the held-out Dice of a network's configuration; None where it was not run."""
+    """The change in held-out Dice when a network trains twice its schedule; None where that was not run."""
     run = record.experiment
     if record.store is None or run.folds <= PILOT["fold"]:
         return None

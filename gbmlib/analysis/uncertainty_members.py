@@ -250,7 +250,7 @@ def published(cohort_name: str, folder: str | Path = RECORDS) -> tuple[pd.DataFr
 
 
 def study_sources(networks: Mapping[str, Sequence[Experiment]], cohort: Cohort) -> list[Source]:
-    """What is published of a cross-validation: its candidates within each fold, and mirrorings of its 3D network."""
+    """The published sources of a cross-validation: candidates within each fold, and mirrorings of its 3D network."""
     kinds = [label for label in networks if label in cross_validation.CANDIDATES]
     candidates = [experiment for label in kinds for experiment in networks[label]]
     *first, last = kinds

@@ -80,7 +80,7 @@ def largest_label(flat: Tensor, cells: Cells) -> Tensor:
 
 
 def _largest(held: Tensor, fractions: Sequence[Tensor]) -> Tensor:
-    """Of labels at the corners (corner, N), the one whose corners weigh the most."""
+    """The labels (N,) whose corners weigh the most, from labels at the corners (corner, N)."""
     weights = [torch.ones_like(fractions[0])]
     for fraction in fractions:
         weights = [weight * factor for weight in weights for factor in (1 - fraction, fraction)]

@@ -36,7 +36,7 @@ CHUNK = 2**16
 
 @dataclass(frozen=True)
 class Archive:
-    """What is known of a task's archive: its MD5, about how large it is (bytes), and what it holds."""
+    """The facts on a task's archive: its MD5, about how large it is (bytes), and what it holds."""
 
     md5: str
     size: float

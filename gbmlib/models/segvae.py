@@ -50,7 +50,7 @@ MYRONENKO: dict[str, Any] = {
 
 
 class Outputs(NamedTuple):
-    """What the network gives in training: logits, and from the VAE the image again and its latent distribution.
+    """The outputs of the network in training: logits, and from the VAE the image again and its latent distribution.
 
     ``logits`` (batch, out_channels, z, y, x); ``reconstruction`` (batch, in_channels, z, y, x), float32; ``mean`` and
     ``log_variance`` (batch, latent), float32.

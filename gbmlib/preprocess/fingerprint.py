@@ -206,7 +206,7 @@ def publish(spec: str, folder: str | Path) -> Path:
 
 
 def _problems(data: Fingerprint) -> list[str]:
-    """What is wrong with the values of a fingerprint."""
+    """The problems of a fingerprint's values."""
     wrong = []
     if not len(data.shapes):
         wrong.append("shapes is empty; give one (z, y, x) for each case, or the median and cases=")

@@ -54,7 +54,7 @@ def save(path: str | Path, probabilities: torch.Tensor | np.ndarray, grid: Grid 
 
 
 def load(path: str | Path) -> tuple[np.ndarray, Grid]:
-    """What :func:`save` wrote: probabilities (channel, z, y, x), float32, and their grid.
+    """Read what :func:`save` wrote: probabilities (channel, z, y, x), float32, and their grid.
 
     Raises:
         ValueError: the file is damaged; names it.

@@ -281,7 +281,7 @@ def voxels_seen(run: Experiment, cases: int) -> int:
 
 
 def _kind(run: Run) -> tuple[Any, ...]:
-    """What decides how long a voxel takes."""
+    """The properties of a run that decide how long a voxel takes."""
     if isinstance(run, Ensemble):
         return "ensemble", run.cohort, run.elsewhere, run.mirrored
     return run.model, run.is_2d, run.cohort, run.options.get("filters"), run.options.get("kernel_size")

@@ -47,7 +47,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Run(BaseModel):
-    """What :class:`Experiment` and ``training.ensemble.Ensemble`` share: both are configurations that name a run."""
+    """Base of :class:`Experiment` and ``training.ensemble.Ensemble``: configurations that name a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -272,7 +272,7 @@ class Experiment(Run):
 
     @property
     def divisors(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """What each size (z, y, x) of a training patch, and of a tile, must be divisible by."""
+        """The number that each size (z, y, x) of a training patch, and of a tile, must be divisible by."""
         options = json.dumps(self.options, sort_keys=True)
         return _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
 

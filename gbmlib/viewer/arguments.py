@@ -98,7 +98,7 @@ def labels_of(
 
 
 def misplaced(position: Any, shape: tuple[int, int, int]) -> list[str]:
-    """What is wrong with a voxel position in a volume of this shape."""
+    """The problems of a voxel position in a volume of this shape."""
     try:
         indices = [int(index) for index in position]
         is_voxel = len(indices) == 3 and all(index == at for index, at in zip(indices, position, strict=True))
@@ -136,7 +136,7 @@ def regions_of(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
 
 
 def bad_threshold(threshold: Any) -> list[str]:
-    """What is wrong with a threshold of probabilities."""
+    """The problems of a threshold of probabilities."""
     try:
         fits = 0 < float(threshold) < 1
     except (TypeError, ValueError):
@@ -145,7 +145,7 @@ def bad_threshold(threshold: Any) -> list[str]:
 
 
 def bad_mode(mode: Any) -> list[str]:
-    """What is wrong with a mode."""
+    """The problems of a mode."""
     if mode in (None, "static", "live"):
         return []
     return [f"mode is {mode!r}; use 'static', 'live', or None for what the place asks for"]

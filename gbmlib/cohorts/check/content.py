@@ -22,7 +22,7 @@ HOUNSFIELD = -900
 
 @dataclass
 class Contents:
-    """What a case holds.
+    """The contents of a case.
 
     Attributes:
         case: its id.

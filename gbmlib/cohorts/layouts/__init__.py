@@ -25,7 +25,7 @@ from gbmlib.files import counted, few
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies in a folder.
+    """The cases and files that lie in a folder.
 
     Attributes:
         kind: that of its spec, such as "brats".

@@ -40,7 +40,7 @@ _PAIRS = {"290": "007", "275": "001", "293": "002", "278": "010", "288": "013", 
 
 @dataclass(frozen=True)
 class Convention:
-    """What label files hold: each value of a file to the internal one, the internal meanings, and a sentence."""
+    """A convention of label files: each value of a file to the internal one, the internal meanings, and a sentence."""
 
     values: Mapping[int, int]
     labels: Mapping[int, str]

@@ -22,7 +22,7 @@ from gbmlib.cohorts.problems import CaseError
 
 
 class Dataset(BaseModel):
-    """What ``dataset.json`` says; version 1 names the label of a value, version 2 gives the value of a label."""
+    """The content of ``dataset.json``; version 1 names the label of a value, version 2 gives the value of a label."""
 
     name: str = ""
     channel_names: Annotated[
@@ -33,7 +33,7 @@ class Dataset(BaseModel):
 
 
 def scan(path: str) -> Layout:
-    """What lies in ``imagesTr``, ``labelsTr`` and ``imagesTs``.
+    """The layout of ``imagesTr``, ``labelsTr`` and ``imagesTs``.
 
     Raises:
         CaseError: no such folder, several data sets in it, no usable ``dataset.json``, no image named as nnU-Net does.

@@ -29,7 +29,7 @@ _LABEL = re.compile(r"label\s*(:.*)?", re.IGNORECASE)
 
 
 def scan(path: str) -> Layout:
-    """What a table names and what of it is there.
+    """The layout that a table names, with the files that exist.
 
     Raises:
         CaseError: no such file, no table in it, or a table without a case, an id or an image.

@@ -83,7 +83,7 @@ class Field:
 
 @lru_cache(maxsize=256)
 def _weights(size: int, spacing: float, start: float, knots: int, pitch: float, first: float) -> np.ndarray:
-    """What each knot contributes to the mean over each voxel along one axis: (voxel, knot)."""
+    """The weight of each knot in the mean over each voxel along one axis: (voxel, knot)."""
     centres = start + spacing * np.arange(size)
     out = np.zeros((size, knots))
     for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):

@@ -168,7 +168,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _write(attempts: Sequence[running.Attempt], path: Path) -> None:
-    """What became of each run, as a table."""
+    """Write the outcome of each run as a table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         table = csv.writer(file)
