@@ -223,7 +223,7 @@ def _measured(measure: str) -> str:
 
 def _numbers(of: Comparison) -> str:
     """A comparison with all that decides it: over cases, over networks, and how many of its runs are there."""
-    runs = f"{of.there} of {of.wanted} runs"
+    runs = f"{of.available} of {of.wanted} runs"
     if not of.difference:
         return f"{runs}."
     said = f"{of.difference}, {of.difference.cases} cases"

@@ -85,9 +85,9 @@ def view(
     arguments.refuse("the viewer cannot show this", problems)
 
     # An image without background (CT) is shown whole, as nothing in it says where the body ends.
-    whole = [np.ones(shape, bool) for volume in images.values() if not sprites.has_background(volume)][:1]
+    everywhere = [np.ones(shape, bool) for volume in images.values() if not sprites.has_background(volume)][:1]
     likely = {name: volume >= 0.5 for name, (volume, _) in regions.items()}
-    box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *whole])
+    box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *everywhere])
     colours = [LABELS[i % len(LABELS)] for i in range(len(names) + 1)]
     predicted = next((name for name in labels if name != TRUTH), None)
     styles = {TRUTH: "outline", predicted: "off" if regions else "fill"}

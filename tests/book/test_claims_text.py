@@ -23,10 +23,10 @@ def every():
 def found(every):
     """A verdict of each word, by hand."""
 
-    def comparison(low, high, there=4):
+    def comparison(low, high, available=4):
         difference = Difference((low + high) / 2, low, high, 8)
         over = OverNetworks(replace(difference, cases=5), 5, float("nan"), 0.0234)
-        return Comparison("a", "b", difference, adjusted=0.0123, networks=over, there=there, wanted=4)
+        return Comparison("a", "b", difference, adjusted=0.0123, networks=over, available=available, wanted=4)
 
     made = [
         Verdict(every["kernel-three-beats-five"], SUPPORTED, "", (comparison(0.01, 0.03),), "study"),
@@ -141,7 +141,7 @@ def test_the_numbers_behind_a_verdict(every):
 def test_what_one_network_carries_is_said_wherever_the_number_stands(every):
     claim = every["pipeline-matters-more"]
     caution = "decided otherwise if one network is left out: +0.020 (-0.010 to +0.050) without V-Net"
-    of = Comparison("a", "b", Difference(-0.06, -0.08, -0.04, 19), there=1, wanted=1, caution=caution)
+    of = Comparison("a", "b", Difference(-0.06, -0.08, -0.04, 19), available=1, wanted=1, caution=caution)
     verdict = Verdict(claim, "not supported", "", (of,), "study")
     assert caution in claims_text.details(verdict, {claim.family: 1})
 
