@@ -38,12 +38,12 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1500,
-    "study": 3230,
+    "study": 3205,
     "study/pack": 1150,
     "analysis": 3355,
     "claims": 840,
     "viewer": 2380,
-    "pages": 2960,
+    "pages": 2945,
     "lab": 1200,
 }
 

@@ -20,7 +20,7 @@ from gbmlib.preprocess import cache, pipeline
 from gbmlib.preprocess.grids import restore, restore_labels
 from gbmlib.preprocess.normalise import schemes_of, statistics_kind
 from gbmlib.study.records import TRAIN, Record, RecordError
-from gbmlib.training import patches, samples, tensors, validation
+from gbmlib.training import samples, tensors, validation
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
 
@@ -199,30 +199,6 @@ def decide_channels(
 
 
 @torch.no_grad()
-def reconstruct(record: Record, cohort: Cohort, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """A training patch from the middle of a prepared case, and what the VAE branch makes of it, each (channel, z, y, x)
-    float32.
-
-    The latent sample is drawn with the run's seed; dropout and batch statistics are those of evaluation.
-
-    Raises:
-        ValueError: the run's network has no VAE branch.
-        FileNotFoundError: the record's weights are not on this machine.
-    """
-    run = record.experiment
-    network = load_network(record, cohort, "cpu")
-    if getattr(network, "vae", None) is None:
-        raise ValueError(f"the network of {record.id} has no VAE branch that could reconstruct an image")
-    volume = torch.from_numpy(prepare(run, case, statistics_of(record)).images)
-    corner = [(size - patch) // 2 for size, patch in zip(volume.shape[1:], run.patch_size, strict=True)]
-    image = patches.crop(volume, corner, run.patch_size)
-    network.training = True  # this module alone: the branch runs, and the layers below evaluate
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        outputs = network(image[None])
-    return image.numpy(), outputs.reconstruction[0].numpy()
-
-
 def measure(
     label_map: np.ndarray,
     case: Case,

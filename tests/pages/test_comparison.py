@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 from grouped_records import HELD_OUT_IN, configured, hardness, stored
@@ -12,7 +11,6 @@ from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import comparison, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.study import ablations, catalogue, nnunet, nnunet_ablations, run, scales
-from gbmlib.study.predicting import reconstruct
 from gbmlib.study.records import Store
 
 
@@ -212,17 +210,3 @@ def test_records_are_found_where_the_store_has_them(trained, monkeypatch):
     assert [record.id for record in found["test"]["with VAE"]] == [record.id for record in records["with VAE"]]
     # Every choice that has its base shows; all share it.
     assert comparison.contrasts_of("choices", store, "test").empty
-
-
-def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):
-    from gbmlib.cohorts import open_cohort
-
-    _, records = trained
-    with_branch, without = records["with VAE"][0], records["without VAE"][0]
-    cohort = open_cohort(scales.SCALES["test"]["cohort"], with_branch.experiment.modalities)
-    image, redrawn = reconstruct(with_branch, cohort, cohort.cases[0])
-    assert image.shape == redrawn.shape == (2, 32, 32, 32)
-    assert not np.array_equal(image, redrawn)
-    np.testing.assert_array_equal(reconstruct(with_branch, cohort, cohort.cases[0])[1], redrawn)
-    with pytest.raises(ValueError, match="no VAE branch"):
-        reconstruct(without, cohort, cohort.cases[0])

@@ -12,7 +12,7 @@ from leaderboard_records import glioma_groups
 from gbmlib.analysis import leaderboard
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import curves, pictures, plots
+from gbmlib.pages import curves, plots
 from gbmlib.study.records import Store
 from gbmlib.viewer.display import StaticFigure
 
@@ -143,22 +143,6 @@ def test_lines_through_depth_keep_the_order_of_the_forward_pass():
     figure = plots.on_a_log_axis({"strided": values}, "root mean square", "words")
     assert list(figure.data[0].x) == ["first", "down 1", "level 2"]
     assert figure.layout.yaxis.type == "log"
-
-
-def test_a_reconstruction_lies_beside_its_image_the_patients_left_on_the_right():
-    images = np.zeros((2, 3, 4, 5), np.float32)
-    images[0, 1, 0, 0] = 1  # the patient's left, at the back
-    figure = pictures.reconstruction(images, images + 1, ("t1ce", "flair"))
-    assert [axes.get_title() for axes in figure.axes] == [
-        "t1ce, image",
-        "t1ce, reconstruction",
-        "flair, image",
-        "flair, reconstruction",
-    ]
-    shown = np.asarray(figure.axes[0].images[0].get_array())
-    assert shown[0, -1] == 1
-    # One window for both, so that what the reconstruction lost shows.
-    assert figure.axes[0].images[0].get_clim() == figure.axes[1].images[0].get_clim()
 
 
 def test_long_labels_leave_a_phone_room():
