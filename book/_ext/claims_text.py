@@ -54,7 +54,7 @@ def evidence(verdict: Verdict) -> str:
     """The number that decides a claim, with its interval, or in a few words why it is not decided."""
     by = verdict.claim.decided_by
     if isinstance(by, ByCheck):
-        return sentence(verdict.why)
+        return sentence(verdict.why).removesuffix(".")
     if isinstance(by, Open):
         return "no runs defined"
     if verdict.missing:
@@ -247,7 +247,8 @@ def _named(of: Comparison, claim: Claim) -> str:
         (of.that, by.that_measure or by.measure, by.that_split or by.split),
     ):
         what = _measured(measure)
-        where = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}[split]
+        known = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}
+        where = known.get(split, f" on {split}")  # the cases of another cohort
         sides.append(f"*{label}* ({what}{region}{where})")
     return " − ".join(sides)
 
