@@ -54,7 +54,7 @@ def evidence(verdict: Verdict) -> str:
     """The number that decides a claim, with its interval, or in a few words why it is not decided."""
     by = verdict.claim.decided_by
     if isinstance(by, ByCheck):
-        return sentence(verdict.why)
+        return sentence(verdict.why).removesuffix(".")
     if isinstance(by, Open):
         return "no runs defined"
     if verdict.missing:

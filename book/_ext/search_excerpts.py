@@ -14,7 +14,7 @@ from gbmlib.files import written
 SCRIPT = "search_excerpts.js"
 
 #: What readers do not see as text.
-HIDDEN = "script, style, svg, template, .headerlink, .cell_input, .toc"
+HIDDEN = "script, style, svg, template, .headerlink, .cell_input, details.hide > summary"
 
 ANSWERS = """\
 const pages = {pages};
@@ -27,6 +27,8 @@ def excerpt(html: str) -> str:
     article = BeautifulSoup(html, "html.parser").select_one("article")
     for hidden in article.select(HIDDEN):
         hidden.decompose()
+    for block in article.select("p, dt, dd, li, td, th, summary, h1, h2, h3"):
+        block.append(" ")  # or the words of two would run together
     for tag in article.find_all(True):
         if tag.name != "section":
             tag.unwrap()

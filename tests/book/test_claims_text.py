@@ -44,8 +44,8 @@ def test_the_evidence_of_a_row_is_one_number_or_why_there_is_none(found):
     assert said == {
         "kernel-three-beats-five": "+0.020 (+0.010 to +0.030)",
         "squeeze-excitation-helps": "+0.100 (+0.090 to +0.110)",
-        "table-1": "72 of 72 cells.",
-        "recall-nearly-perfect": "As headed, too much.",
+        "table-1": "72 of 72 cells",
+        "recall-nearly-perfect": "As headed, too much",
         "branch-raises-dice": "+0.000 (-0.100 to +0.100)",
         "leaky-relu-helps": "3 runs missing",
     }
@@ -69,6 +69,17 @@ def test_what_opens_below_a_claim(found):
     assert "- Not decided yet: 1 of 4 runs." in lacking
     assert "- What would decide it: `python -m gbmlib run msd:PATH --claims leaky-relu-helps`" in lacking
     assert "\n- " not in claims_text.details(found["table-1"], families)  # the finding stands in the row
+
+
+def test_every_claim_of_the_book_has_words(every):
+    of = Comparison("a", "b", Difference(0.02, 0.01, 0.03, 8), there=4, wanted=4)
+    for claim in every.values():
+        said = claims_text.details(Verdict(claim, NOT_YET, "undertrained: so", (of,), "study"), {claim.family: 1})
+        assert said.startswith(claim.claim)
+    elsewhere = Verdict(every["five-networks-robust"], NOT_YET, "", (of,), "study")
+    assert "*a* (Dice on brats2021-11) − *b* (Dice on brats2021-11)" in claims_text.details(
+        elsewhere, {"five networks together": 1}
+    )
 
 
 def test_a_row_is_filtered_by_its_classes(found):
