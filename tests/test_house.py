@@ -41,7 +41,7 @@ BUDGETS = {
     "study": 3205,
     "study/pack": 1150,
     "analysis": 3355,
-    "claims": 840,
+    "claims": 845,
     "viewer": 2380,
     "pages": 2945,
     "lab": 1200,
