@@ -42,8 +42,8 @@ BUDGETS = {
     "study/pack": 1150,
     "analysis": 3355,
     "claims": 845,
-    "viewer": 2380,
-    "pages": 2945,
+    "viewer": 2570,
+    "pages": 3215,
     "lab": 1200,
 }
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from scipy import stats
 
 from gbmlib.analysis import factorial, intervals, scores
 from gbmlib.analysis.factorial import Cells, judged, margin
@@ -22,11 +21,9 @@ from gbmlib.analysis.intervals import HIGHER, LOWER, NONE, NOT_YET, UNDECIDED, D
 from gbmlib.analysis.scores import UnpairedError
 from gbmlib.files import listed
 from gbmlib.pages import comparison, curves, plots, provenance, tables, text
-from gbmlib.pages.interactive import piece
 from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.head_to_head import named
-from gbmlib.study.records import Store
 
 EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
 
@@ -260,37 +257,6 @@ def matters(table: pd.DataFrame, groups: Cells) -> str:
 
 
 @_or_why_not
-def reviewer(store: Store) -> list[Any]:
-    """How many patients, and which margin, decide the published head to head: for the reader to try.
-
-    Patients come in one order, drawn by chance. The networks without the V-Net come first, then all; each choice is
-    left out while one of its cells has no record.
-    """
-    settings = []
-    wanted = {head_to_head.without_vnet: head_to_head.WITHOUT_VNET, head_to_head.cells: head_to_head.NETWORKS}
-    for cells, networks in wanted.items():
-        for scale, groups in catalogue.published(cells, store).items():
-            table = factorial.by_case(groups)
-            if not complete(table, networks):
-                continue
-            names, effects = list(table.columns.unique("network")), factorial.effects(groups)
-            drawn = table[list(product(names, head_to_head.PIPELINES))].sample(frac=1, random_state=0)
-            settings.append(
-                {
-                    "scale": scale,
-                    "networks": names,
-                    "dice": drawn.to_numpy().reshape(len(drawn), len(names), -1).tolist(),
-                    "verdicts": [*effects.decided[effects.effect != "interaction"], matters(table, groups)],
-                    "margin": margin(groups),
-                }
-            )
-    if not settings:
-        return [provenance.absent("headtohead")]
-    most = max(len(one["dice"]) for one in settings)
-    t = {n: stats.t.ppf((1 + intervals.CONFIDENCE) / 2, n - 1) for n in range(2, most + 1)}
-    return [piece("reviewer", {"settings": settings, "t": t})]
-
-
 @_or_why_not
 def spreads(groups: Cells, decides: bool = True) -> list[Any]:
     """``analysis.factorial.spreads``, and ``leaving_out`` with what it decides, once all cells have a record."""

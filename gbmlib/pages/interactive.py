@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from IPython.display import HTML
+from scipy import stats
 
-from gbmlib.analysis import prevalence, published
+from gbmlib.analysis import factorial, intervals, prevalence, published
+from gbmlib.pages import head_to_head_pages, provenance
+from gbmlib.study import catalogue, head_to_head
+from gbmlib.study.records import Store
 
 _HERE = Path(__file__).resolve().parent
 
@@ -41,3 +46,35 @@ def repair_table_1() -> HTML:
     table = published.TABLE_1[list(prevalence.METRICS)]
     rows = {"epochs": list(table.index), "rows": table.to_numpy().tolist()}
     return piece("repair", {"metrics": prevalence.METRICS, "rounding": published.TABLE_1_ROUNDING, **rows})
+
+
+def reviewer(store: Store) -> list[Any]:
+    """How many patients, and which margin, decide the published head to head: for the reader to try.
+
+    Patients come in one order, drawn by chance. The networks without the V-Net come first, then all; each choice is
+    left out while one of its cells has no record.
+    """
+    settings = []
+    wanted = {head_to_head.without_vnet: head_to_head.WITHOUT_VNET, head_to_head.cells: head_to_head.NETWORKS}
+    for cells, networks in wanted.items():
+        for scale, groups in catalogue.published(cells, store).items():
+            table = factorial.by_case(groups)
+            if not head_to_head_pages.complete(table, networks):
+                continue
+            names, effects = list(table.columns.unique("network")), factorial.effects(groups)
+            by_effect = effects.decided[effects.effect != "interaction"]
+            drawn = table[list(product(names, head_to_head.PIPELINES))].sample(frac=1, random_state=0)
+            settings.append(
+                {
+                    "scale": scale,
+                    "networks": names,
+                    "dice": drawn.to_numpy().reshape(len(drawn), len(names), -1).tolist(),
+                    "verdicts": [*by_effect, head_to_head_pages.matters(table, groups)],
+                    "margin": factorial.margin(groups),
+                }
+            )
+    if not settings:
+        return [provenance.absent("headtohead")]
+    most = max(len(one["dice"]) for one in settings)
+    t = {n: stats.t.ppf((1 + intervals.CONFIDENCE) / 2, n - 1) for n in range(2, most + 1)}
+    return [piece("reviewer", {"settings": settings, "t": t})]

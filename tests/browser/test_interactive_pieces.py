@@ -12,8 +12,7 @@ import pytest
 from scipy import stats
 
 from gbmlib.analysis import factorial, intervals, prevalence, published
-from gbmlib.pages import head_to_head_pages
-from gbmlib.pages.interactive import repair_table_1, script
+from gbmlib.pages.interactive import repair_table_1, reviewer, script
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.records import Store
 
@@ -29,8 +28,8 @@ def store():
 
 @pytest.fixture(scope="module")
 def made(store):
-    [reviewer] = head_to_head_pages.reviewer(store)
-    return {"repair": repair_table_1(), "reviewer": reviewer}
+    [review] = reviewer(store)
+    return {"repair": repair_table_1(), "reviewer": review}
 
 
 @pytest.fixture
