@@ -287,7 +287,10 @@ def test_every_control_can_be_reached_and_seen_with_the_keyboard(opened):
 
 
 def test_on_a_phone(opened, browser_page):
-    page = opened(made(), width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
+    many = {"V-Net of the first paper": labels()[1], "U-Net of the second paper": labels()[0]}
+    page = opened(made(overlays=many), width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page.get_by_label("Show where they differ").check()
+    page.evaluate("scrollTo(0, 0)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     lefts = [box.bounding_box()["x"] for box in page.locator(".gbm-plane").all()]
     assert max(lefts) - min(lefts) < 1  # one above the other
