@@ -13,6 +13,7 @@ from gbmlib.analysis.soundness import Soundness
 from gbmlib.cohorts import GLIOMA
 from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import head_to_head_pages as pages
+from gbmlib.pages import interactive
 from gbmlib.pages.text import Prose
 from gbmlib.study import head_to_head
 from gbmlib.study.records import Store
@@ -208,7 +209,7 @@ def test_curves_are_of_one_pipeline_at_a_time(groups):
 
 def test_the_reviewers_piece_has_what_the_store_has(groups, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "judged", lambda groups: Soundness((), ()))
-    [piece] = pages.reviewer(Store(tmp_path))
+    [piece] = interactive.reviewer(Store(tmp_path))
     [data] = re.findall(r'<script type="application/json">(.*?)</script>', piece.data)
     two, three = json.loads(data)["settings"]
     assert (two["networks"], three["networks"]) == (["SegVAE", "U-Net"], ["V-Net", "SegVAE", "U-Net"])
@@ -219,4 +220,4 @@ def test_the_reviewers_piece_has_what_the_store_has(groups, tmp_path, monkeypatc
 
 
 def test_without_records_there_is_nothing_to_review(tmp_path):
-    assert "No record of these runs" in words(pages.reviewer(Store(tmp_path)))
+    assert "No record of these runs" in words(interactive.reviewer(Store(tmp_path)))
