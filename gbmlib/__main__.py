@@ -34,12 +34,12 @@ def check(arguments: Sequence[str]) -> int:
     parser.add_argument("spec", nargs="+", help=SPEC)
     parser.add_argument("--quiet", action="store_true", help="print no more than the counts")
     parser.add_argument("--json", action="store_true", help="print a list of reports for programs")
-    asked = parser.parse_args(arguments)
-    reports = [cohorts.check(spec) for spec in asked.spec]
-    if asked.json:
+    args = parser.parse_args(arguments)
+    reports = [cohorts.check(spec) for spec in args.spec]
+    if args.json:
         print(json.dumps([report.as_json() for report in reports], indent=1))
     else:
-        print("\n\n".join(report.summary if asked.quiet else str(report) for report in reports))
+        print("\n\n".join(report.summary if args.quiet else str(report) for report in reports))
     return 0 if all(report.ok for report in reports) else 1
 
 
@@ -51,12 +51,12 @@ def plan(arguments: Sequence[str]) -> None:
     parser = _parser(plan)
     parser.add_argument("data", help=f"{SPEC}, or the JSON file of a fingerprint")
     parser.add_argument("--spacing", type=float, nargs=3, metavar="MM", help="z, y, x, in place of the median")
-    asked = parser.parse_args(arguments)
-    if asked.data.endswith(".json"):
-        fingerprint = planner.Fingerprint.read(asked.data)
-        print(planner.plan(nnunet.at_spacing(fingerprint, asked.spacing)).explain())
+    args = parser.parse_args(arguments)
+    if args.data.endswith(".json"):
+        fingerprint = planner.Fingerprint.read(args.data)
+        print(planner.plan(nnunet.at_spacing(fingerprint, args.spacing)).explain())
     else:
-        print(nnunet.plan_of(cohorts.open_cohort(asked.data), asked.spacing).explain())
+        print(nnunet.plan_of(cohorts.open_cohort(args.data), args.spacing).explain())
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -83,35 +83,35 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, each with the threads it was given")
     parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
     _add_stores(parser)
-    asked = parser.parse_args(arguments)
-    lists = (asked.only, asked.claims, asked.ids, asked.modalities)
-    if eaten := [name for given in lists for name in given or () if ":" in name]:
+    args = parser.parse_args(arguments)
+    lists = (args.only, args.claims, args.ids, args.modalities)
+    if eaten := [name for values in lists for name in values or () if ":" in name]:
         parser.error(f"{eaten[0]} is data and not a name; put it first, as in: run {eaten[0]} --only FAMILY")
-    data = [cohorts.open_cohort(spec) for spec in asked.cohorts]
-    if asked.workers < 1:
-        parser.error(f"--workers is {asked.workers}, not at least 1")
-    if asked.ids or asked.configuration:  # with their weights, which are not published
-        store, every = Store(asked.store), Store(asked.store, published=asked.published)
-        runs = [every.named(name).experiment for name in asked.ids or ()] or [_configuration(asked.configuration)]
-        print(f"{len(ready(runs, store))} runs to do in {asked.store}", flush=True)
-        if not asked.list:
-            study.run(runs, store, checkpoint_seconds=1 if asked.configuration else 60)
+    data = [cohorts.open_cohort(spec) for spec in args.cohorts]
+    if args.workers < 1:
+        parser.error(f"--workers is {args.workers}, not at least 1")
+    if args.ids or args.configuration:  # with their weights, which are not published
+        store, all_records = Store(args.store), Store(args.store, published=args.published)
+        runs = [all_records.named(name).experiment for name in args.ids or ()] or [_configuration(args.configuration)]
+        print(f"{len(ready(runs, store))} runs to do in {args.store}", flush=True)
+        if not args.list:
+            study.run(runs, store, checkpoint_seconds=1 if args.configuration else 60)
         return
     if not data:
         parser.error("name the data that the runs need, such as brats:PATH")
-    store, wanted = Store(asked.store, published=asked.published), _wanted(parser, asked, data)
+    store, wanted = Store(args.store, published=args.published), _wanted(parser, args, data)
     missing = ready([one for runs in wanted.values() for one in runs], store)
     names = ", ".join(cohort.name for cohort in data)
     print(f"{sum(map(len, wanted.values()))} runs on {names}, {len(missing)} of them to do", flush=True)
-    if asked.list:
+    if args.list:
         print(*listing(wanted, store), sep="\n")
         return
     # Spawned, not forked: a copy of a process whose torch has computed hangs.
-    with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as executor:
+    with ProcessPoolExecutor(args.workers, multiprocessing.get_context("spawn")) as executor:
         study.run(missing, store, executor)
 
 
-def _wanted(parser: _Parser, asked: argparse.Namespace, data: Sequence) -> dict[str, list]:
+def _wanted(parser: _Parser, args: argparse.Namespace, data: Sequence) -> dict[str, list]:
     """The runs of the claims or families that are asked for, on data of the study or of a reader."""
     from functools import partial
 
@@ -119,20 +119,20 @@ def _wanted(parser: _Parser, asked: argparse.Namespace, data: Sequence) -> dict[
 
     names, changed = (
         [cohort.name for cohort in data],
-        any((asked.modalities, asked.spacing is not None, asked.n_folds is not None)),
+        any((args.modalities, args.spacing is not None, args.n_folds is not None)),
     )
-    if asked.claims is not None:
+    if args.claims is not None:
         from gbmlib.claims import evidence, ledger
 
         if changed:
             parser.error("--modalities, --spacing and --folds change families, not what decides a claim")
-        return evidence.runs_of_claims(ledger.named(asked.claims), asked.profile, names)
-    own = [cohort for cohort in data if cohort.name not in catalogue.COHORTS] or (data if changed else [])
-    make = partial(catalogue.families, asked.profile, names, **scales.asked(asked, own[0]) if own else {})
-    if strange := [name for name in asked.only or () if not make((name,))]:
+        return evidence.runs_of_claims(ledger.named(args.claims), args.profile, names)
+    added = [cohort for cohort in data if cohort.name not in catalogue.COHORTS] or (data if changed else [])
+    make = partial(catalogue.families, args.profile, names, **scales.asked(args, added[0]) if added else {})
+    if strange := [name for name in args.only or () if not make((name,))]:
         fitting = ", ".join(name for name in catalogue.SETS if make((name,))) or "none"
-        parser.error(f"--only {' '.join(strange)}: not at scale {asked.profile} for {', '.join(names)}; has {fitting}")
-    return make(asked.only or ())
+        parser.error(f"--only {' '.join(strange)}: not at scale {args.profile} for {', '.join(names)}; has {fitting}")
+    return make(args.only or ())
 
 
 def segment(arguments: Sequence[str]) -> None:
@@ -146,12 +146,12 @@ def segment(arguments: Sequence[str]) -> None:
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="by default all")
     parser.add_argument("--view", action="store_true", help="write each as a page to look at, too")
     _add_stores(parser)
-    asked = parser.parse_args(arguments)
-    for case, label_map in networks.segmented(asked.cohort, asked.cases, asked.run, asked.store, asked.published):
-        path = Path(asked.to) / f"{case.id}.nii.gz"
+    args = parser.parse_args(arguments)
+    for case, label_map in networks.segmented(args.cohort, args.cases, args.run, args.store, args.published):
+        path = Path(args.to) / f"{case.id}.nii.gz"
         case.write(path, label_map)
         print(path, flush=True)
-        if asked.view:
+        if args.view:
             from gbmlib.viewer import view
 
             print(view(case, prediction=label_map, mode="static").save(path.with_name(f"{case.id}.html")), flush=True)
@@ -166,10 +166,10 @@ def verdicts(arguments: Sequence[str]) -> None:
     parser = _parser(verdicts)
     parser.add_argument("ids", nargs="*", help="of claims; by default all")
     _add_stores(parser)
-    asked = parser.parse_args(arguments)
-    chosen = ledger.named(asked.ids)
-    found = decide(ledger.read(), Store(asked.store, published=asked.published))
-    for verdict in (found[claim.id] for claim in chosen):
+    args = parser.parse_args(arguments)
+    chosen = ledger.named(args.ids)
+    decisions = decide(ledger.read(), Store(args.store, published=args.published))
+    for verdict in (decisions[claim.id] for claim in chosen):
         effects = "; ".join(str(one.difference) for one in verdict.comparisons if one.difference)
         print(f"{verdict.claim.id}: {verdict.label}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))
 
@@ -184,20 +184,20 @@ def download(arguments: Sequence[str]) -> None:
     parser.add_argument("--to", metavar="PATH", help="the folder of data sets; the task becomes a folder in it")
     parser.add_argument("--address", default=archives.ADDRESS, help="of a mirror, without the archive's name")
     parser.add_argument("--list", action="store_true", help="say which tasks there are, and how large")
-    asked = parser.parse_args(arguments)
-    if asked.list:
+    args = parser.parse_args(arguments)
+    if args.list:
         for name, archive in archives.TASKS.items():
             print(f"{name:<19} {archives.amount(archive.size):>8}  {archive.holds}")
         return
-    if asked.task is None or asked.to is None:
+    if args.task is None or args.to is None:
         parser.error("name a task and a folder, as in: msd Task04_Hippocampus --to data; --list says what there is")
-    place = Path(asked.to) / asked.task
-    if archive := archives.TASKS.get(asked.task):
-        if archives.is_there(asked.task, asked.to):
+    place = Path(args.to) / args.task
+    if archive := archives.TASKS.get(args.task):
+        if archives.is_there(args.task, args.to):
             print(f"{place} is there already; nothing to do")
             return
-        print(f"{asked.task}: about {archives.amount(archive.size)}; licence {archives.LICENCE}", flush=True)
-    archives.decathlon(asked.task, asked.to, asked.address)
+        print(f"{args.task}: about {archives.amount(archive.size)}; licence {archives.LICENCE}", flush=True)
+    archives.decathlon(args.task, args.to, args.address)
     print(f"{place} is there. Check it with: python -m gbmlib check msd:{place}")
 
 
@@ -209,11 +209,11 @@ def records(arguments: Sequence[str]) -> None:
     parser.add_argument("--publish", nargs="+", metavar="RUN", help="ids; by default all runs are listed")
     parser.add_argument("--to", default=BOOK, metavar="FOLDER")
     parser.add_argument("--store", default=RUNS)
-    asked = parser.parse_args(arguments)
-    store = Store(asked.store)
-    for record in [store.named(name) for name in asked.publish or ()]:
-        print(store.publish(record, asked.to).path)
-    for record in () if asked.publish else store.all():
+    args = parser.parse_args(arguments)
+    store = Store(args.store)
+    for record in [store.named(name) for name in args.publish or ()]:
+        print(store.publish(record, args.to).path)
+    for record in () if args.publish else store.all():
         one = record.experiment
         print(f"{record.id}  {one.cohort}  {one.regions}  fold {one.fold}/{one.folds}  seed {one.seed}")
 
@@ -229,12 +229,12 @@ def facts(arguments: Sequence[str]) -> None:
     parser.add_argument("--uncertainty", action="store_true", help="of the runs of crossvalidation in the store alone")
     parser.add_argument("--to", default=BOOK, metavar="FOLDER")
     parser.add_argument("--store", default=RUNS)
-    asked = parser.parse_args(arguments)
-    if asked.uncertainty:
-        print(*uncertainty_members.publish(asked.cohort, asked.store, asked.to), sep="\n")
+    args = parser.parse_args(arguments)
+    if args.uncertainty:
+        print(*uncertainty_members.publish(args.cohort, args.store, args.to), sep="\n")
         return
-    print(fingerprint.publish(asked.cohort, asked.to), flush=True)
-    print(*cohort_summary.publish(asked.cohort, asked.to), sep="\n")
+    print(fingerprint.publish(args.cohort, args.to), flush=True)
+    print(*cohort_summary.publish(args.cohort, args.to), sep="\n")
 
 
 def pack(arguments: Sequence[str]) -> None:
@@ -265,8 +265,8 @@ def _in_a_line(error: Exception) -> str:
     """What an error says; of a configuration each field that is wrong."""
     if not hasattr(error, "errors"):  # of pydantic
         return str(error)
-    told = ((".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors())
-    return "; ".join(": ".join(filter(None, fault)) for fault in told)
+    faults = ((".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors())
+    return "; ".join(": ".join(filter(None, fault)) for fault in faults)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -284,8 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: this needs the package {error.name}: pip install 'gbmlib[book]'", file=sys.stderr)
     except ExceptionGroup as group:
-        told = dict.fromkeys(f"error: {_in_a_line(error)}" for error in group.exceptions)
-        print(*told, group.message, sep="\n", file=sys.stderr)
+        errors = dict.fromkeys(f"error: {_in_a_line(error)}" for error in group.exceptions)
+        print(*errors, group.message, sep="\n", file=sys.stderr)
     except (ValueError, OSError, RuntimeError) as error:  # of data, records, downloads, trainings
         print(f"error: {_in_a_line(error)}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ def families(monkeypatch, **makes):
         family = catalogue.Family(name, name, "page", make)
         monkeypatch.setitem(catalogue.FAMILIES, name, family)
         monkeypatch.setitem(catalogue.SETS, name, [family])
-    catalogue._made.cache_clear()
+    catalogue._runs.cache_clear()
     return list(makes)
 
 

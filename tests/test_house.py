@@ -38,12 +38,12 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1500,
-    "study": 3230,
+    "study": 3205,
     "study/pack": 1150,
     "analysis": 3355,
-    "claims": 850,
-    "viewer": 2380,
-    "pages": 2970,
+    "claims": 845,
+    "viewer": 2570,
+    "pages": 3215,
     "lab": 1200,
 }
 

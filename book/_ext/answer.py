@@ -9,51 +9,15 @@ it is far behind and would answer for the others.
 from pathlib import Path
 from typing import ClassVar
 
-import pandas as pd
 from docutils.nodes import Node
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 from gbmlib.analysis import factorial
-from gbmlib.analysis.intervals import HIGHER, LOWER, NONE, NOT_YET, UNDECIDED, Difference
 from gbmlib.files import counted, number
+from gbmlib.pages import head_to_head_pages
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.records import Store
-
-#: What each decision is called in a sentence's first half: of the network, and of what is around it.
-WORDS = {
-    "architecture": {HIGHER: "the plain U-Net is better", LOWER: "theirs is better"},
-    "pipeline": {HIGHER: "nnU-Net's way is better", LOWER: "theirs is better"},
-}
-SAME = {NONE: "no difference that matters", UNDECIDED: "too close to tell", NOT_YET: "not decided yet"}
-
-
-def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
-    """The three sentences, in Markdown.
-
-    Args:
-        effects: as ``factorial.effects`` has them.
-        apart: how much further the two networks lie apart than the two pipelines.
-    """
-    [network], [pipeline] = ([row for _, row in effects.iterrows() if row.effect == effect] for effect in WORDS)
-    each = [
-        f"**{name}: {(WORDS[row.effect] | SAME)[row.decided]}.** {what} Dice by {row.difference}."
-        for name, row, what in (
-            ("The network", network, "A plain U-Net in place of Adeniji and Liu's network changes"),
-            (
-                "Everything around it",
-                pipeline,
-                "nnU-Net's way of preparing, training and predicting in place of theirs changes",
-            ),
-        )
-    ]
-    if unsound := [row.unsound for row in (pipeline, network) if row.decided == NOT_YET]:
-        return [*each, f"**Which matters more: not decided yet**, because of networks that were {unsound[0]}."]
-    if apart.high < 0:
-        return [*each, f"**So here it is everything around it**: it moves Dice by {-apart} more than the network does."]
-    if apart.low > 0:
-        return [*each, f"**So here it is the network**: it moves Dice by {apart} more than everything around it does."]
-    return [*each, f"**Which matters more cannot be told**: the difference between the two is {apart}."]
 
 
 def answer(store: Store) -> str:
@@ -63,8 +27,7 @@ def answer(store: Store) -> str:
         ValueError: no scale has records of all four cells.
     """
     [cells] = catalogue.published(head_to_head.without_vnet, store).values()
-    apart = factorial.networks_minus_pipelines(factorial.by_case(cells))
-    return "\n".join(f"- {sentence}" for sentence in sentences(factorial.effects(cells), apart))
+    return head_to_head_pages.answer(cells)
 
 
 def basis(store: Store) -> str:

@@ -36,42 +36,47 @@ def read(path: str | Path = FILE) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise CitationError(f"{path} cannot be read: {error}") from error
-    missing = [name for name in NEEDED if not (isinstance(found, dict) and found.get(name))]
+    missing = [name for name in NEEDED if not (isinstance(content, dict) and content.get(name))]
     if missing:
         raise CitationError(f"{path} has no {', '.join(missing)}; a citation needs {', '.join(NEEDED)}")
-    return found
+    return content
 
 
-def year(of: Mapping[str, Any]) -> str:
+def year(citation: Mapping[str, Any]) -> str:
     """The year of the release."""
-    return str(of["date-released"])[:4]
+    return str(citation["date-released"])[:4]
 
 
-def plain(of: Mapping[str, Any]) -> str:
+def plain(citation: Mapping[str, Any]) -> str:
     """A citation as running text."""
-    where = (of.get("doi") and f"https://doi.org/{of['doi']}") or of.get("repository-code") or of.get("url")
-    said = f"{_people(of['authors'])} ({year(of)}). {of['title']}, version {of['version']}. Software and Jupyter Book"
-    return said + (f". {where}" if where else ".")
+    where = (
+        (citation.get("doi") and f"https://doi.org/{citation['doi']}")
+        or citation.get("repository-code")
+        or citation.get("url")
+    )
+    title = f"{citation['title']}, version {citation['version']}"
+    text = f"{_people(citation['authors'])} ({year(citation)}). {title}. Software and Jupyter Book"
+    return text + (f". {where}" if where else ".")
 
 
-def bibtex(of: Mapping[str, Any], key: str = "gbmlib") -> str:
+def bibtex(citation: Mapping[str, Any], key: str = "gbmlib") -> str:
     """The same as an entry for BibTeX."""
     fields = {
-        "author": " and ".join(_for_bibtex(author) for author in of["authors"]),
-        "title": f"{{{_escaped(of['title'])}}}",
-        "year": year(of),
-        "note": f"Version {of['version']}, software and Jupyter Book",
-        "doi": of.get("doi"),
-        "url": of.get("repository-code") or of.get("url"),
+        "author": " and ".join(_for_bibtex(author) for author in citation["authors"]),
+        "title": f"{{{_escaped(citation['title'])}}}",
+        "year": year(citation),
+        "note": f"Version {citation['version']}, software and Jupyter Book",
+        "doi": citation.get("doi"),
+        "url": citation.get("repository-code") or citation.get("url"),
     }
     lines = [f"  {name:<6} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@misc{{{key}{year(of)},", *lines, "}"])
+    return "\n".join([f"@misc{{{key}{year(citation)},", *lines, "}"])
 
 
-def of_number(of: Mapping[str, Any], record: Record, region: str, metric: str = "dice") -> str:
+def of_number(citation: Mapping[str, Any], record: Record, region: str, metric: str = "dice") -> str:
     """How one number, the mean of a metric over the held-out cases of a run, is cited: with its record and versions.
 
     Raises:
@@ -81,19 +86,19 @@ def of_number(of: Mapping[str, Any], record: Record, region: str, metric: str = 
     chosen = cases[(cases.split == HELD_OUT) & (cases.region == region) & (cases.metric == metric)]
     if chosen.empty:
         raise ValueError(f"record {record.id} has no {metric} of {region} in held-out cases")
-    made = record.provenance
+    provenance = record.provenance
     return (
         f"{metric.capitalize()} of {region} {chosen.value.mean():.3f}, mean over {len(chosen)} held-out cases of "
-        f"{record.experiment.cohort}: record {record.id} (code {made['gbmlib']}, commit {made['commit']}, numerics "
-        f"{made['numerics']}, data {made['fingerprint']}), in {plain(of)}"
+        f"{record.experiment.cohort}: record {record.id} (code {provenance['gbmlib']}, commit {provenance['commit']}, "
+        f"numerics {provenance['numerics']}, data {provenance['fingerprint']}), in {plain(citation)}"
     )
 
 
-def references(of: Mapping[str, Any]) -> list[str]:
+def references(citation: Mapping[str, Any]) -> list[str]:
     """What the study builds on, as running text."""
     return [
         f"{_people(one['authors'])} ({one['year']}). {one['title']}." + (f" {one['url']}" if one.get("url") else "")
-        for one in of.get("references", ())
+        for one in citation.get("references", ())
     ]
 
 
@@ -106,8 +111,8 @@ def _people(authors: Sequence[Mapping[str, str]]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _initials(given: str) -> str:
-    return " ".join(f"{name[0]}." for name in given.split())
+def _initials(names: str) -> str:
+    return " ".join(f"{name[0]}." for name in names.split())
 
 
 def _for_bibtex(author: Mapping[str, str]) -> str:
@@ -125,7 +130,7 @@ def _escaped(text: str) -> str:
 
 
 class FromFile(SphinxDirective):
-    """What they share: no arguments, no content, and the file that they depend on."""
+    """Base of the directives: no arguments, no content, and the file that they depend on."""
 
     def run(self) -> list[Node]:
         path = Path(self.env.srcdir) / FILE
@@ -134,32 +139,32 @@ class FromFile(SphinxDirective):
 
 
 class Plain(FromFile):
-    def shown(self, of) -> list[Node]:
-        return [block(plain(of))]
+    def shown(self, citation) -> list[Node]:
+        return [block(plain(citation))]
 
 
 class Bibtex(FromFile):
-    def shown(self, of) -> list[Node]:
-        return [block(bibtex(of), "bibtex")]
+    def shown(self, citation) -> list[Node]:
+        return [block(bibtex(citation), "bibtex")]
 
 
 class References(FromFile):
-    def shown(self, of) -> list[Node]:
-        items = (nodes.list_item("", nodes.paragraph(text=one)) for one in references(of))
+    def shown(self, citation) -> list[Node]:
+        items = (nodes.list_item("", nodes.paragraph(text=one)) for one in references(citation))
         return [nodes.bullet_list("", *items, classes=["gbm-citation"])]
 
 
 class Number(FromFile):
-    """Of the first fold of the published baseline; without a record, nothing."""
+    """A number of the first fold of the published baseline, or a sentence where no record is published."""
 
-    def shown(self, of) -> list[Node]:
+    def shown(self, citation) -> list[Node]:
         store = Store(Path(self.env.srcdir) / "book/records")
         records = (store.get(scales.vnet(scale)[0]) for scale in (scales.DEFAULT, "short"))
         record = next((record for record in records if record), None)
         if record is None:
             return [nodes.paragraph(text="No record is published yet.")]
         self.env.note_dependency(str(record.path / "cases.csv"))
-        return [block(of_number(of, record, "WT"))]
+        return [block(of_number(citation, record, "WT"))]
 
 
 def block(text: str, language: str = "none") -> Node:

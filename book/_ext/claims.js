@@ -1,32 +1,48 @@
-// Shows the claims that fit the chosen paper, verdict, chapter and words. Without scripts all of them are there.
+// Shows the claims that fit the chosen paper, verdict, chapter and words, and keeps the choice in the address:
+// claims.html?verdict=supported is a link to that view. Without scripts all claims are there.
 document.addEventListener("DOMContentLoaded", () => {
   const filter = document.querySelector(".gbm-claims-filter");
-  const rows = [...document.querySelectorAll("tr.gbm-claim")];
-  const chosen = [...filter.querySelectorAll("select")];
-  const words = filter.querySelector("input");
-  const count = filter.querySelector("output");
+  const fields = [...filter.querySelectorAll("select, input")];
+  const rows = [...document.querySelectorAll("table.gbm-claims tbody tr")];
 
-  function apply() {
-    const wanted = chosen.map((field) => field.value).filter(Boolean);
-    const asked = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !wanted.every((name) => row.classList.contains(name)) || !asked.every((word) => text.includes(word));
-      shown += !row.hidden;
-    }
-    count.textContent = `${shown} of ${rows.length} claims`;
+  function fits(row, field) {
+    if (field.name !== "words") return row.classList.contains(`${field.name}-${field.value}`);
+    const text = row.textContent.toLowerCase();
+    return field.value.toLowerCase().split(/\s+/).every((word) => text.includes(word));
   }
 
-  // A link to a claim shows it, whatever was chosen.
+  function apply() {
+    const given = fields.filter((field) => field.value);
+    let chapter, shown = 0, all = 0;
+    for (const row of rows) {
+      if (row.classList.contains("gbm-claims-chapter")) {
+        (chapter = row).hidden = true;
+        continue;
+      }
+      row.hidden = !given.every((field) => fits(row, field));
+      chapter.hidden &&= row.hidden;
+      shown += !row.hidden;
+      all += 1;
+    }
+    filter.querySelector("output").textContent = `${shown} of ${all} claims`;
+    const query = new URLSearchParams(given.map((field) => [field.name, field.value])).toString();
+    history.replaceState(null, "", (query ? `?${query}` : location.pathname) + location.hash);
+  }
+
+  // A link to a claim shows and opens it, whatever was chosen.
   function follow() {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (!row?.hidden) return;
-    for (const field of [...chosen, words]) field.value = "";
-    apply();
+    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("tr");
+    if (!row) return;
+    if (row.hidden) {
+      for (const field of fields) field.value = "";
+      apply();
+    }
+    row.querySelector("details").open = true;
     row.scrollIntoView();
   }
 
+  const asked = new URLSearchParams(location.search);
+  for (const field of fields) field.value = asked.get(field.name) ?? "";
   filter.hidden = false;
   filter.addEventListener("input", apply);
   window.addEventListener("hashchange", follow);

@@ -1,10 +1,13 @@
 """Sphinx extension: the claims of the two papers, decided from the published records when the book is built.
 
 The directive ``claims`` is the table with its filter, ``claims-grid`` a square for each, ``claims-tests`` how
-many tests are behind them. Each row is a target (``{ref}`claim-ID```), and each chapter that discusses a claim
-gets a list of its claims and their verdicts before its first section, with links to the rows.
+many tests are behind them, ``claims-not-decided`` how many lack a verdict, and why. Each row is a target
+(``{ref}`claim-ID```), and each chapter that discusses a claim gets a list of its claims and their verdicts before its
+first section, with links to the rows.
 """
 
+import html
+from collections.abc import Mapping
 from contextlib import chdir
 from functools import cache
 from pathlib import Path
@@ -41,30 +44,38 @@ class FromClaims(SphinxDirective):
 
 
 class Claims(FromClaims):
-    """The table: a row a claim."""
+    """The table: a row a claim, below its chapter. A claim's title opens what is behind its verdict."""
 
     def run(self) -> list[Node]:
         found, std = self.verdicts, self.env.get_domain("std")
         titles, families = claims_text.titles(self.env.srcdir), claims_text.family_sizes(found)
         group = nodes.tgroup(cols=len(claims_text.COLUMNS))
-        group += [nodes.colspec(colwidth=width) for width in (46, 29, 25)]
-        head = nodes.row()
+        group += [nodes.colspec(colwidth=width) for width in (48, 20, 32)]
+        head, body = nodes.row(), nodes.tbody()
         head += [nodes.entry("", nodes.paragraph(text=name)) for name in claims_text.COLUMNS]
-        body = nodes.tbody()
-        for verdict in found.values():
-            claim = verdict.claim
-            row = nodes.row(ids=[claim.anchor], classes=claims_text.classes(verdict))
+        for chapter in sorted({verdict.claim.chapter for verdict in found.values()}):
+            link = f"[{titles[chapter]}]({_document(self.env.srcdir, chapter)})"
+            whole = nodes.entry("", *self.parse_text_to_nodes(link), morecols=len(claims_text.COLUMNS) - 1)
+            body += nodes.row("", whole, classes=["gbm-claims-chapter"])
+            body += [self.row(of, families) for of in found.values() if of.claim.chapter == chapter]
+        for claim in (verdict.claim for verdict in found.values()):
             std.note_hyperlink_target(claim.anchor, self.env.docname, claim.anchor, claim.title)
-            link = f"[{titles[claim.chapter]}]({_document(self.env.srcdir, claim.chapter)})"
-            row += [nodes.entry("", *self.parse_text_to_nodes(cell)) for cell in claims_text.cells(verdict, link)]
-            if more := claims_text.details(verdict, families):
-                row[0] += nodes.raw("", "<details><summary>In numbers</summary>", format="html")
-                row[0] += self.parse_text_to_nodes(more)
-                row[0] += nodes.raw("", "</details>", format="html")
-            body += row
         group += [nodes.thead("", head), body]
         table = nodes.table("", group, classes=["gbm-claims"])
         return [nodes.raw("", claims_text.controls(found, titles), format="html"), table]
+
+    def row(self, verdict: verdicts.Verdict, families: Mapping[str, int]) -> nodes.row:
+        title = html.escape(verdict.claim.title)
+        behind = [
+            nodes.raw("", f"<details><summary>{title}</summary>", format="html"),
+            *self.parse_text_to_nodes(claims_text.details(verdict, families)),
+            nodes.raw("", "</details>", format="html"),
+        ]
+        word = nodes.paragraph(text=f"{claims_text.MARKS[verdict.word]} {verdict.label}")
+        evidence = nodes.paragraph(text=claims_text.evidence(verdict))
+        row = nodes.row(ids=[verdict.claim.anchor], classes=claims_text.classes(verdict))
+        row += [nodes.entry("", *cell) for cell in (behind, [word], [evidence])]
+        return row
 
 
 class Grid(FromClaims):
@@ -79,6 +90,13 @@ class Tests(FromClaims):
 
     def run(self) -> list[Node]:
         return self.parse_text_to_nodes(claims_text.tests(self.verdicts))
+
+
+class NotDecided(FromClaims):
+    """``claims_text.not_decided``."""
+
+    def run(self) -> list[Node]:
+        return self.parse_text_to_nodes(claims_text.not_decided(self.verdicts))
 
 
 def _document(root: Path, chapter: str) -> str:
@@ -110,7 +128,7 @@ def list_in_chapter(app, document: nodes.document) -> None:
         said = nodes.Text(f": {claims_text.MARKS[verdict.word]} {verdict.word}")
         items += nodes.list_item("", nodes.paragraph("", "", link, said))
     note = nodes.admonition(
-        "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of"]
+        "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of", "dropdown"]
     )
     sections = [number for number, child in enumerate(chapter.children) if isinstance(child, nodes.section)]
     chapter.insert(sections[0] if sections else len(chapter.children), note)
@@ -118,7 +136,8 @@ def list_in_chapter(app, document: nodes.document) -> None:
 
 
 def setup(app):
-    for name, directive in (("claims", Claims), ("claims-grid", Grid), ("claims-tests", Tests)):
+    directives = {"claims": Claims, "claims-grid": Grid, "claims-tests": Tests, "claims-not-decided": NotDecided}
+    for name, directive in directives.items():
         app.add_directive(name, directive)
     app.connect("doctree-read", list_in_chapter)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

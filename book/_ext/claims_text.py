@@ -1,4 +1,4 @@
-"""What the book shows of the claims: the table's cells, its filter, and the grid of its first page.
+"""What the book shows of the claims: the table's cells, what opens below them, the filter, the grid of the first page.
 
 Text is Markdown as the book's pages are written in; ``book/_ext/claims.py`` puts it into them when the book is built.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 from gbmlib.analysis.intervals import LEVEL
 from gbmlib.analysis.scores import GAP
 from gbmlib.claims.evidence import Comparison, question
-from gbmlib.claims.ledger import ByCheck, ByFactorial, ByRuns, Claim
-from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, WORDS, Verdict
+from gbmlib.claims.ledger import ByCheck, ByFactorial, ByRuns, Claim, Open
+from gbmlib.claims.verdicts import NOT_SUPPORTED, NOT_YET, SUPPORTED, UNDECIDED, WORDS, Verdict
 from gbmlib.files import counted, listed
 from gbmlib.pages.text import over_networks, probability, relation
 
@@ -26,7 +26,7 @@ PAPERS = {"A": "Adeniji and Liu 2019", "B": "Isensee et al. 2018"}
 COLUMNS = ("Claim", "Verdict", "Evidence")
 
 #: What each verdict is marked with beside its colour.
-MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", WORDS[2]: "?", NOT_YET: "…"}
+MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", UNDECIDED: "?", NOT_YET: "…"}
 
 _HERE = Path(__file__).parent
 
@@ -35,49 +35,55 @@ _HERE = Path(__file__).parent
 
 
 def classes(verdict: Verdict) -> list[str]:
-    """Of a row, which the filter reads."""
+    """Of a row; the filter reads them as ``FIELD-VALUE``."""
     claim = verdict.claim
-    return ["gbm-claim", f"paper-{claim.paper.lower()}", slug(verdict.word), f"in-{claim.chapter}"]
+    return ["gbm-claim", f"paper-{claim.paper.lower()}", slug(verdict.word), f"chapter-{claim.chapter}"]
 
 
 def slug(word: str) -> str:
     """A verdict as the name of a class: ``verdict-not-supported``."""
-    return f"verdict-{word.replace(' ', '-')}"
+    return f"verdict-{value(word)}"
 
 
-def cells(verdict: Verdict, link: str) -> list[str]:
-    """A row of the table, as :data:`COLUMNS`, in Markdown.
+def value(word: str) -> str:
+    """A verdict as it stands in an address."""
+    return word.replace(" ", "-")
 
-    Args:
-        link: of the chapter, in Markdown.
-    """
-    claim, compared = verdict.claim, [of for of in verdict.comparisons if of.difference]
-    said = f"**{claim.title}**\n\n{claim.claim}\n\nPaper {claim.paper}, {claim.place} · {link}"
-    word, why = f"{MARKS[verdict.word]} {verdict.label}", sentence(verdict.why) if verdict.why else ""
-    if isinstance(claim.decided_by, ByCheck):
-        return [said, word, why]
-    reasons = [why] * bool(why) + [f"`{verdict.command}`"] * bool(verdict.command)
-    return [said, "\n\n".join([word, *reasons]), "\n\n".join(_evidence(of) for of in compared)]
+
+def evidence(verdict: Verdict) -> str:
+    """The number that decides a claim, with its interval, or in a few words why it is not decided."""
+    by = verdict.claim.decided_by
+    if isinstance(by, ByCheck):
+        return sentence(verdict.why).removesuffix(".")
+    if isinstance(by, Open):
+        return "no runs defined"
+    if verdict.missing:
+        return f"{counted(verdict.missing, 'run')} missing"
+    if verdict.unsound:
+        reasons = [reason.split(":")[0] for reason in verdict.why.split("; ")]
+        return ", ".join(dict.fromkeys(reasons))
+    of = verdict.deciding
+    several = len(verdict.comparisons)
+    return f"{of.difference}{f', one of {several} comparisons' if several > 1 else ''}{_caution(of)}"
 
 
 def details(verdict: Verdict, families: Mapping[str, int]) -> str:
-    """What is behind a verdict, as Markdown: what was compared, on what, with which statistics; empty for a check."""
-    lines = []
-    for of in verdict.comparisons:
-        numbers = [_statistics(of)] if of.paired else []
-        lines.append(
-            f"- {_named(of, verdict.claim)}" + (f": {of.difference}" if of.difference else "") + "".join(numbers)
-        )
-    by = verdict.claim.decided_by
+    """What opens below a claim, as Markdown: the claim, what was compared, what came out, what would decide it."""
+    claim = verdict.claim
+    by, lines = claim.decided_by, [f"- {_named(of, claim)}: {_numbers(of)}" for of in verdict.comparisons]
     if isinstance(by, ByRuns | ByFactorial):
-        where = f"the runs *{by.source}* at the scale *{verdict.scale}*"
-        family = verdict.claim.family
-        size = f", {counted(families[family], 'test')} in the family *{family}*" if family else ""
-        lines.append(f"- From {where}{size}; asked is {_asked(verdict)}.")
+        size = f"; {counted(families[claim.family], 'test')} in the family *{claim.family}*" if claim.family else ""
+        where = f"runs *{by.source}* at the scale *{verdict.scale}*"
+        lines.append(f"- It holds with {_asked(verdict)}; {where}{size}.")
+    if verdict.why and not isinstance(by, ByCheck):
+        lines.append(f"- {'Needed' if isinstance(by, Open) else verdict.word.capitalize()}: {sentence(verdict.why)}")
+    if verdict.command:
+        lines.append(f"- What would decide it: `{verdict.command}`")
     ids = dict.fromkeys(record for of in verdict.comparisons for record in of.ids)
     if ids:
         lines.append(f"- {counted(len(ids), 'record')}: {', '.join(f'`{record}`' for record in ids)}.")
-    return "\n".join(lines)
+    place = f"Paper {claim.paper}, {claim.place} · [link to this claim](#{claim.anchor})"
+    return "\n".join([claim.claim, "", place, "", *lines])
 
 
 def family_sizes(verdicts: Verdicts) -> dict[str, int]:
@@ -112,16 +118,38 @@ def tests(verdicts: Verdicts) -> str:
     )
 
 
+def not_decided(verdicts: Verdicts) -> str:
+    """How many claims have no verdict, by what they lack, as Markdown for a page beside the one with the table."""
+    reasons = Counter(_lack(of) for of in verdicts.values() if of.word not in (SUPPORTED, NOT_SUPPORTED))
+    if not reasons:
+        return "Every claim is decided."
+    views = [f'<a href="claims.html?verdict={value(word)}">*{word}*</a>' for word in (UNDECIDED, NOT_YET)]
+    said = listed([f"{count} {reason}" for reason, count in reasons.most_common()])
+    return (
+        f"{reasons.total()} of {len(verdicts)} claims: {said}. The page of claims shows them, {' and '.join(views)}; "
+        "each opens for what its runs show so far and for the command that would decide it."
+    )
+
+
+def _lack(verdict: Verdict) -> str:
+    """What a claim without a verdict lacks."""
+    if isinstance(verdict.claim.decided_by, Open):
+        return "for which no runs are defined"
+    if verdict.missing:
+        return "that lack runs"
+    return "whose runs are not sound" if verdict.unsound else "with all their runs, which do not suffice"
+
+
 def controls(verdicts: Verdicts, titles: Mapping[str, str]) -> str:
     """The filter as HTML: style, fields and script; nothing is loaded from anywhere."""
-    chapters = dict.fromkeys(verdict.claim.chapter for verdict in verdicts.values())
+    chapters = sorted({verdict.claim.chapter for verdict in verdicts.values()})
     options = {
-        "Paper": {f"paper-{key.lower()}": f"{key}: {name}" for key, name in PAPERS.items()},
-        "Verdict": {slug(word): word for word in WORDS},
-        "Chapter": {f"in-{name}": titles.get(name, name) for name in sorted(chapters)},
+        "Paper": {key.lower(): f"{key}: {name}" for key, name in PAPERS.items()},
+        "Verdict": {value(word): word for word in WORDS},
+        "Chapter": {name: titles.get(name, name) for name in chapters},
     }
     fields = "".join(
-        f'<label>{name} <select><option value="">all</option>'
+        f'<label>{name} <select name="{name.lower()}"><option value="">all</option>'
         + "".join(f'<option value="{value}">{html.escape(text)}</option>' for value, text in of.items())
         + "</select></label>"
         for name, of in options.items()
@@ -129,7 +157,7 @@ def controls(verdicts: Verdicts, titles: Mapping[str, str]) -> str:
     style, script = ((_HERE / f"claims.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return (
         f'<style>{style}</style><div class="gbm-claims-filter" role="group" aria-label="Show some claims" hidden>'
-        f'{fields}<label>Words <input type="search"></label><output aria-live="polite"></output></div>'
+        f'{fields}<label>Words <input name="words" type="search"></label><output aria-live="polite"></output></div>'
         f"<script>{script}</script>"
     )
 
@@ -146,7 +174,8 @@ def grid(verdicts: Verdicts) -> str:
         claimed = [verdict for verdict in verdicts.values() if verdict.claim.paper == paper]
         counts = Counter(verdict.word for verdict in claimed)
         keys = "".join(
-            f'<li class="{slug(word)}"><b>{MARKS[word]}</b> {word}: {counts[word]}</li>'
+            f'<li class="{slug(word)}"><a href="claims.html?paper={paper.lower()}&amp;verdict={value(word)}">'
+            f"<b>{MARKS[word]}</b> {word}: {counts[word]}</a></li>"
             for word in WORDS
             if counts[word]
         )
@@ -184,15 +213,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-def _evidence(of: Comparison) -> str:
-    """A comparison as it stands beside the verdict: difference, cases, adjusted p (in one piece: no-break spaces), and
-    the same over networks."""
-    p = f", p {relation(of.adjusted)}".replace(" ", "\u00a0").replace(",\u00a0", ", ") if _tested(of) else ""
-    over = over_networks(of.networks.difference, of.networks.detectable) if of.networks else ""
-    cases = f"{'' if of.complete else 'so far '}{of.difference}, {of.difference.cases} cases{p}"
-    return f"{cases}{f'; {over}' if over else ''}{_caution(of)}"
-
-
 def _caution(of: Comparison) -> str:
     return f"; {of.caution}" if of.caution else ""
 
@@ -201,30 +221,19 @@ def _measured(measure: str) -> str:
     return {"dice": "Dice"}.get(measure, measure.replace("_", " "))
 
 
-def _tested(of: Comparison) -> bool:
-    return not math.isnan(of.adjusted)
-
-
-def _statistics(of: Comparison) -> str:
-    found = of.paired
-    seeds = ", ".join(f"{value:+.3f}" for value in found.by_seed.values())
-    return (
-        f"; rank-biserial correlation {found.effect:+.2f}; p {probability(found.p)} (Wilcoxon), "
-        f"{probability(of.adjusted) if _tested(of) else 'not counted yet'} after Holm; "
-        f"p of equivalence {probability(found.p_equivalence)}; {_of_networks(of)}"
-        + (f"by seed {seeds}" if len(found.by_seed) > 1 else "one seed")
-        + f"; {of.there} of {of.wanted} runs"
-    )
-
-
-def _of_networks(of: Comparison) -> str:
-    """What the trained networks say, as it stands behind a verdict."""
-    if of.networks is None:
-        return ""
-    said = over_networks(of.networks.difference, of.networks.detectable)
-    if not math.isnan(of.networks.p):
-        said += f", p {relation(of.networks.p)} by flipping the signs of {of.networks.pairs} pairs of networks"
-    return f"{said}; "
+def _numbers(of: Comparison) -> str:
+    """A comparison with all that decides it: over cases, over networks, and how many of its runs are there."""
+    runs = f"{of.available} of {of.wanted} runs"
+    if not of.difference:
+        return f"{runs}."
+    said = f"{of.difference}, {of.difference.cases} cases"
+    if not math.isnan(of.adjusted):
+        said += f", p {relation(of.adjusted)} after Holm"
+    if of.networks and (over := over_networks(of.networks.difference, of.networks.detectable)):
+        said += f"; {over}"
+        if not math.isnan(of.networks.p):
+            said += f", p {relation(of.networks.p)} by flipping the signs of {of.networks.pairs} pairs of networks"
+    return f"{said}; {runs}{_caution(of)}."
 
 
 def _named(of: Comparison, claim: Claim) -> str:
@@ -238,7 +247,8 @@ def _named(of: Comparison, claim: Claim) -> str:
         (of.that, by.that_measure or by.measure, by.that_split or by.split),
     ):
         what = _measured(measure)
-        where = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}[split]
+        known = {"held out": "", "train": " on training cases", GAP: ", trained on less held out"}
+        where = known.get(split, f" on {split}")  # or another cohort by its name
         sides.append(f"*{label}* ({what}{region}{where})")
     return " − ".join(sides)
 
@@ -252,7 +262,7 @@ def _asked(verdict: Verdict) -> str:
         "worse": f"a difference against the first (margin {margin:g})",
     }[claim.kind]
     less = isinstance(claim.decided_by, ByRuns) and claim.decided_by.split == GAP
-    return f"{said}{'; a smaller gap is better' if less else ''}"
+    return f"{said}{', a smaller gap being better' if less else ''}"
 
 
 def _heading(text: str) -> str:

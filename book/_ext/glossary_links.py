@@ -37,7 +37,8 @@ EVERYDAY = {
     "undecided",
 }
 
-#: Within these nothing is linked. ``cell_output`` is the class of what a notebook's cell gave.
+#: Within these nothing is linked. ``cell_output`` is the class of what a notebook's cell gave, ``sd-summary-title`` of
+#: what opens a dropdown when it is clicked.
 EXCLUDED = (
     nodes.title,
     nodes.subtitle,
@@ -58,12 +59,12 @@ EXCLUDED = (
     nodes.comment,
     nodes.Invisible,
 )
-EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of", "gbm-citation"}
+EXCLUDED_CLASSES = {"cell_output", "cell_input", "gbm-claims-of", "gbm-citation", "sd-summary-title"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the glossary has under one or several names.
+    """An entry of the glossary, under one or several names.
 
     Attributes:
         names: the terms that share the definition.
@@ -84,24 +85,24 @@ class Entry:
 
 def entries(document: nodes.document) -> list[Entry]:
     """All entries of a document's glossaries, in order."""
-    found = []
-    for item in (item for of in document.findall(addnodes.glossary) for item in of.findall(nodes.definition_list_item)):
+    glossaries, listed = document.findall(addnodes.glossary), []
+    for item in (item for glossary in glossaries for item in glossary.findall(nodes.definition_list_item)):
         terms = [child for child in item.children if isinstance(child, nodes.term)]
         definition = " ".join(child.astext() for child in item.children if isinstance(child, nodes.definition))
-        found.append(Entry(tuple(term.astext() for term in terms), terms[0]["ids"][0], definition))
-    return found
+        listed.append(Entry(tuple(term.astext() for term in terms), terms[0]["ids"][0], definition))
+    return listed
 
 
-def pattern(known: list[Entry]) -> tuple[re.Pattern[str], dict[str, Entry]]:
-    """What finds any of the terms in a text, and the entry of a found term in lower case.
+def pattern(glossary: list[Entry]) -> tuple[re.Pattern[str], dict[str, Entry]]:
+    """A pattern that matches any of the terms in a text, and the entries by their names in lower case.
 
     Longer terms win over shorter ones within them. A plural in s counts. Capitals matter for abbreviations (``ET``, not
     ``et``); all other terms may begin a sentence.
     """
-    of = {name.lower(): entry for entry in known for name in entry.names if name not in EVERYDAY}
-    spelled = {name for entry in known for name in entry.names if name not in EVERYDAY}
+    by_name = {name.lower(): entry for entry in glossary for name in entry.names if name not in EVERYDAY}
+    spelled = {name for entry in glossary for name in entry.names if name not in EVERYDAY}
     names = sorted(spelled, key=lambda name: (-len(name), name))
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(_spelled, names))})s?(?![\w-])"), of
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(_spelled, names))})s?(?![\w-])"), by_name
 
 
 def _spelled(name: str) -> str:
@@ -110,11 +111,11 @@ def _spelled(name: str) -> str:
     return (f"[{first.upper()}{first}]" if first.islower() else re.escape(first)) + rest
 
 
-def link(document: nodes.document, known: list[Entry], address: str) -> list[str]:
+def link(document: nodes.document, glossary: list[Entry], address: str) -> list[str]:
     """Turn the first mention of each entry into a link to ``address#anchor``; the names that were linked, in order."""
-    if not known:
+    if not glossary:
         return []
-    finder, of = pattern(known)
+    finder, by_name = pattern(glossary)
     for node in list(document.findall(nodes.TextElement)):
         _join_lines(node)
     seen: set[Entry] = set()
@@ -123,7 +124,7 @@ def link(document: nodes.document, known: list[Entry], address: str) -> list[str
         parts: list[nodes.Node] = []
         end = 0
         for match in finder.finditer(text):
-            entry = of.get(_singular(match[0], of))
+            entry = by_name.get(_singular(match[0], by_name))
             if entry is None or entry in seen:
                 continue
             seen.add(entry)
@@ -135,7 +136,7 @@ def link(document: nodes.document, known: list[Entry], address: str) -> list[str
             end = match.end()
         if parts:
             parent = text.parent
-            parent.replace(text, [part for part in (*parts, nodes.Text(text[end:])) if part.astext()])
+            parent.replace(text, [node for node in (*parts, nodes.Text(text[end:])) if node.astext()])
     return linked
 
 
@@ -147,9 +148,9 @@ def _join_lines(node: nodes.TextElement) -> None:
             node[number - 1 : number + 1] = [nodes.Text(before + text)]
 
 
-def _singular(found: str, of: dict[str, Entry]) -> str:
-    name = " ".join(found.lower().split())
-    return name if name in of else name.removesuffix("s")
+def _singular(mention: str, by_name: dict[str, Entry]) -> str:
+    name = " ".join(mention.lower().split())
+    return name if name in by_name else name.removesuffix("s")
 
 
 def _prose(document: nodes.document) -> Iterator[nodes.Text]:

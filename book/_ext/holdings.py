@@ -18,7 +18,7 @@ from gbmlib.training.configuration import Experiment
 
 
 #: The names that :func:`facts` has.
-FACTS = ("runs", "cases", "gliomas", "steps", "grids", "precisions", "hours", "longest", "devices", "cards", "seeds")
+FACTS = ("runs", "gliomas", "steps", "grids", "hours", "devices", "cards", "seeds")
 
 
 def facts(records: Sequence[Record]) -> dict[str, str]:
@@ -27,22 +27,16 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
     if not trained:
         return dict.fromkeys(FACTS, "none yet")
     cases = {record.experiment.cohort: record.provenance["cases"] for record in trained}
-    real = [f"{count} of {cohort}" for cohort, count in sorted(cases.items()) if not cohort.startswith("phantom:")]
     made = [steps_of(record) for record in trained]
-    longest = max(trained, key=lambda record: record.provenance["seconds"])
     grids = Counter(_grid(record.experiment) for record in trained)
-    precisions = Counter(record.experiment.precision for record in trained)
     on_card = sum(1 for record in trained if catalogue.on_graphics_card(record))
     gliomas = [count for cohort, count in cases.items() if cohort.startswith("brats")]
     return {
         "runs": str(len(records)),
-        "cases": ", ".join(real) or "none",
         "gliomas": str(max(gliomas, default=0)),
         "steps": f"{min(made):,} to {max(made):,}",
         "grids": ", ".join(f"{count} on {grid}" for grid, count in grids.most_common()),
-        "precisions": ", ".join(f"{count} in {precision}" for precision, count in precisions.most_common()),
         "hours": f"{sum(record.provenance['seconds'] for record in trained) / 3600:.3g}",
-        "longest": f"{longest.provenance['seconds'] / 60:.0f}",
         "devices": ", ".join(sorted({record.provenance["device"] for record in trained})),
         "cards": f"{on_card} of {len(trained)}" if on_card else "none",
         "seeds": str(max(Counter(record.experiment.changed(seed=0).id for record in trained).values())),

@@ -1,17 +1,14 @@
 """Sphinx extension: what the published records hold and lack, computed when the book is built.
 
 Directives: ``holdings`` (what each group of records holds and cost), ``trained-twice-as-long`` (what twice the schedule
-changes), ``seeds-apart`` (what another seed changes), ``claims-undecided``, ``claims-unsound``,
-``claims-without-records`` and ``claims-without-runs``. The role ``records`` gives one of ``holdings.FACTS``
-within a sentence.
+changes), ``seeds-apart`` (what another seed changes). The role ``records`` gives one of ``holdings.FACTS`` within a
+sentence.
 """
 
 from functools import cache
 from pathlib import Path
 
-import claims as claims_extension
 import claims_text
-import claims_undecided
 import costs
 import holdings
 import seed_spread
@@ -85,35 +82,6 @@ class SeedsApart(FromRecords):
         return seed_spread.markdown(store, self.pages())
 
 
-class FromVerdicts(FromRecords):
-    """What rests on the verdicts of the claims, which the extension ``claims`` computes once a build."""
-
-    @property
-    def verdicts(self):
-        self.env.note_dependency(str(Path(self.env.srcdir) / "book/claims.yml"))
-        return claims_extension.decided(str(self.env.srcdir))
-
-
-class Undecided(FromVerdicts):
-    def text(self, store: Store) -> str:
-        return claims_undecided.insufficient(self.verdicts)
-
-
-class Unsound(FromVerdicts):
-    def text(self, store: Store) -> str:
-        return claims_undecided.unsound(self.verdicts)
-
-
-class WithoutRecords(FromVerdicts):
-    def text(self, store: Store) -> str:
-        return claims_undecided.without_records(self.verdicts, store)
-
-
-class WithoutRuns(FromVerdicts):
-    def text(self, store: Store) -> str:
-        return claims_undecided.without_runs(self.verdicts)
-
-
 class Fact(SphinxRole):
     """One of the facts by its name."""
 
@@ -129,15 +97,7 @@ class Fact(SphinxRole):
 
 
 def setup(app):
-    directives = {
-        "holdings": Holdings,
-        "trained-twice-as-long": TrainedTwiceAsLong,
-        "seeds-apart": SeedsApart,
-        "claims-undecided": Undecided,
-        "claims-unsound": Unsound,
-        "claims-without-records": WithoutRecords,
-        "claims-without-runs": WithoutRuns,
-    }
+    directives = {"holdings": Holdings, "trained-twice-as-long": TrainedTwiceAsLong, "seeds-apart": SeedsApart}
     for name, directive in directives.items():
         app.add_directive(name, directive)
     app.add_role("records", Fact())

@@ -15,7 +15,7 @@ def card(networks: Path = NETWORKS, published: Path = RECORDS) -> str:
     trained like it, one for each fold."""
     [record] = Store(networks).all()
     run, store = record.experiment, Store(published)
-    like_it = [found for fold in range(run.folds) if (found := store.get(run.changed(fold=fold)))]
+    like_it = [record_like_it for fold in range(run.folds) if (record_like_it := store.get(run.changed(fold=fold)))]
     rows = []
     for name, records in (("this network", [record]), (f"the {len(like_it)} that were trained like it", like_it)):
         tables = [one.cases[(one.cases.split == HELD_OUT) & (one.cases.metric == "dice")] for one in records]

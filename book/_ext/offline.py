@@ -30,13 +30,14 @@ def refuse_outside_assets(app, exception) -> None:
     if exception is not None or app.builder.format != "html":
         return
     out = Path(app.outdir)
-    found = [
+    addresses = [
         f"  {path.relative_to(out)}: {address}"
         for path in sorted([*out.rglob("*.html"), *out.rglob("*.css")])
         for address in outside_assets(path.read_text(encoding="utf-8"))
     ]
-    if found:
-        raise SphinxError("\n".join(["The book must work offline, but these would be fetched from outside:", *found]))
+    if addresses:
+        message = "The book must work offline, but these would be fetched from outside:"
+        raise SphinxError("\n".join([message, *addresses]))
 
 
 def setup(app):

@@ -17,6 +17,12 @@ from gbmlib.files import markdown_table
 from gbmlib.study.catalogue import SETS, Family, Runs, published, runs_of, trained
 from gbmlib.study.records import Record, Store
 
+NOTE = """\
+*Largest*, *median* and *above* are over the networks of a row, of the distance between a network's seeds in mean Dice
+over the held-out cases of the folds that both ran; the last column is the distance in a single case. A network counts
+once, in the first row that has it. Where the largest distance is many times the median, look for a region that
+collapsed with one of the seeds: the chapters name such runs."""
+
 HEAD = ("variants of", "folds", "networks", "median", "largest", "in which", "above the margin", "one case, median")
 
 
@@ -90,7 +96,7 @@ def _repeated(name: str, scale: str) -> Runs:
 
 
 def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tuple(SETS)) -> str:
-    """How far seeds lie apart in all networks in a sentence, and in a table a row a family or set.
+    """How far seeds lie apart in all networks in a sentence, and in a folded table a row a family or set.
 
     Args:
         pages: a link in Markdown to each chapter, by its name, the text left open as ``{}``.
@@ -104,7 +110,8 @@ def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tupl
         f"{_beyond(every)} of {len(every)} networks that were trained with two seeds or more differ from themselves "
         f"by more than the margin, the difference that this book calls one that matters ({MARGINS['brats']:g} Dice on "
         f"gliomas, {MARGIN:g} elsewhere); the median is "
-        f"{median(of.apart for of in every):.3f}.\n\n{markdown_table(HEAD, lines)}"
+        f"{median(of.apart for of in every):.3f}.\n\n"
+        f"````{{dropdown}} How far seeds lie apart, chapter by chapter\n{markdown_table(HEAD, lines)}\n\n{NOTE}\n````"
     )
 
 

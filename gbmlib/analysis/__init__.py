@@ -1,1 +1,1 @@
-"""What the records of finished runs say: scores, paired differences, and how sure they are."""
+"""Analyses of the records of finished runs: scores, paired differences, and their uncertainty."""

@@ -72,8 +72,8 @@ def _dice(cells: Cells, region: str | None, rows: list[str]) -> pd.DataFrame:
     folds = shared_folds(cells)
     if not folds:
         raise UnpairedError("there is no fold that every cell has run")
-    kept = {cell: [record for record in records if fold_of(record) in folds] for cell, records in cells.items()}
-    table = scores.tidy(kept)
+    in_folds = {cell: [record for record in records if fold_of(record) in folds] for cell, records in cells.items()}
+    table = scores.tidy(in_folds)
     table = table[(table.split == HELD_OUT) & (table.metric == scores.dice_of(cells))]
     measured = table.groupby(list(FACTORS), sort=False).region.unique()
     shared = [name for name in measured.iloc[0] if all(name in names for names in measured)]
@@ -166,13 +166,13 @@ def _paired(values: pd.Series, cells: Cells, pairs: Pairs) -> Paired:
     table = values.unstack("seed")
     nothing = table.where(table.isna(), 0.0)
     networks = intervals.over_networks(nothing, table, _folds_of(cells))
-    known = judged(cells, pairs)
+    judgement = judged(cells, pairs)
     comparison = paired.compare_tables(nothing, table, margin(cells), networks)
-    return replace(comparison, unsound=known.unsound, cautions=known.cautions)
+    return replace(comparison, unsound=judgement.unsound, cautions=judgement.cautions)
 
 
 def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
-    """What speaks against an effect: of all its networks, and of the budgets of each pair of cells, the first of them.
+    """The soundness of an effect: of all its networks, and of the first pair of cells with unequal budgets.
 
     One pair with unequal budgets suffices, so the others are not told.
 
@@ -192,7 +192,7 @@ def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
 
 
 def margin(cells: Cells) -> float:
-    """What counts as no difference on the cohort of some cells."""
+    """The margin below which a difference counts as none, on the cohort of some cells."""
     return intervals.margin(next(record for records in cells.values() for record in records).experiment.cohort)
 
 
@@ -255,22 +255,22 @@ def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def otherwise_without(left_out: pd.DataFrame) -> dict[str, Difference]:
-    """The networks without which the interval over cases says otherwise, with what it is then (:func:`leaving_out`)."""
-    (_, every), *rest = left_out.difference.items()
-    word = intervals.outcome([every], MARGIN)
+    """The networks whose omission changes the decision over cases, with the interval then (:func:`leaving_out`)."""
+    (_, with_all), *rest = left_out.difference.items()
+    word = intervals.outcome([with_all], MARGIN)
     return {name: change for name, change in rest if intervals.outcome([change], MARGIN) != word}
 
 
 def _mean_squares(means: np.ndarray) -> np.ndarray:
     """Mean squares of cell means (…, network, pipeline) between networks, pipelines, and of the rest: (3, …)."""
-    grand = means.mean((-1, -2), keepdims=True)
+    grand_mean = means.mean((-1, -2), keepdims=True)
     rows, columns = means.mean(-1, keepdims=True), means.mean(-2, keepdims=True)
-    parts = (rows - grand, columns - grand, means - rows - columns + grand)
-    return np.stack([np.square(part).mean((-1, -2)) for part in parts])
+    effects = (rows - grand_mean, columns - grand_mean, means - rows - columns + grand_mean)
+    return np.stack([np.square(effect).mean((-1, -2)) for effect in effects])
 
 
 def _shares(means: np.ndarray) -> np.ndarray:
-    """Each mean square's share of them all, (3, …); 0 of nothing."""
+    """Each mean square's share of their sum, (3, …); 0 where the sum is 0."""
     parts = _mean_squares(means)
     total = sum(parts)
     return np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
@@ -283,7 +283,7 @@ def _apart(means: np.ndarray) -> np.ndarray:
 
 
 def _cube(table: pd.DataFrame) -> np.ndarray:
-    """(case, network, pipeline)."""
+    """The cells as an array (case, network, pipeline)."""
     networks, pipelines = levels = [list(table.columns.unique(level)) for level in FACTORS]
     lacking = [f"{n} under pipeline {p}" for n in networks for p in pipelines if (n, p) not in table]
     lacking += [f"a second {name}" for name, values in zip(FACTORS, levels, strict=True) if len(values) < 2]

@@ -1,4 +1,4 @@
-"""Comparisons that answer one question: a family, whose p are corrected together, in a table of a row each."""
+"""Families of comparisons that answer one question: p-values corrected together, in a table of a row each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gbmlib.analysis.paired import Paired
 from gbmlib.analysis.scores import Groups, UnpairedError
 from gbmlib.study.records import HELD_OUT, TRAIN, Record
 
-#: Of a :func:`table`.
+#: The columns of a :func:`table`.
 COLUMNS = ("difference", "p", "rank_biserial", "decided", "cases", "seeds", "family")
 COLUMNS += ("networks", "detectable", "margin", "unsound", "caution")
 
@@ -24,7 +24,7 @@ Key = TypeVar("Key")
 
 
 def holm(p: Mapping[Key, float]) -> dict[Key, float]:
-    """p of a family of comparisons, adjusted so that the chance of any false positive stays what it is for one (Holm).
+    """The p-values of a family, adjusted by Holm's method, which controls the chance of any false positive.
 
     The family is what is listed: a comparison that was not made yet (NaN) stays NaN but counts, so that making it later
     favours none of the others.
@@ -105,10 +105,10 @@ def by_region(base: Sequence[Record], other: Sequence[Record]) -> pd.DataFrame:
     Raises:
         UnpairedError: as ``analysis.paired.compare``.
     """
-    whole = paired.compare(base, other)
+    mean = paired.compare(base, other)
     shared = scores.common_regions({"base": base, "other": other})
     each = {region: paired.compare(base, other, regions=[region]) for region in shared}
-    return pd.concat([table(each), table({"mean": whole})])
+    return pd.concat([table(each), table({"mean": mean})])
 
 
 def gaps(groups: Groups) -> pd.DataFrame:

@@ -118,11 +118,11 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] 
         statistic: from means (…), or many of them (resample, …), to a number each.
     """
     cases = len(values)
-    whole = float(statistic(values.mean(0)))
+    value = float(statistic(values.mean(0)))
     if cases < 3:
-        return Interval(whole, np.nan, np.nan, cases)
+        return Interval(value, np.nan, np.nan, cases)
     if np.ptp(values, axis=0).max() < ROUNDING:
-        return Interval(whole, whole, whole, cases)
+        return Interval(value, value, value, cases)
 
     def of_drawn(numbers: np.ndarray, axis: int = -1) -> np.ndarray:
         return statistic(values[numbers].mean(numbers.ndim - 1))
@@ -139,7 +139,7 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] 
         low, high = ends("BCa")
     if np.isnan([low, high]).any():  # at the edge of what a statistic can be, no drawn value lies beyond the whole
         low, high = ends("percentile")
-    return Interval(whole, low, high, cases)
+    return Interval(value, low, high, cases)
 
 
 # -------------------------------------------------------------------------------------------------------- over networks
@@ -147,7 +147,7 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] 
 
 @dataclass(frozen=True)
 class OverNetworks:
-    """A difference as the trained networks show it.
+    """A difference over trained networks.
 
     Attributes:
         difference: mean over folds and its 95 % interval (Student's t); the ends are NaN below :data:`LEAST_FOLDS`.
@@ -203,14 +203,14 @@ def jackknife(
     """A statistic of a table, a row a case, and its interval over folds: each fold is left out once (Tukey 1958)."""
     folds = table.index.map(fold_of)
     names = folds.unique()
-    count, whole = len(names), float(statistic(table))
+    count, value = len(names), float(statistic(table))
     if count < 2:
-        return over_folds([whole], count)
+        return over_folds([value], count)
     without = np.array([statistic(table[folds != name]) for name in names])
-    over = over_folds(count * whole - (count - 1) * without, count)
-    shift = whole - over.difference.mean  # the interval lies around the statistic itself; NaN stays NaN
+    over = over_folds(count * value - (count - 1) * without, count)
+    shift = value - over.difference.mean  # the interval lies around the statistic itself; NaN stays NaN
     low, high = over.difference.low + shift, over.difference.high + shift
-    return replace(over, difference=Difference(whole, low, high, count))
+    return replace(over, difference=Difference(value, low, high, count))
 
 
 def sign_flip(values: Sequence[float]) -> float:
@@ -232,7 +232,7 @@ def sign_flip(values: Sequence[float]) -> float:
 
 
 def decide(difference: Difference, p: float, margin: float, networks: OverNetworks | None) -> str:
-    """The one rule that words every comparison of the study.
+    """The decision on a comparison in a word, by one rule for the whole study.
 
     *Higher*, *lower*: the intervals over cases and over networks leave out zero, p of Wilcoxon's test is at most 0.05
     after Holm's correction over the family (``analysis.family``), and so is p of flipping the signs of networks, where
@@ -252,7 +252,7 @@ def decide(difference: Difference, p: float, margin: float, networks: OverNetwor
 
 
 def outcome(several: Sequence[Difference], margin: float, reliable: bool = True) -> str:
-    """What intervals of one difference decide if all of them agree.
+    """The decision on which several intervals of one difference agree; undecided where they do not.
 
     Args:
         reliable: whether leaving out zero suffices for "higher" and "lower".

@@ -37,7 +37,7 @@ class SelectionError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """What the records of one network, or of one average of networks, say.
+    """The scores of one network, or of one average of networks.
 
     Attributes:
         dices: of every held-out case (rows) in each class (columns), mean over seeds, folds pooled; empty where there
@@ -105,14 +105,14 @@ def read(groups: Groups, classes: Sequence[str] | None = None, folds: Iterable[i
     Raises:
         SelectionError: no group has a record, or the cross-validation has no such fold.
     """
-    every = [record for records in groups.values() for record in records]
-    if not every:
+    all_records = [record for records in groups.values() for record in records]
+    if not all_records:
         raise SelectionError(f"no record of {', '.join(groups) or 'anything'}; run them first")
-    design = _usual((record.experiment.cohort, record.experiment.folds) for record in every)
+    design = _usual((record.experiment.cohort, record.experiment.folds) for record in all_records)
     needed = sorted(set(range(design[1]) if folds is None else folds))
     if not needed or needed[-1] >= design[1] or needed[0] < 0:
         raise SelectionError(f"folds {needed} of {design[1]}; they are counted from 0 to {design[1] - 1}")
-    classes = list(classes) if classes is not None else classes_of(every[0])
+    classes = list(classes) if classes is not None else classes_of(all_records[0])
     rows = {label: _row(records, design, needed, classes) for label, records in groups.items()}
     complete = {label: frozenset(row.fold_of.items()) for label, row in rows.items() if not row.problems}
     usual = _usual(complete.values()) if complete else frozenset()
@@ -156,14 +156,14 @@ def choose(board: Leaderboard, candidates: Iterable[str] | None = None) -> Choic
     Raises:
         SelectionError: labels that the leaderboard has not, or no candidate can be compared; says why.
     """
-    asked = [label for label in board if LOW_RESOLUTION not in label.split(PLUS)]
+    eligible = [label for label in board if LOW_RESOLUTION not in label.split(PLUS)]
     if candidates is not None:
         wanted = list(candidates)
         if unknown := [label for label in wanted if label not in board]:
             raise SelectionError(f"no row {', '.join(unknown)} in the leaderboard; it has {', '.join(board)}")
-        asked = [label for label in board if label in wanted]
-    left_out = {label: board[label].problems for label in asked if board[label].problems}
-    fit = sorted((label for label in asked if label not in left_out), key=lambda label: board[label].networks)
+        eligible = [label for label in board if label in wanted]
+    left_out = {label: board[label].problems for label in eligible if board[label].problems}
+    fit = sorted((label for label in eligible if label not in left_out), key=lambda label: board[label].networks)
     if not fit:
         reasons = "; ".join(f"{label}: {', '.join(problems)}" for label, problems in left_out.items())
         raise SelectionError(f"no candidate can be compared ({reasons or 'none is named'})")
@@ -207,7 +207,7 @@ def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[in
 
 
 def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequence[str]) -> list[str]:
-    """What is missing, or there twice, in the Dice of held-out cases."""
+    """Sentences on held-out cases whose Dice is missing or occurs twice."""
     if lacking := [name for name in classes if name not in set(held.region)]:
         return [f"was not measured on {', '.join(lacking)}"]
     empty = sorted(set(runs) - set(zip(held.seed, held.fold, strict=True)))
@@ -242,7 +242,7 @@ def _best(merits: pd.DataFrame) -> str:
 
 
 def _shares(merits: pd.DataFrame) -> pd.Series:
-    """How often each column is the best, over as many cases drawn with replacement."""
+    """How often each column is the best in bootstrap resamples of the cases."""
     cases = len(merits)
     drawn = np.random.default_rng(0).multinomial(cases, np.full(cases, 1 / cases), RESAMPLES)
     means = drawn @ merits.to_numpy() / cases
@@ -252,7 +252,7 @@ def _shares(merits: pd.DataFrame) -> pd.Series:
 
 
 def _elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> Interval | None:
-    """Each case under what the cases of the other folds would choose: picking the best does not flatter this one."""
+    """The mean where each fold's network is chosen on the other folds, so that picking the best does not flatter it."""
     folds = merits.index.map(fold_of)
     if folds.nunique() < 2:
         return None
@@ -261,7 +261,7 @@ def _elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> Interval | N
 
 
 def _usual(values: Iterable[Value]) -> Value:
-    """What occurs most often; of several the first."""
+    """The value that occurs most often; of several the first."""
     return Counter(values).most_common(1)[0][0]
 
 

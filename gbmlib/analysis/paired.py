@@ -1,4 +1,4 @@
-"""One thing minus another, case by case: interval over cases and seeds, tests, effect size.
+"""Paired comparisons, case by case: interval over cases and seeds, tests, effect size.
 
 *Interval.* With one seed a bootstrap over cases. With several, cases and seeds are drawn independently of each other
 (Owen 2007, "The pigeonhole bootstrap"): a seed's luck is the same for all cases that it holds out. A few seeds drawn
@@ -30,7 +30,7 @@ from gbmlib.study.records import HELD_OUT, TRAIN, Record
 
 @dataclass(frozen=True)
 class Paired:
-    """One thing minus another, case by case.
+    """A paired comparison, case by case.
 
     Attributes:
         difference: mean and 95 % interval, over cases, and over seeds where there are several.
@@ -77,7 +77,7 @@ def compare(
     regions: Sequence[str] | None = None,
     split: str = HELD_OUT,
 ) -> Paired:
-    """Other minus base, mean over regions, and what speaks against deciding anything by it (``analysis.soundness``).
+    """Other minus base, mean over regions, and the reasons not to decide anything by it (``analysis.soundness``).
 
     Args:
         metric: ``"dice"`` stands for ``analysis.scores.dice_of`` the records.
@@ -119,9 +119,9 @@ def judged(
     change: Sequence[float] = (),
     growing: bool = False,
 ) -> Paired:
-    """A comparison with what speaks against it; the arguments are those of ``analysis.soundness.between``."""
-    known = soundness.between(base, other, change, growing)
-    return replace(comparison, unsound=known.unsound, cautions=known.cautions)
+    """A comparison with the reasons against it; the arguments are those of ``analysis.soundness.between``."""
+    judgement = soundness.between(base, other, change, growing)
+    return replace(comparison, unsound=judgement.unsound, cautions=judgement.cautions)
 
 
 def compare_tables(
@@ -201,12 +201,12 @@ def _interval(base: pd.DataFrame, other: pd.DataFrame, change: np.ndarray) -> Di
 
 def _by_case(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """The value of each case under drawn seeds, (resample, case); a case that none of them has keeps its mean."""
-    values, there = table.to_numpy(), table.notna().to_numpy()
-    own = there.sum(1, keepdims=True)
-    mean = np.nansum(values, 1, keepdims=True) / own
-    stretch = np.sqrt(own / np.maximum(own - 1, 1))
-    deviations = np.where(there, stretch * (values - mean), 0.0)
-    counted = weights @ there.T
+    values, present = table.to_numpy(), table.notna().to_numpy()
+    seeds = present.sum(1, keepdims=True)
+    mean = np.nansum(values, 1, keepdims=True) / seeds
+    stretch = np.sqrt(seeds / np.maximum(seeds - 1, 1))
+    deviations = np.where(present, stretch * (values - mean), 0.0)
+    counted = weights @ present.T
     return mean.T + np.divide(weights @ deviations.T, counted, out=np.zeros(counted.shape), where=counted > 0)
 
 

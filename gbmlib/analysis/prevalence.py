@@ -1,4 +1,4 @@
-"""How much of an image is tumour, told by precision, recall and accuracy alone; and which reading of a table fits.
+"""The tumour's share of an image from precision, recall and accuracy alone; and which reading of a table fits.
 
 Of N voxels a share f belongs to the class. Then f (1 - R) are missed, and f R (1 - P) / P are marked wrongly, so that
 1 - A = f ((1 - R) + R (1 - P) / P). For metrics of one set of voxels, counts pooled, this is exact whatever the
@@ -44,7 +44,7 @@ def pooled_dice(precision: ArrayLike, recall: ArrayLike) -> np.ndarray:
 
 
 def read(table: pd.DataFrame, reading: Sequence[str]) -> pd.DataFrame:
-    """The columns headed precision, recall and accuracy under the names of what a reading takes them for.
+    """The columns headed precision, recall and accuracy, renamed to what a reading takes them for.
 
     Raises:
         ValueError: the reading is not one of :data:`READINGS`.
@@ -94,7 +94,7 @@ def examined(table: pd.DataFrame, rounding: float) -> pd.DataFrame:
 
 
 def logged(header: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
-    """The reading that a log calls for whose header names other columns than its values fill.
+    """The reading that corrects a log whose header and values are in different orders.
 
     Raises:
         ValueError: header and values do not name the same columns, precision, recall and accuracy among them.

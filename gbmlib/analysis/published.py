@@ -1,4 +1,4 @@
-"""Numbers as the papers print them, each with its place: what ours are held against, never results of this study."""
+"""Numbers as the papers print them, each with its place, to compare ours with; never results of this study."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ def differences(groups: Groups, theirs: pd.DataFrame) -> pd.DataFrame:
     """Each of our networks :func:`minus` the same published one: the columns of ``analysis.family.table``, for the mean
     over classes, and one for each class with its difference."""
     means = family.table({label: minus(ours, theirs) for label, ours in groups.items()})
-    each = {label: {of: minus(ours, theirs[[of]]).difference for of in theirs} for label, ours in groups.items()}
+    each = {label: {name: minus(ours, theirs[[name]]).difference for name in theirs} for label, ours in groups.items()}
     return means.join(pd.DataFrame.from_dict(each, orient="index"))

@@ -34,7 +34,7 @@ class EmptyRegionError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be explained: how a network came to a region in an image.
+    """The target of an explanation: a region that a network found in an image.
 
     Attributes:
         network: takes (tile, channel, z, y, x) and returns logits of the same spatial size.
@@ -67,7 +67,7 @@ def regions_of(experiment: Experiment, cohort: Cohort) -> dict[str, tuple[int, .
 
 
 def target(record: Record, cohort: Cohort, case: Case, region: str, network: nn.Module | None = None) -> Target:
-    """How the network of a run came to a region in a case: the voxels where the network itself finds it.
+    """The :class:`Target` of a region in a case: the voxels where the network of a run itself finds it.
 
     There its sigmoid reaches 0.5 (before nested regions are laid into each other), or the likeliest class is one of the
     region's.
@@ -83,15 +83,15 @@ def target(record: Record, cohort: Cohort, case: Case, region: str, network: nn.
         FileNotFoundError: the weights are not on this machine.
     """
     experiment = record.experiment
-    known = regions_of(experiment, cohort)
-    if region not in known:
-        raise ValueError(f"region {region!r}: the network of {record.id} has {', '.join(known)}")
+    structures = regions_of(experiment, cohort)
+    if region not in structures:
+        raise ValueError(f"region {region!r}: the network of {record.id} has {', '.join(structures)}")
     network = predicting.load_network(record, cohort) if network is None else network
     prepared = predicting.prepare(experiment, case, predicting.statistics_of(record))
     image = predicting.inputs(experiment, cohort, case, prepared).to(next(network.parameters()).device)
     probabilities = predicting.predict(network, experiment, image)
     if experiment.softmax:  # whose first channel is the background
-        inside = tuple(1 + sorted(cohort.labels).index(value) for value in known[region])
+        inside = tuple(1 + sorted(cohort.labels).index(value) for value in structures[region])
         mask = torch.isin(probabilities.argmax(0), torch.tensor(inside, device=image.device))
     else:
         inside = (list(regions.members(experiment.regions, cohort.labels)).index(region),)
@@ -121,7 +121,7 @@ def score(logits: Tensor, inside: Sequence[int], softmax: bool) -> Tensor:
 
 
 def gradient(target: Target) -> Tensor:
-    """How the score changes with each voxel of each channel: float32 (channel, z, y, x), signed.
+    """The gradient of the score with respect to the image: float32 (channel, z, y, x), signed.
 
     The gradient of Simonyan et al. (2014, section 3); its :func:`magnitude` is the saliency map.
     """
@@ -180,16 +180,16 @@ def grad_cam(target: Target, layer: str | Sequence[str]) -> Tensor:
         ValueError: there is no such layer; lists those that there are.
     """
     names = [layer] if isinstance(layer, str) else list(layer)
-    known = layers(target.network)
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"this network has no layer {', '.join(map(repr, unknown))}; it has {', '.join(known)}")
+    available = layers(target.network)
+    if unknown := [name for name in names if name not in available]:
+        raise ValueError(f"this network has no layer {', '.join(map(repr, unknown))}; it has {', '.join(available)}")
 
     def of_tiles(images: Tensor, mask: Tensor) -> Tensor:
-        kept: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
 
         def keeper(name: str) -> Callable:
             def keep(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-                kept[name] = output
+                outputs[name] = output
                 return output.clone()  # which what follows may change in place
 
             return keep
@@ -201,8 +201,8 @@ def grad_cam(target: Target, layer: str | Sequence[str]) -> Tensor:
         finally:
             for hook in hooks:
                 hook.remove()
-        gradients = torch.autograd.grad(total, [kept[name] for name in names])
-        return torch.cat([_weighed(kept[n], g, images) for n, g in zip(names, gradients, strict=True)], 1)
+        gradients = torch.autograd.grad(total, [outputs[name] for name in names])
+        return torch.cat([_weighed(outputs[n], g, images) for n, g in zip(names, gradients, strict=True)], 1)
 
     return _assembled(target, of_tiles, len(names))
 
@@ -225,21 +225,21 @@ def _total(target: Target, images: Tensor, mask: Tensor) -> Tensor:
 
 
 def _assembled(target: Target, of_tiles: Callable[[Tensor, Tensor], Tensor], channels: int) -> Tensor:
-    """What tiles say, blended over the volume (channel, z, y, x), float32, on the image's device."""
+    """The tiles' maps blended over the volume (channel, z, y, x), float32, on the image's device."""
 
-    def predict(given: Tensor) -> Tensor:
+    def predict(tiles: Tensor) -> Tensor:
         # The mask travels as a last channel, so that it is cut and padded with the image.
-        if not given[:, -1].any():
-            return given.new_zeros((len(given), channels, *given.shape[2:]))
+        if not tiles[:, -1].any():
+            return tiles.new_zeros((len(tiles), channels, *tiles.shape[2:]))
         with torch.inference_mode(False), torch.enable_grad():
-            return of_tiles(given[:, :-1].clone(), given[:, -1].clone())
+            return of_tiles(tiles[:, :-1].clone(), tiles[:, -1].clone())
 
-    given = torch.cat([target.image, target.mask[None].to(target.image)])
+    image_and_mask = torch.cat([target.image, target.mask[None].to(target.image)])
     size = SLICES if target.tile[0] == 1 else 1
     training = target.network.training
     target.network.eval()
     try:
-        return sliding_window(predict, given, target.tile, batch_size=size)
+        return sliding_window(predict, image_and_mask, target.tile, batch_size=size)
     finally:
         target.network.train(training)
 

@@ -1,4 +1,4 @@
-"""Whether a map of ``analysis.saliency`` says anything: what is left of it without the weights, and where it lies."""
+"""Checks of the maps of ``analysis.saliency``: how much of them is left without the weights, and where they lie."""
 
 from __future__ import annotations
 
@@ -60,27 +60,27 @@ def in_per_cent(target: Target, samples: int = 8, seed: int = 0) -> dict[str, np
     maps = {SALIENCY: maps.pop(SALIENCY), SMOOTH: smooth, **maps}
     volumes = saliency.native(target, torch.stack(list(maps.values())))
     largest = (volume.max() for volume in volumes)
-    return {n: 100 * of / most if most > 0 else of for n, of, most in zip(maps, volumes, largest, strict=True)}
+    return {n: 100 * v / most if most > 0 else v for n, v, most in zip(maps, volumes, largest, strict=True)}
 
 
-def strongest(of: np.ndarray, brain: np.ndarray, share: float) -> np.ndarray:
+def strongest(volume: np.ndarray, brain: np.ndarray, share: float) -> np.ndarray:
     """Where a map (z, y, x) belongs to the highest ``share`` of the brain's values, and is above 0: bool (z, y, x)."""
-    return brain & (of > 0) & (of >= np.quantile(of[brain], 1 - share))
+    return brain & (volume > 0) & (volume >= np.quantile(volume[brain], 1 - share))
 
 
 # -------------------------------------------------------------------------------------------------------- sanity check
 
 
 def untrained(experiment: Experiment, target: Target, seed: int = 0) -> nn.Module:
-    """The network of a target as it might have been before training; its weights are drawn with a seed."""
-    known = next(target.network.parameters())
+    """The network of a target with random initial weights, drawn with a seed."""
+    weights = next(target.network.parameters())
     channels = target.network.output.out_channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = models.build(
             experiment.model, len(target.image), channels, experiment.patch_size, **experiment.options
         )
-    return network.to(known.device).eval()
+    return network.to(weights.device).eval()
 
 
 def randomised(network: nn.Module, fresh: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -176,7 +176,7 @@ def cut(experiment: Experiment, target: Target, case: Case) -> dict[str, np.ndar
 
 
 def shares(values: np.ndarray, cut: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """What share of a map (z, y, x), at least 0, lies in each part of a volume; NaN of a map that is 0 throughout.
+    """The share of a map (z, y, x), at least 0, in each part of a volume; NaN of a map that is 0 throughout.
 
     Raises:
         ValueError: the map has values below 0, whose shares would mean nothing.
@@ -205,20 +205,23 @@ class Places:
     skipped: list[str]
 
 
-def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, seed: int = 0) -> Places:
-    """Over the held-out cases of each run: where its maps lie, and those of the same network untrained."""
+def where_maps_lie(
+    records: Mapping[str, Record], cohort: Cohort, region: str, cases: Sequence[str] = (), seed: int = 0
+) -> Places:
+    """Over some cases, by default those that each run held out: where its maps lie, and those of the same network
+    untrained."""
     places, looked_at, skipped = [], [], []
     for label, record in records.items():
-        of = record.experiment
-        own = cohort.with_modalities(of.modalities)
-        network, fresh = predicting.load_network(record, own), None
-        for case_id in split(own, of.folds, of.fold)[1]:
+        experiment = record.experiment
+        data = cohort.with_modalities(experiment.modalities)
+        network, fresh = predicting.load_network(record, data), None
+        for case_id in cases or split(data, experiment.folds, experiment.fold)[1]:
             try:
-                target = saliency.target(record, own, own[case_id], region, network=network)
+                target = saliency.target(record, data, data[case_id], region, network=network)
             except EmptyRegionError as error:
                 skipped.append(f"{label}: {error}")
                 continue
-            fresh = untrained(of, target, seed) if fresh is None else fresh
+            fresh = untrained(experiment, target, seed) if fresh is None else fresh
             maps = {("even", ""): torch.ones(target.mask.shape)}
             maps |= dict.fromkeys(product((SALIENCY, DEEPEST), ("trained", "untrained")))  # in this order
             for weights, by in (("trained", network), ("untrained", fresh)):
@@ -226,10 +229,10 @@ def where_maps_lie(records: Mapping[str, Record], cohort: Cohort, region: str, s
                 signed = saliency.gradient(now)
                 maps[SALIENCY, weights] = saliency.magnitude(signed)
                 maps[DEEPEST, weights] = saliency.grad_cam(now, cam_layers(by)[DEEPEST])[0]
-                each = signed.abs().sum((1, 2, 3))[: len(of.modalities)]
-                each = zip(of.modalities, (each / each.sum()).tolist(), strict=True)
+                each = signed.abs().sum((1, 2, 3))[: len(experiment.modalities)]
+                each = zip(experiment.modalities, (each / each.sum()).tolist(), strict=True)
                 looked_at.append({"network": label, "weights": weights, **dict(each)})
-            where = cut(of, target, own[case_id])
+            where = cut(experiment, target, data[case_id])
             for (name, weights), volume in maps.items():
                 named = {"network": label, "map": name, "weights": weights}
                 places.append(named | shares(volume.cpu().numpy(), where))
@@ -246,7 +249,8 @@ def over_cases(table: pd.DataFrame) -> pd.DataFrame:
     and is not among them."""
     rows = {}
     for key, cases in table.groupby(level=table.index.names, sort=False):
-        means = {name: mean_interval(of.dropna()) if of.notna().any() else np.nan for name, of in cases.items()}
+        columns = ((name, column.dropna()) for name, column in cases.items())
+        means = {name: mean_interval(values) if len(values) else np.nan for name, values in columns}
         rows[key] = means | {"cases": len(cases.dropna(how="all"))}
     return pd.DataFrame(list(rows.values()), pd.MultiIndex.from_tuples(rows, names=table.index.names))
 
@@ -259,7 +263,7 @@ def near_region(places: Places) -> pd.DataFrame:
         untrained, paired by case; cases in which either map is 0 throughout are left out of it.
     """
     near = places.shares[list(PARTS[:2])].sum(axis=1, skipna=False).groupby(level=places.shares.index.names, sort=False)
-    cases, means, rows = {key: of.to_numpy() for key, of in near}, near.mean(), {}
+    cases, means, rows = {key: values.to_numpy() for key, values in near}, near.mean(), {}
     for network, name, _ in (key for key in cases if key[2] == "trained"):
         change = cases[network, name, "trained"] - cases[network, name, "untrained"]
         change = change[np.isfinite(change)]

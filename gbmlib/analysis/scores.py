@@ -1,4 +1,4 @@
-"""Scores of finished runs: one tidy table, and what is read out of it.
+"""Scores of finished runs: one tidy table, and summaries of it.
 
 Several sets of runs side by side are *groups*: label -> records; the *cells* of a factorial are groups by (network,
 pipeline). Comparisons are paired by case (``analysis.paired``): patients differ from each other by far more than
@@ -20,7 +20,7 @@ from gbmlib.study.records import HELD_OUT, TRAIN, Record
 
 Groups = Mapping[Hashable, Sequence[Record]]
 
-#: Of the tidy table.
+#: The columns of the tidy table.
 COLUMNS = ("run", "network", "pipeline", "fold", "seed", "case", "split", "region", "metric", "value")
 
 #: In place of a split: how much better a case does where it was trained on than where it was held out.
@@ -178,8 +178,8 @@ def dice_of(groups: Groups | Iterable[Record], regions: Iterable[str] | None = N
     """
     groups = _labelled(groups)
     wanted = set(common_regions(groups) or () if regions is None else regions)
-    every = [record.cases for records in groups.values() for record in records]
-    each = (set(cases.region[cases.metric == "channel_dice"]) for cases in every)
+    tables = [record.cases for records in groups.values() for record in records]
+    each = (set(cases.region[cases.metric == "channel_dice"]) for cases in tables)
     return "channel_dice" if wanted and all(wanted <= measured for measured in each) else "dice"
 
 
@@ -190,7 +190,7 @@ def common_regions(groups: Groups) -> list[str] | None:
 
 
 def fold_of(record: Record) -> tuple[int, int]:
-    """Its fold, and of how many."""
+    """The fold of a record, and the number of folds."""
     return record.experiment.fold, record.experiment.folds
 
 
@@ -201,7 +201,7 @@ def folds_of(records: Iterable[Record]) -> dict[str, tuple[int, int]]:
 
 
 def on_shared_folds(base: Sequence[Record], other: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """The runs of each whose fold the other ran too: what can be compared where one of them ran more folds."""
+    """The records of both groups on the folds that both ran, which alone can be compared."""
     shared = {fold_of(record) for record in base} & {fold_of(record) for record in other}
     return tuple([record for record in records if fold_of(record) in shared] for records in (base, other))
 

@@ -33,7 +33,7 @@ PART, RISES = 1 / 6, {"train_dice": 0.02, "val_dice": 0.01}
 
 @dataclass(frozen=True)
 class Soundness:
-    """What speaks against a comparison.
+    """The reasons against a comparison.
 
     Attributes:
         unsound: why it decides nothing yet; empty where nothing speaks against it.
@@ -66,7 +66,7 @@ def between(
 
 
 def collapsed(records: Iterable[Record]) -> list[str]:
-    """That channels of some networks never learned, in a sentence; empty where all did."""
+    """A sentence on the networks with channels that never learned; empty where all learned."""
     regions, ids = {}, []
     for record in records:
         dead = dead_regions(record)
@@ -122,7 +122,7 @@ def _tables(folder: Path, at: int) -> dict[int, list[Path]]:
 
 
 def undertrained(records: Iterable[Record]) -> list[str]:
-    """That more training would still help some networks, in a sentence for each way of telling; empty where not.
+    """Sentences on networks that more training would still help, one for each sign of it; empty where it would not.
 
     Networks of one configuration, over folds and seeds, are judged together: the validation Dice of a single one is
     over few cases. Where one was trained twice as long, that is the evidence, and how its Dice rose is not looked at.
@@ -151,7 +151,7 @@ def undertrained(records: Iterable[Record]) -> list[str]:
 
 
 def rises(records: Sequence[Record]) -> dict[str, float]:
-    """How far mean Dice rose from the last sixth of the epochs but one to the last, where it is more than it may be."""
+    """The :func:`rise` of mean training and validation Dice at the end of training, where it exceeds its limit."""
     means = {}
     for name, most in RISES.items():
         each = np.array([rise(record.history[name]) for record in records if name in record.history])

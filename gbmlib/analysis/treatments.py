@@ -48,7 +48,7 @@ def networks(records: Iterable[Record]) -> list[Record]:
 
 
 def configuration_of(experiment: Experiment) -> str:
-    """What runs of one configuration share, whatever their fold and seed."""
+    """The configuration without fold and seed, which its runs share."""
     return experiment.model_copy(update={"fold": 0, "seed": 0}).canonical
 
 
@@ -72,7 +72,7 @@ def _fields(run: Experiment | Ensemble) -> Mapping[str, Any]:
 
 
 def vacuous(base: Sequence[Record], other: Sequence[Record], change: Sequence[float] = ()) -> list[str]:
-    """That what is compared did not act, a sentence for each way of telling; empty where it did."""
+    """Sentences on why the compared change had no effect on the runs, one for each sign of it; empty where it had."""
     fields = differing(base, other)
     reasons = (check((*base, *other)) for field, check in ACTS.items() if field in fields)
     sentences = list(dict.fromkeys(f"vacuous: {reason}" for reason in reasons if reason))
@@ -114,17 +114,17 @@ def overlap(record: Record) -> float | None:
     """
     run = record.experiment
     paths = [path_of(run.cohort, folder) for folder in (record.store.folders if record.store else ())]
-    known = next((Fingerprint.read(path) for path in paths if path.exists()), None)
-    if known is None:
+    fingerprint = next((Fingerprint.read(path) for path in paths if path.exists()), None)
+    if fingerprint is None:
         return None
-    shapes = zip(known.shapes, known.spacings, strict=True)
+    shapes = zip(fingerprint.shapes, fingerprint.spacings, strict=True)
     grids = [new_shape(*case, run.spacing) if run.spacing else case[0] for case in shapes]
-    stretch = known.kept ** (-1 / 3) if run.cropping == "none" and known.kept else 1.0
+    stretch = fingerprint.kept ** (-1 / 3) if run.cropping == "none" and fingerprint.kept else 1.0
     return float(np.mean([_shared(grid, run, stretch) for grid in grids]))
 
 
 def _shared(grid: Sequence[int], run: Experiment, stretch: float) -> float:
-    """Of one case: along an axis with room for n + 1 places, two of them lie n (n + 2) / (3 n + 3) apart on average."""
+    """Overlap in one case: on an axis with n + 1 places for a patch, two lie n (n + 2) / (3 n + 3) apart on average."""
     sizes = [round(stretch * grid[axis]) for axis in run.axes]
     rooms = [max(size - patch, 0) for size, patch in zip(sizes, run.patch_size, strict=True)]
     apart = [room * (room + 2) / (3 * (room + 1)) for room in rooms]
@@ -162,7 +162,7 @@ def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str,
 
 
 def doubled(record: Record) -> float | None:
-    """What twice the schedule changes in the held-out Dice of a network's configuration; None where it was not run."""
+    """The change in held-out Dice when a network trains twice its schedule; None where that was not run."""
     run = record.experiment
     if record.store is None or run.folds <= PILOT["fold"]:
         return None
@@ -210,7 +210,7 @@ def _rates(folder: Path, at: int) -> list[tuple[tuple[Any, Any], float]]:
 
 
 def changed(folder: Path) -> int:
-    """When a folder last got or lost a record: what was read from it before is known until then."""
+    """When a folder last got or lost a record: what was read from it is cached until then."""
     return folder.stat().st_mtime_ns if folder.exists() else 0
 
 

@@ -38,7 +38,7 @@ ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True)
 class Maps:
-    """What several members make of each voxel; float32 (z, y, x) in [0, 1].
+    """Voxel-wise summaries of several members' predictions; float32 (z, y, x) in [0, 1].
 
     Attributes:
         mean: of the probabilities.
@@ -75,11 +75,11 @@ def maps(members: Sequence[np.ndarray]) -> Maps:
         raise ValueError("no disagreement can be computed:" + "".join(f"\n- {problem}" for problem in problems))
     count = len(members)
     mean = sum(member.astype(np.float32) for member in members) / np.float32(count)
-    own = sum(entropy(member.astype(np.float32)) for member in members) / np.float32(count)
+    expected = sum(entropy(member.astype(np.float32)) for member in members) / np.float32(count)
     yes = sum((member >= 0.5).astype(np.float32) for member in members)
     together = entropy(np.clip(mean, 0, 1))
     # Rounding may leave a mean of entropies above the entropy of the mean, which cannot be.
-    return Maps(mean, together, np.maximum(together - own, 0), 2 * yes * (count - yes) / (count * (count - 1)))
+    return Maps(mean, together, np.maximum(together - expected, 0), 2 * yes * (count - yes) / (count * (count - 1)))
 
 
 def band(truth: np.ndarray, spacing: Sequence[float], width: float = BAND) -> np.ndarray:
@@ -204,12 +204,12 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Difference:
         raise ValueError(f"a correlation takes pairs of finite values, not {x} and {y}")
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return NOTHING
-    whole = float(_rank_correlation(x, y))
+    correlation = float(_rank_correlation(x, y))
     if len(x) < 10:
-        return Difference(whole, np.nan, np.nan, len(x))
+        return Difference(correlation, np.nan, np.nan, len(x))
     draws = np.random.default_rng(0).integers(len(x), size=(RESAMPLES, len(x)))
     low, high = np.nanquantile(_rank_correlation(x[draws], y[draws]), ENDS)
-    return Difference(whole, float(low), float(high), len(x))
+    return Difference(correlation, float(low), float(high), len(x))
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -230,7 +230,7 @@ PLACES = ("brain", "band")
 def measure(
     members: Sequence[np.ndarray], truth: np.ndarray, brain: np.ndarray, spacing: Sequence[float]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Everything of one region in one case: a table of measures, and the counts of :func:`reliability`.
+    """All measures of one region in one case: a table, and the counts of :func:`reliability`.
 
     Errors are those of the averaged prediction at one half. Voxels outside of the brain count nowhere but in Dice.
 

@@ -1,4 +1,4 @@
-"""Members for ``analysis.uncertainty``: what several networks, or one over mirrored copies, make of unseen cases.
+"""Members for ``analysis.uncertainty``: predictions of several networks, or of one under mirrorings, for unseen cases.
 
 Disagreement is honest only on a case that none of the members was trained on, or those that were would be sure for the
 wrong reason. The folds of a cross-validation share no such case, so their networks are asked about another cohort:
@@ -65,25 +65,25 @@ class Source:
 
     @property
     def size(self) -> int:
-        """How many members there are, of the first group."""
+        """The number of members in the first group."""
         first = self.groups[0][0]
         return 2 ** len(_axes(first[0])) if self.mirrored else len(first)
 
     def only(self, case_id: str) -> Source:
-        """The same with one case.
+        """The source with one of its cases alone.
 
         Raises:
             ValueError: it is none of this source's.
         """
         groups = tuple((runs, (case_id,)) for runs, ids in self.groups if case_id in ids)
         if not groups:
-            known = sorted(name for _, ids in self.groups for name in ids)
-            raise ValueError(f"case {case_id!r} is not among those of {self.name}, which are {', '.join(known)}")
+            case_ids = sorted(name for _, ids in self.groups for name in ids)
+            raise ValueError(f"case {case_id!r} is not among those of {self.name}, which are {', '.join(case_ids)}")
         return replace(self, groups=groups)
 
 
 def elsewhere(cohort: Cohort, cases: int = 6) -> Cohort | None:
-    """Other patients like these, which no network of the study has seen; only of phantoms is there no end."""
+    """Further phantoms like these, which no network of the study has seen; None for a cohort of patients."""
     if not cohort.name.startswith("phantom:"):
         return None
     spec = Spec.parse(cohort.name.removeprefix("phantom:"))
@@ -139,7 +139,7 @@ def by_region(volume: np.ndarray, scheme: str, cohort: Cohort) -> Member:
 
 
 def members(source: Source, store: Store, device: str | None = None) -> Iterator[tuple[Case, list[Member]]]:
-    """Each case of a source with what its members make of it.
+    """Each case of a source with its members' predictions.
 
     Raises:
         FileNotFoundError: a run is not in the store, or was published without its weights.
@@ -156,7 +156,7 @@ def members(source: Source, store: Store, device: str | None = None) -> Iterator
 def _predicted(
     experiments: Sequence[Experiment], store: Store, cohort: Cohort, device: str, held_out: bool
 ) -> Callable[[Case], list[Member]]:
-    """What asks each of some networks."""
+    """A function from a case to the predictions of some networks."""
     predictors = [Predictor(experiment, store, cohort, device) for experiment in experiments]
 
     def ask(case: Case) -> list[Member]:
@@ -169,7 +169,7 @@ def _predicted(
 def _mirrored(
     experiments: Sequence[Experiment], store: Store, cohort: Cohort, device: str, held_out: bool
 ) -> Callable[[Case], list[Member]]:
-    """What asks the first network once for each way to mirror a case; unmirrored first."""
+    """A function from a case to the first network's predictions under each mirroring; unmirrored first."""
     run = experiments[0]
     if run.previous is not None:
         raise ValueError(f"{run.id} is the second network of a cascade; take mirrorings of another network")
@@ -179,10 +179,10 @@ def _mirrored(
     mirrored = [Mirrored(network, way) for way in ways]
 
     def ask(case: Case) -> list[Member]:
-        prepared = prepare(run, case, statistics_of(record), store.prepared)
-        given = inputs(run, cohort, case, prepared).to(device)
+        prepared = prepare(run, case, statistics_of(record), store.prepared if held_out else None)
+        network_input = inputs(run, cohort, case, prepared).to(device)
         with cpu_threads(run.threads):
-            volumes = [validation.predict(each, given, run).cpu().numpy() for each in mirrored]
+            volumes = [validation.predict(each, network_input, run).cpu().numpy() for each in mirrored]
         return [by_region(restore(volume, prepared.grid), run.regions, cohort) for volume in volumes]
 
     return ask
@@ -200,7 +200,7 @@ class Mirrored(nn.Module):
 
 
 def _axes(experiment: Experiment) -> tuple[int, ...]:
-    """What is mirrored: a network of slices is not mirrored across them."""
+    """The axes that are mirrored: a network of slices is not mirrored across them."""
     return (1, 2) if experiment.is_2d else (0, 1, 2)
 
 
@@ -250,7 +250,7 @@ def published(cohort_name: str, folder: str | Path = RECORDS) -> tuple[pd.DataFr
 
 
 def study_sources(networks: Mapping[str, Sequence[Experiment]], cohort: Cohort) -> list[Source]:
-    """What is published of a cross-validation: its candidates within each fold, and mirrorings of its 3D network."""
+    """The published sources of a cross-validation: candidates within each fold, and mirrorings of its 3D network."""
     kinds = [label for label in networks if label in cross_validation.CANDIDATES]
     candidates = [experiment for label in kinds for experiment in networks[label]]
     *first, last = kinds
@@ -266,14 +266,14 @@ def publish(spec: str, store: str | Path, folder: str | Path, profile: str = "st
     Raises:
         FileNotFoundError: runs that the store lacks, and the command that makes them.
     """
-    cohort, own = open_cohort(spec), Store(store)
+    cohort, local_store = open_cohort(spec), Store(store)
     sources = study_sources(cross_validation.networks(profile, cohort=cohort.name), cohort)
     runs = {experiment.id: experiment for source in sources for group, _ in source.groups for experiment in group}
-    if missing := [name for name, experiment in runs.items() if own.local(experiment) is None]:
+    if missing := [name for name, experiment in runs.items() if local_store.local(experiment) is None]:
         raise FileNotFoundError(
             f"{len(missing)} of {len(runs)} runs are not in {store}: {', '.join(missing)}; make them with "
             f"python -m gbmlib run {spec} --only crossvalidation --store {store} --published none"
         )
     with torch.no_grad():
-        found = tables(sources, own)
-    return tuple(write(table, path) for table, path in zip(found, paths_of(cohort.name, folder), strict=True))
+        results = tables(sources, local_store)
+    return tuple(write(table, path) for table, path in zip(results, paths_of(cohort.name, folder), strict=True))

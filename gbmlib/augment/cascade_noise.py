@@ -1,4 +1,4 @@
-"""What a cascade's second network sees of the first one's segmentation in training: disturbed, class by class.
+"""Noise on the first network's segmentation, class by class, which a cascade's second network sees in training.
 
 The second network is given the first one's segmentation as one-hot channels. So that it does not merely copy them,
 Isensee et al. (2018, section 2.3) apply random morphological operators and remove random connected components. The
@@ -90,7 +90,7 @@ def draw(
 
 
 def apply(one_hot: Tensor, parameters: Parameters) -> Tensor:
-    """What a draw makes of the classes of a batch, on the device where they are.
+    """The classes of a batch disturbed by a draw's operations, on the device where they are.
 
     Components are numbered on the host (SciPy), so a class that loses one makes the way there and back.
 
@@ -153,18 +153,18 @@ def remove_component(mask: Tensor, number: float) -> Tensor:
         number: in [0, 1), where among the components that cover less than :data:`LARGEST_SHARE` of the volume the one
             to go is; they are in the order in which SciPy numbers them.
     """
-    kept = mask.cpu().numpy().copy()
-    boxes = ndimage.find_objects(kept.astype(np.uint8))
+    remaining = mask.cpu().numpy().copy()
+    boxes = ndimage.find_objects(remaining.astype(np.uint8))
     if not boxes:
         return mask
     box = boxes[0]
-    numbers, _ = ndimage.label(kept[box], ACROSS_CORNERS)
+    numbers, _ = ndimage.label(remaining[box], ACROSS_CORNERS)
     voxels = np.bincount(numbers.ravel())[1:]
-    small = np.flatnonzero(voxels < LARGEST_SHARE * kept.size) + 1
+    small = np.flatnonzero(voxels < LARGEST_SHARE * remaining.size) + 1
     if not len(small):
         return mask
-    kept[box] &= numbers != small[int(number * len(small))]
-    return torch.from_numpy(kept).to(mask.device)
+    remaining[box] &= numbers != small[int(number * len(small))]
+    return torch.from_numpy(remaining).to(mask.device)
 
 
 def _spread(mask: Tensor, radius: float, sign: int) -> Tensor:

@@ -29,7 +29,7 @@ ANISOTROPIC = {"paper": 2.0, "code": 3.0}
 
 @dataclass(frozen=True)
 class Settings:
-    """What is drawn, and how often; probability 0 leaves a transform out.
+    """Ranges and probabilities of the transforms; probability 0 leaves a transform out.
 
     Attributes:
         spatial: rotation, scaling and elastic deformation.
@@ -105,7 +105,7 @@ def draw(
 
 
 def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """What a draw makes of blocks: images (sample, channel, z, y, x) and label (sample, z, y, x) of the patch's size.
+    """Augmented patches from blocks: images (sample, channel, z, y, x) and label (sample, z, y, x) of the patch's size.
 
     Several label maps (sample, map, z, y, x) go the same way as one.
     """

@@ -29,7 +29,7 @@ SAFE_DEVIATIONS = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """What is drawn, and how often.
+    """Ranges and probabilities of the spatial augmentation.
 
     Attributes:
         rotation: the largest angle about each axis, in degrees; uniform from minus to plus.
@@ -149,7 +149,7 @@ def reach(parameters: Parameters, patch_size: Sequence[int]) -> tuple[int, int, 
 
 
 def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The patches that a draw makes of blocks.
+    """Patches cut from blocks and warped by a draw's parameters.
 
     Samples that do not move are cut out of the block's middle as they are. Only values that the label map holds come
     out of it. On the processor one thread does it all, whatever number is set: so the result does not depend on that.
@@ -182,15 +182,15 @@ def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Seq
             plane = [patch_size[axis] for axis in moving_axes(slices)]
             moved = _warp(*(volume.flatten(1, 2) for volume in thick), parameters, plane)
             volumes = [
-                volume.unflatten(1, (whole.shape[1], patch_size[slices])).movedim(2, 2 + slices).contiguous()
-                for volume, whole in zip(moved, volumes, strict=True)
+                volume.unflatten(1, (original.shape[1], patch_size[slices])).movedim(2, 2 + slices).contiguous()
+                for volume, original in zip(moved, volumes, strict=True)
             ]
         images, maps = volumes
         return images, maps if label.ndim == 5 else maps[:, 0]
 
 
 def _warp(images: Tensor, label: Tensor, parameters: Parameters, patch: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Of images and label (sample, channel, …), each channel by the same map of its sample."""
+    """Warp images and label (sample, channel, …), each channel by the same map of its sample."""
     size, device = images.shape[2:], images.device
     chunk = CHUNK.get(device.type, CHUNK["cpu"])
     corner = [(extent - inner) // 2 for extent, inner in zip(size, patch, strict=True)]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cells:
-    """Where points lie: each in a cell of 2 x 2 (x 2) neighbouring voxels.
+    """The cells of 2 x 2 (x 2) neighbouring voxels in which points lie.
 
     Attributes:
         index: int64 (N,), the cell's lowest corner in the flat volume.
@@ -44,8 +44,8 @@ def find_cells(coordinates: Sequence[Tensor], origin: Sequence[int], size: Seque
     for axis, (points, zero, extent) in enumerate(zip(coordinates, origin, size, strict=True)):
         lower = points.floor().clamp_(-zero, max(extent - 2, 0) - zero)
         fractions.append((points - lower).clamp_(0, 1))
-        whole = lower.long().add_(zero)
-        index = whole if index is None else index.mul_(extent).add_(whole)
+        corner = lower.long().add_(zero)
+        index = corner if index is None else index.mul_(extent).add_(corner)
         strides.append(math.prod(size[axis + 1 :]) if extent > 1 else 0)
     offsets = [
         sum(step * stride for step, stride in zip(steps, strides, strict=True))
@@ -80,10 +80,10 @@ def largest_label(flat: Tensor, cells: Cells) -> Tensor:
 
 
 def _largest(held: Tensor, fractions: Sequence[Tensor]) -> Tensor:
-    """Of labels at the corners (corner, N), the one whose corners weigh the most."""
+    """The labels (N,) whose corners weigh the most, from labels at the corners (corner, N)."""
     weights = [torch.ones_like(fractions[0])]
     for fraction in fractions:
-        weights = [weight * part for weight in weights for part in (1 - fraction, fraction)]
+        weights = [weight * factor for weight in weights for factor in (1 - fraction, fraction)]
     weights = torch.stack(weights)
     best, chosen = weights.new_full(weights.shape[1:], -1), held[0]
     for label in held:

@@ -1,6 +1,6 @@
 """Claims that need no runs: what a paper prints, held against itself, against its rule, or against a count.
 
-A check returns whether the claim holds and what was found. It reads numbers printed in the papers from ``book/facts``
+A check returns whether the claim holds, and why. It reads numbers printed in the papers from ``book/facts``
 and ``analysis.published``, and builds networks without training them.
 """
 
@@ -31,10 +31,10 @@ BUDGET = 128**3
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether a claim holds, and what was found, in words."""
+    """Whether a claim holds, and why, in words."""
 
     holds: bool
-    found: str
+    why: str
 
 
 Check = Callable[[Path], Finding]
@@ -46,13 +46,13 @@ Check = Callable[[Path], Finding]
 def table_1(folder: Path, aspect: str = "mm") -> Finding:
     """Every cell of the table, planned from the geometry of all cases."""
     printed = paper_table.printed(folder)
-    plans = {task: planner.plan(of, aspect=aspect) for task, of in paper_table.tasks(folder).items()}
-    same, every = paper_table.agreeing(paper_table.cells(plans, printed), printed)
-    return Finding(same == every, f"{same} of {every} cells")
+    plans = {task: planner.plan(fingerprint, aspect=aspect) for task, fingerprint in paper_table.tasks(folder).items()}
+    same, cells = paper_table.agreeing(paper_table.cells(plans, printed), printed)
+    return Finding(same == cells, f"{same} of {cells} cells")
 
 
 def small_median_is_patch(folder: Path) -> Finding:
-    """Where the median case has fewer voxels than the budget, the patch is that case, rounded up to what pools."""
+    """Where the median case has fewer voxels than the budget, the patch is that case, rounded up for pooling."""
     rows = _rows(folder, "3D")
     small = rows[rows.median_shape.map(math.prod) < BUDGET]
     wrong = {
@@ -61,8 +61,8 @@ def small_median_is_patch(folder: Path) -> Finding:
         if any(patch != _rounded_up(size, pools) for patch, size, pools in zip(*_axes(row), strict=True))
     }
     others = len(small) - len(wrong)
-    said = [f"as stated in {others} of {len(small)} such tasks", *wrong.values()]
-    return Finding(not wrong, "; ".join(said))
+    sentences = [f"as stated in {others} of {len(small)} such tasks", *wrong.values()]
+    return Finding(not wrong, "; ".join(sentences))
 
 
 def pooling(folder: Path, network: str, most: int, ends: Callable[[float], bool]) -> Finding:
@@ -74,8 +74,8 @@ def pooling(folder: Path, network: str, most: int, ends: Callable[[float], bool]
             axes += 1
             if stated != pools:
                 wrong.append(f"{task} {size}: {pools} where the words give {stated}")
-    said = f"{axes - len(wrong)} of {axes} axes as stated"
-    return Finding(not wrong, f"{said}; {', '.join(wrong[:2])}, …" if wrong else said)
+    text = f"{axes - len(wrong)} of {axes} axes as stated"
+    return Finding(not wrong, f"{text}; {', '.join(wrong[:2])}, …" if wrong else text)
 
 
 def patch_limit(folder: Path) -> Finding:
@@ -86,7 +86,7 @@ def patch_limit(folder: Path) -> Finding:
 
 
 def five_per_cent(folder: Path) -> Finding:
-    """No batch holds more than 5 % of the data set's voxels, but for a least batch of two; to the nearest patch."""
+    """No batch of more than two holds over 5 % of the data set's voxels, rounded to the nearest patch."""
     tasks, wrong, printed = paper_table.tasks(folder), [], paper_table.printed(folder)
     for (task, network), row in printed.iterrows():
         share = 0.05 * tasks[task].cases * math.prod(printed.loc[(task, "3D"), "median_shape"])
@@ -105,21 +105,24 @@ def whole_slices(folder: Path) -> Finding:
 def cascades(folder: Path) -> Finding:
     """The tasks with more than four times the budget's voxels are those for which the table has a cascade."""
     printed, tasks = paper_table.printed(folder), paper_table.tasks(folder)
-    large = {task for task, of in tasks.items() if math.prod(of.median_shape) > 4 * BUDGET}
-    given = set(printed.xs("3D low resolution", level="network").index)
-    return Finding(large == given, f"the rule gives {listed(sorted(large))}; printed are {listed(sorted(given))}")
+    large = {task for task, fingerprint in tasks.items() if math.prod(fingerprint.median_shape) > 4 * BUDGET}
+    cascaded = set(printed.xs("3D low resolution", level="network").index)
+    return Finding(large == cascaded, f"the rule gives {listed(sorted(large))}; printed are {listed(sorted(cascaded))}")
 
 
 def skull_stripped(folder: Path, records: str | Path = RECORDS) -> Finding:
     """Cropping to what is not zero takes a quarter or more of brain images without a skull."""
-    of = nnunet.published_fingerprint("brats2018-19", records)
-    if of is None or of.kept is None:
+    fingerprint = nnunet.published_fingerprint("brats2018-19", records)
+    if fingerprint is None or fingerprint.kept is None:
         raise FileNotFoundError(f"no published fingerprint of brats2018-19 in {records}")
-    return Finding(of.kept <= 0.75, f"{1 - of.kept:.0%} of the voxels of {of.cases} cases are cropped away")
+    cropped = 1 - fingerprint.kept
+    return Finding(
+        fingerprint.kept <= 0.75, f"{cropped:.0%} of the voxels of {fingerprint.cases} cases are cropped away"
+    )
 
 
 def predictions_a_voxel(folder: Path) -> Finding:
-    """Tiles over the centre of a volume, each mirrored in all combinations of three axes."""
+    """A voxel at the centre of a volume gets 64 predictions: its tiles, times the mirrorings along three axes."""
     size, patch = (256,) * 3, (64,) * 3
     seen = np.zeros(size, np.uint8)
     for window in sliding_window.tiles(size, patch, 0.5):
@@ -149,41 +152,41 @@ def test_recovers(folder: Path) -> Finding:
     """Only the brain tumours do worse on the test set in every class than the best of their cross-validation."""
     test = pd.read_csv(folder / "isensee2018_table_2_test.csv", comment="#")
     dips = {}
-    for task, of in test.groupby("task", sort=False):
+    for task, rows in test.groupby("task", sort=False):
         best = published.table_2(task, folder)
         chosen = best.loc[best.drop(LOW_RESOLUTION, errors="ignore").mean(axis=1).idxmax()]
-        dips[task] = of.dice.to_numpy() / 100 - chosen.to_numpy()
+        dips[task] = rows.dice.to_numpy() / 100 - chosen.to_numpy()
     all_lower = [task for task, change in dips.items() if (change < 0).all()]
     least = min(change.mean() for task, change in dips.items() if task not in all_lower)
-    said = f"lower in every class: {listed(all_lower)}; of the others the mean changes by {least:+.3f} or more"
-    return Finding(all_lower == ["BrainTumour"], said)
+    text = f"lower in every class: {listed(all_lower)}; of the others the mean changes by {least:+.3f} or more"
+    return Finding(all_lower == ["BrainTumour"], text)
 
 
 # ---------------------------------------------------------------------------------------------------- the first paper
 
 
 def recall_column(folder: Path) -> Finding:
-    """The columns of the first paper's table 1 hold what they are headed: its rows imply one tumour fraction."""
+    """The columns of the first paper's table 1 match their headings: all rows imply one tumour fraction."""
     readings = prevalence.examined(published.TABLE_1, published.TABLE_1_ROUNDING)
-    asked, code = prevalence.METRICS, prevalence.logged(published.LOG_HEADER, published.LOG_VALUES)
-    row = readings.loc[asked]
+    headed, code = prevalence.METRICS, prevalence.logged(published.LOG_HEADER, published.LOG_VALUES)
+    row = readings.loc[headed]
     last = prevalence.read(published.TABLE_1, code).recall.iloc[-1]
-    said = f"as headed, the tumour would fill {row[published.TABLE_1.index[0]]:.0%} of the crops"
-    return Finding(bool(row.possible and row.agree), f"{said}; read as the code logs it, the last recall is {last:.3f}")
+    text = f"as headed, the tumour would fill {row[published.TABLE_1.index[0]]:.0%} of the crops"
+    return Finding(bool(row.possible and row.agree), f"{text}; read as the code logs it, the last recall is {last:.3f}")
 
 
 def parameters(folder: Path, **options: object) -> Finding:
     """A change of the first paper's network adds trainable parameters."""
-    own, other = (_parameters(**of) for of in ({}, options))
-    said = f"{own / 1e6:.2f} against {other / 1e6:.2f} million, {(other - own) / own:+.1%}"
-    return Finding(other > own, said)
+    unchanged, changed = (_parameters(**changes) for changes in ({}, options))
+    text = f"{unchanged / 1e6:.2f} against {changed / 1e6:.2f} million, {(changed - unchanged) / unchanged:+.1%}"
+    return Finding(changed > unchanged, text)
 
 
 def few_parameters(folder: Path, most: float = 0.02, **options: object) -> Finding:
-    """What the first paper's network has beyond a changed one is at most so small a part of its parameters."""
-    own, without = (_parameters(**changes) for changes in ({}, options))
-    said = f"{own / 1e6:.2f} against {without / 1e6:.2f} million, {(own - without) / own:+.2%}"
-    return Finding(0 < (own - without) / own <= most, said)
+    """What a change removes from the first paper's network is at most this share of its parameters."""
+    unchanged, without = (_parameters(**changes) for changes in ({}, options))
+    text = f"{unchanged / 1e6:.2f} against {without / 1e6:.2f} million, {(unchanged - without) / unchanged:+.2%}"
+    return Finding(0 < (unchanged - without) / unchanged <= most, text)
 
 
 def growth(folder: Path) -> Finding:
@@ -202,7 +205,7 @@ def _parameters(**options: object) -> int:
 
 
 def _growth(down: str, seed: int) -> float:
-    """Root mean square behind the last level of the encoder, over that behind the first."""
+    """Root mean square after the encoder's last level, divided by that after its first."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = models.build("segvae", 2, 3, (32, 32, 32), vae=False, down=down, order="norm-act-conv")

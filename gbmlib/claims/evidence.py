@@ -1,4 +1,4 @@
-"""What each claim compares: its groups of runs, found among the records, and what one differs by from the other.
+"""The comparisons behind each claim: the records of its groups of runs, and the differences between the groups.
 
 ``claims.verdicts`` says what follows from it.
 """
@@ -24,7 +24,7 @@ from gbmlib.study.records import TRAIN, Record, Store
 
 @dataclass(frozen=True)
 class Comparison:
-    """One pair of a claim.
+    """One comparison of a claim: two groups of runs, and the difference between them.
 
     Attributes:
         this, that: labels.
@@ -34,7 +34,7 @@ class Comparison:
         networks: the difference over trained networks; None where there is none.
         margin: what counts as no difference on its cohort.
         unsound: why nothing may be decided yet, a sentence each.
-        there, wanted: how many of the runs have a record.
+        available, wanted: how many of the runs have a record.
         ids: of the records that the difference comes out of.
         problem: why there is nothing to compare; empty otherwise.
         caution: what differs by design, and whether another choice would decide otherwise; empty otherwise.
@@ -48,7 +48,7 @@ class Comparison:
     networks: OverNetworks | None = None
     margin: float = MARGIN
     unsound: tuple[str, ...] = ()
-    there: int = 0
+    available: int = 0
     wanted: int = 0
     ids: tuple[str, ...] = ()
     problem: str = ""
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        return self.difference is not None and self.there == self.wanted
+        return self.difference is not None and self.available == self.wanted
 
     @property
     def in_favour(self) -> Difference:
@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def networks_in_favour(self) -> OverNetworks | None:
-        """The same over networks."""
+        """The difference over networks, positive where this is better."""
         turned = self.networks and self.less_is_better
         return replace(self.networks, difference=-self.networks.difference) if turned else self.networks
 
@@ -80,24 +80,24 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the claims are decided by: a store, of which each record is looked for once, and the folder of facts."""
+    """The evidence for the claims: a store, in which each record is looked up once, and the folder of facts."""
 
     store: Store
     facts: Path = FACTS
     _records: dict[str, Record | None] = field(default_factory=dict)
 
     def records(self, wanted: Sequence[Any]) -> list[Record]:
-        """Those that the store holds."""
-        for of in wanted:
-            if of.id not in self._records:
-                self._records[of.id] = self.store.get(of)
-        return [record for of in wanted if (record := self._records[of.id])]
+        """The records of these runs that the store holds."""
+        for run in wanted:
+            if run.id not in self._records:
+                self._records[run.id] = self.store.get(run)
+        return [record for run in wanted if (record := self._records[run.id])]
 
 
-def question(claim: Claim, of: Comparison) -> Hashable:
-    """What a comparison tests, whatever is claimed of it: two claims may ask the same of the same runs, in one test."""
+def question(claim: Claim, comparison: Comparison) -> Hashable:
+    """The test that a comparison makes, as a key: claims that ask the same of the same runs share one test."""
     by = claim.decided_by
-    return by.model_dump_json(exclude={"pairs"}), of.this, of.that
+    return by.model_dump_json(exclude={"pairs"}), comparison.this, comparison.that
 
 
 def wanted(claim: Claim, scale: str) -> list[Run]:
@@ -115,58 +115,59 @@ def wanted(claim: Claim, scale: str) -> list[Run]:
 
 
 def runs_of_claims(claims: Sequence[Claim], scale: str, cohorts: Sequence[str]) -> dict[str, list[Run]]:
-    """The runs of claims that read no other cohorts, by claim, each in the first that has it."""
-    runs, known = {}, set()
+    """The runs of each claim that read these cohorts alone; a run of several claims is listed under the first."""
+    runs, seen = {}, set()
     for claim in claims:
-        every = {run.id: run for run in wanted(claim, scale) if set(cohorts_of(run)) <= set(cohorts)}
-        runs[claim.id] = [run for name, run in every.items() if name not in known]
-        known |= set(every)
+        by_id = {run.id: run for run in wanted(claim, scale) if set(cohorts_of(run)) <= set(cohorts)}
+        runs[claim.id] = [run for name, run in by_id.items() if name not in seen]
+        seen |= set(by_id)
     return {name: of_claim for name, of_claim in runs.items() if of_claim}
 
 
 def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
-    """The scale, the largest at which all records are there, or else any, and the comparisons at it."""
+    """The scale that a claim is decided at, the largest with all records if there is one, and the comparisons there."""
     by = claim.decided_by
     if not isinstance(by, ByRuns | ByFactorial):
         return "", []
     pairs = by.pairs if isinstance(by, ByRuns) else (("pipelines", "networks"),)
-    of = _pair if isinstance(by, ByRuns) else _spread
+    compare = _pair if isinstance(by, ByRuns) else _spread
     tried = {}
     for scale in (by.scale,) if by.scale else scales.PUBLISHED:
         runs = runs_of(by.source, scale)
         if isinstance(by, ByRuns) and not {label for pair in pairs for label in pair} <= set(runs):
             continue  # not every scale asks every question
-        tried[scale] = [of(by, *pair, runs, evidence) for pair in pairs]
+        tried[scale] = [compare(by, *pair, runs, evidence) for pair in pairs]
         if all(one.complete for one in tried[scale]):
             return scale, tried[scale]
     size = scales.PUBLISHED.index
     # Without all records of any scale: of those that are still made, the one that lacks least.
-    made = {scale: tried[scale] for scale in scales.PUBLISHED[: size(scales.DEFAULT) + 1] if scale in tried} or tried
-    return max(made.items(), key=lambda item: (sum(one.there for one in item[1]), size(item[0])))
+    current = scales.PUBLISHED[: size(scales.DEFAULT) + 1]
+    candidates = {scale: tried[scale] for scale in current if scale in tried} or tried
+    return max(candidates.items(), key=lambda item: (sum(one.available for one in item[1]), size(item[0])))
 
 
 def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
-    wanted = {of.id: of for label in (this, that) for of in runs[label]}
+    wanted = {run.id: run for label in (this, that) for run in runs[label]}
     first, second = (evidence.records(runs[label]) for label in (this, that))
-    there = sum(1 for of in wanted.values() if evidence.records([of]))
-    known = Comparison(this, that, there=there, wanted=len(wanted), less_is_better=by.split == scores.GAP)
+    available = sum(1 for run in wanted.values() if evidence.records([run]))
+    comparison = Comparison(this, that, available=available, wanted=len(wanted), less_is_better=by.split == scores.GAP)
     if by.split != scales.EXTERNAL:  # whose cases are in no fold
         first, second = scores.on_shared_folds(first, second)
     if not first or not second:
-        return known
+        return comparison
     try:
-        found = _paired(by, first, second)
+        statistics = _paired(by, first, second)
     except ValueError as error:
-        return replace(known, problem=str(error))
+        return replace(comparison, problem=str(error))
     ids = tuple(dict.fromkeys(record.id for record in (*first, *second)))
     return replace(
-        known,
-        difference=found.difference,
-        paired=found,
-        networks=found.networks,
-        margin=found.margin,
-        unsound=found.unsound,
-        caution="; ".join(found.cautions),
+        comparison,
+        difference=statistics.difference,
+        paired=statistics,
+        networks=statistics.networks,
+        margin=statistics.margin,
+        unsound=statistics.unsound,
+        caution="; ".join(statistics.cautions),
         ids=ids,
     )
 
@@ -179,36 +180,36 @@ def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paire
     if by.that_measure is None and by.that_split is None:
         return paired.compare(that, this, by.measure, names, by.split)
     # Two measures of the same runs, or of the same cases held out and trained on.
-    own = scores.by_seed(this, by.measure, names, by.split)
-    other = scores.by_seed(that, by.that_measure or by.measure, names, by.that_split or by.split)
+    first = scores.by_seed(this, by.measure, names, by.split)
+    second = scores.by_seed(that, by.that_measure or by.measure, names, by.that_split or by.split)
     growing = TRAIN in (by.split, by.that_split)
     if growing:
-        both = own.index.intersection(other.index)
-        own, other = own.loc[both], other.loc[both]
+        both = first.index.intersection(second.index)
+        first, second = first.loc[both], second.loc[both]
     margin = intervals.margin(this[0].experiment.cohort)
-    over = intervals.over_networks(other, own, scores.folds_of(this))
-    return paired.judged(paired.compare_tables(other, own, margin, over), that, this, growing=growing)
+    over = intervals.over_networks(second, first, scores.folds_of(this))
+    return paired.judged(paired.compare_tables(second, first, margin, over), that, this, growing=growing)
 
 
 def _cells(by: ByFactorial, runs: Runs) -> Runs:
     """The cells of the networks that are compared, by label."""
-    return {label: of for label, of in runs.items() if not by.networks or label.split(" under ")[0] in by.networks}
+    return {label: cell for label, cell in runs.items() if not by.networks or label.split(" under ")[0] in by.networks}
 
 
 def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
     runs = _cells(by, runs)
-    wanted = {of.id: of for group in runs.values() for of in group}
-    there = sum(1 for of in wanted.values() if evidence.records([of]))
-    known = Comparison(this, that, there=there, wanted=len(wanted))
-    if there < len(wanted):
-        return known
+    wanted = {run.id: run for group in runs.values() for run in group}
+    available = sum(1 for run in wanted.values() if evidence.records([run]))
+    comparison = Comparison(this, that, available=available, wanted=len(wanted))
+    if available < len(wanted):
+        return comparison
     cells = {tuple(label.split(" under pipeline ")): evidence.records(of_cell) for label, of_cell in runs.items()}
     table = factorial.by_case(cells)
-    found, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
-    otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(found).items()]
+    left_out, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
+    otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(left_out).items()]
     return replace(
-        known,
-        difference=-found.difference.iloc[0],
+        comparison,
+        difference=-left_out.difference.iloc[0],
         networks=replace(over, difference=-over.difference),
         margin=factorial.margin(cells),
         unsound=factorial.judged(cells).unsound,

@@ -72,7 +72,7 @@ class ByCheck(_Strict):
 
 
 class Open(_Strict):
-    """What nothing in the study decides yet: the runs that would."""
+    """A claim that nothing in the study decides yet: the runs that would decide it."""
 
     needs: str = Field(min_length=10)
 
@@ -117,7 +117,7 @@ class Claim(_Strict):
 
     @property
     def anchor(self) -> str:
-        """Of the claims page."""
+        """The claim's anchor on the claims page."""
         return f"claim-{self.id}"
 
 
@@ -127,10 +127,10 @@ def named(ids: Sequence[str]) -> list[Claim]:
     Raises:
         ValueError: there is no such claim.
     """
-    known = {claim.id: claim for claim in read()}
-    if unknown := [name for name in ids if name not in known]:
-        raise ValueError(f"no claim {', '.join(unknown)}{did_you_mean(unknown[0], known)}; `verdicts` lists all")
-    return [known[name] for name in ids or known]
+    claims = {claim.id: claim for claim in read()}
+    if unknown := [name for name in ids if name not in claims]:
+        raise ValueError(f"no claim {', '.join(unknown)}{did_you_mean(unknown[0], claims)}; `verdicts` lists all")
+    return [claims[name] for name in ids or claims]
 
 
 def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> list[Claim]:
@@ -152,7 +152,7 @@ def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> li
         raise ClaimsError(f"{path} holds no list of claims")
     if chapters is None:
         root = path.resolve().parent.parent
-        chapters = [of.stem for of in (*root.glob("notebooks/*.ipynb"), *root.glob("book/*.md"))]
+        chapters = [path.stem for path in (*root.glob("notebooks/*.ipynb"), *root.glob("book/*.md"))]
     claims, problems = [], []
     for number, entry in enumerate(entries, 1):
         name = str(entry.get("id", "")) if isinstance(entry, Mapping) else ""
@@ -160,40 +160,40 @@ def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> li
         try:
             claims.append(claim := TypeAdapter(Claim).validate_python(entry))
         except ValidationError as error:
-            problems += [f"{where}: {'.'.join(map(str, of['loc']))}: {of['msg']}" for of in error.errors()]
+            problems += [f"{where}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
             continue
-        problems += [f"{where}: {said}" for said in _problems(claim, chapters)]
+        problems += [f"{where}: {problem}" for problem in _problems(claim, chapters)]
     ids = [claim.id for claim in claims]
     problems += [f"id {name} is used {ids.count(name)} times" for name in dict.fromkeys(ids) if ids.count(name) > 1]
     if problems:
         raise ClaimsError(
-            f"{path} has {counted(len(problems), 'problem')}:\n" + "\n".join(f"- {of}" for of in problems)
+            f"{path} has {counted(len(problems), 'problem')}:\n" + "\n".join(f"- {problem}" for problem in problems)
         )
     return claims
 
 
 def _problems(claim: Claim, chapters: Sequence[str]) -> list[str]:
-    by, found = claim.decided_by, []
+    by, problems = claim.decided_by, []
     if claim.chapter not in chapters:
-        found.append(f"chapter {claim.chapter!r} is none of {', '.join(sorted(chapters))}")
+        problems.append(f"chapter {claim.chapter!r} is none of {', '.join(sorted(chapters))}")
     if isinstance(by, ByCheck) and by.check not in CHECKS:
-        found.append(f"check {by.check!r} is none of {', '.join(CHECKS)}")
+        problems.append(f"check {by.check!r} is none of {', '.join(CHECKS)}")
     if isinstance(by, ByCheck) != (claim.kind == "exact"):
-        found.append("kind 'exact' goes with a check, and a check with kind 'exact'")
+        problems.append("kind 'exact' goes with a check, and a check with kind 'exact'")
     if not isinstance(by, ByRuns):
-        return found
+        return problems
     if not claim.family:
-        found.append("family is missing: which comparisons are corrected together?")
+        problems.append("family is missing: which comparisons are corrected together?")
     if by.split == scores.GAP and (by.that_split or by.that_measure):
-        found.append("a gap is compared with a gap alone")
+        problems.append("a gap is compared with a gap alone")
     if by.source not in FAMILIES:
-        return [*found, f"source {by.source!r} is none of {', '.join(FAMILIES)}"]
+        return [*problems, f"source {by.source!r} is none of {', '.join(FAMILIES)}"]
     scales = (by.scale,) if by.scale else PUBLISHED
     labels = dict.fromkeys(label for scale in scales for label in runs_of(by.source, scale))
     for label in dict.fromkeys(name for pair in by.pairs for name in pair):
         if label not in labels:
-            found.append(f"{by.source} has no group {label!r} at any scale; it has {', '.join(labels)}")
+            problems.append(f"{by.source} has no group {label!r} at any scale; it has {', '.join(labels)}")
     alike = [pair for pair in by.pairs if pair[0] == pair[1]]
     if alike and not (by.that_measure or by.that_split):
-        found.append(f"{alike[0][0]!r} is compared with itself")
-    return found
+        problems.append(f"{alike[0][0]!r} is compared with itself")
+    return problems

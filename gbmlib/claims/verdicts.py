@@ -31,7 +31,7 @@ WORDS = (SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_YET)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the records say of a claim.
+    """The verdict of the records on a claim.
 
     Attributes:
         word: one of :data:`WORDS`.
@@ -55,14 +55,14 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word; of a claimed difference that is shown to be small, with the margin: ``supported, below 0.01``."""
-        small = [of.margin for of in self.comparisons if of.complete and of.small]
-        asked = self.word == SUPPORTED and self.claim.kind in ("better", "worse")
-        return f"{self.word}, below {max(small):g}" if asked and small else self.word
+        """The word; with the margin where a claimed difference is shown to be small: ``supported, below 0.01``."""
+        small = [comparison.margin for comparison in self.comparisons if comparison.complete and comparison.small]
+        one_sided = self.word == SUPPORTED and self.claim.kind in ("better", "worse")
+        return f"{self.word}, below {max(small):g}" if one_sided and small else self.word
 
     @property
     def command(self) -> str:
-        """What makes the missing runs, or longer ones where those that are there are not sound; empty without any."""
+        """The command that makes the missing runs, or longer ones where those are not sound; empty without any."""
         larger = self.unsound and self.scale == scales.DEFAULT  # longer runs than the default's are the papers' own
         scale = scales.PUBLISHED[0] if larger or self.scale == scales.PUBLISHED[0] else scales.DEFAULT
         if self.word != NOT_YET or not (runs := wanted(self.claim, scale)):
@@ -71,14 +71,13 @@ class Verdict:
         return f"python -m gbmlib run {catalogue.data(runs)} --claims {self.claim.id}{profile}"
 
     @property
-    def clearness(self) -> float:
-        """How far a decided verdict is from being undecided, for ranking: what of the measure lies between an interval
-        and zero or the margin. A claim that holds needs all its comparisons, one that fails needs one; infinite for a
-        check."""
-        if not self.comparisons:
-            return float("inf")
-        deciding = min if self.word == SUPPORTED else max
-        return deciding((_clearness(of) for of in self.comparisons if of.difference), default=0.0)
+    def deciding(self) -> Comparison | None:
+        """The comparison that a verdict turns on; None for a check.
+
+        A claim that holds needs all of them, so it is the least clear one; otherwise the clearest that says the word.
+        """
+        same = [of for of in self.comparisons if word_of(self.claim.kind, of)[0] == self.word]
+        return (min if self.word == SUPPORTED else max)(same, key=_clearness, default=None)
 
 
 def decide(claims: Sequence[Claim], store: Store, facts: str | Path = FACTS) -> dict[str, Verdict]:
@@ -88,41 +87,42 @@ def decide(claims: Sequence[Claim], store: Store, facts: str | Path = FACTS) -> 
     or not: so give all claims, even where one is of interest. What two claims ask alike is one test, and counts once.
     """
     evidence = Evidence(store, Path(facts))
-    every = {claim.id: compared(claim, evidence) for claim in claims}
+    by_claim = {claim.id: compared(claim, evidence) for claim in claims}
     families: dict[str, dict[Hashable, float]] = {}
     for claim in claims:
-        for of in every[claim.id][1] if claim.family else ():
-            tested = of.paired is not None and of.complete
-            families.setdefault(claim.family, {})[question(claim, of)] = of.paired.p if tested else np.nan
+        for comparison in by_claim[claim.id][1] if claim.family else ():
+            p = comparison.paired.p if comparison.paired is not None and comparison.complete else np.nan
+            families.setdefault(claim.family, {})[question(claim, comparison)] = p
     corrected = {name: family.holm(tests) for name, tests in families.items()}
-    found = {}
+    verdicts = {}
     for claim in claims:
-        (scale, comparisons), tests = every[claim.id], corrected.get(claim.family, {})
-        known = tuple(replace(of, adjusted=tests.get(question(claim, of), np.nan)) for of in comparisons)
-        found[claim.id] = _verdict(claim, scale, known, evidence)
-    return found
+        (scale, comparisons), tests = by_claim[claim.id], corrected.get(claim.family, {})
+        adjusted = [tests.get(question(claim, comparison), np.nan) for comparison in comparisons]
+        comparisons = tuple(replace(one, adjusted=p) for one, p in zip(comparisons, adjusted, strict=True))
+        verdicts[claim.id] = _verdict(claim, scale, comparisons, evidence)
+    return verdicts
 
 
-def word_of(kind: str, of: Comparison) -> tuple[str, str]:
-    """What one comparison says of a claim of a kind, and why."""
-    if not of.complete:
-        return NOT_YET, of.problem or f"{of.there} of {of.wanted} runs have a record"
-    if of.unsound:
-        return NOT_YET, "; ".join(of.unsound)
-    found, over, margin = of.in_favour, of.networks_in_favour, of.margin
-    if np.isnan(found.low):
-        return UNDECIDED, f"{found.cases} cases are too few for an interval"
+def word_of(kind: str, comparison: Comparison) -> tuple[str, str]:
+    """The verdict of one comparison on a claim of this kind, and the reason."""
+    if not comparison.complete:
+        return NOT_YET, comparison.problem or f"{comparison.available} of {comparison.wanted} runs have a record"
+    if comparison.unsound:
+        return NOT_YET, "; ".join(comparison.unsound)
+    difference, over, margin = comparison.in_favour, comparison.networks_in_favour, comparison.margin
+    if np.isnan(difference.low):
+        return UNDECIDED, f"{difference.cases} cases are too few for an interval"
     if over is None or np.isnan(over.difference.low):
         return UNDECIDED, "there are too few folds for an interval over networks"
-    both, word = [found, over.difference], intervals.decide(found, of.adjusted, margin, over)
+    both, word = [difference, over.difference], intervals.decide(difference, comparison.adjusted, margin, over)
     if kind in ("better", "worse"):
         if word == intervals.NONE:
             return NOT_SUPPORTED, f"a difference above {margin:g} is ruled out"
         if word == intervals.UNDECIDED:
-            return UNDECIDED, _open(both, of.adjusted, over.p)
+            return UNDECIDED, _open(both, comparison.adjusted, over.p)
         as_claimed = (word == intervals.HIGHER) == (kind == "better")
         return (SUPPORTED, "") if as_claimed else (NOT_SUPPORTED, "the difference is the other way round")
-    if of.small:
+    if comparison.small:
         return SUPPORTED, f"both intervals lie within the margin of {margin:g}"
     if kind == "no worse" and all(one.low >= -margin for one in both):
         return SUPPORTED, f"neither interval reaches below the margin of {margin:g}"
@@ -131,7 +131,7 @@ def word_of(kind: str, of: Comparison) -> tuple[str, str]:
         return UNDECIDED, f"an interval reaches beyond the margin of {margin:g}"
     if word in (intervals.HIGHER, intervals.LOWER):
         return NOT_SUPPORTED, f"both intervals lie beyond the margin of {margin:g}"
-    return UNDECIDED, _open(both, of.adjusted, over.p)
+    return UNDECIDED, _open(both, comparison.adjusted, over.p)
 
 
 def _open(both: Sequence[Difference], adjusted: float, flipped: float) -> str:
@@ -153,24 +153,25 @@ def _verdict(claim: Claim, scale: str, comparisons: tuple[Comparison, ...], evid
     by = claim.decided_by
     if isinstance(by, ByCheck):
         finding = CHECKS[by.check](evidence.facts)
-        return Verdict(claim, SUPPORTED if finding.holds else NOT_SUPPORTED, finding.found)
+        return Verdict(claim, SUPPORTED if finding.holds else NOT_SUPPORTED, finding.why)
     if isinstance(by, Open):
         return Verdict(claim, NOT_YET, by.needs)
-    said = [word_of(claim.kind, of) for of in comparisons]
-    words = [word for word, _ in said]
+    answers = [word_of(claim.kind, comparison) for comparison in comparisons]
+    words = [word for word, _ in answers]
     # One that goes against the claim suffices. One that shows too small a difference does not, where others are open.
-    against = any(word == NOT_SUPPORTED and not of.small for word, of in zip(words, comparisons, strict=True))
+    against = any(word == NOT_SUPPORTED and not one.small for word, one in zip(words, comparisons, strict=True))
     order = (NOT_YET, UNDECIDED, NOT_SUPPORTED, SUPPORTED)
     word = NOT_SUPPORTED if against else next(word for word in order if word in words)
     # Of several comparisons one reason of each kind suffices: "undertrained: …", "vacuous: …".
-    sentences = [sentence for own, why in said if own == word and why for sentence in why.split("; ")]
+    sentences = [sentence for answer, why in answers if answer == word and why for sentence in why.split("; ")]
     reasons = {sentence.split(":")[0]: sentence for sentence in reversed(sentences)}
     reasons = [sentence for sentence in dict.fromkeys(sentences) if sentence in reasons.values()]
-    missing = sum(of.wanted - of.there for of in comparisons)
+    missing = sum(comparison.wanted - comparison.available for comparison in comparisons)
     return Verdict(claim, word, "; ".join(reasons), comparisons, scale, missing)
 
 
-def _clearness(of: Comparison) -> float:
-    both = [of.difference, of.networks.difference] if of.networks else []
-    clear = [max(one.low, -one.high, min(one.low + of.margin, of.margin - one.high)) for one in both]
+def _clearness(comparison: Comparison) -> float:
+    """How far a comparison is from being undecided: what lies between an interval and zero or the margin."""
+    both = [comparison.difference, comparison.networks.difference] if comparison.networks else []
+    clear = [max(one.low, -one.high, min(one.low + comparison.margin, comparison.margin - one.high)) for one in both]
     return min((value for value in clear if not np.isnan(value)), default=0.0)

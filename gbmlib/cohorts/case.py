@@ -34,7 +34,7 @@ class ImageFile:
 
 
 class Case:
-    """What every case offers, whether it comes from files or is grown (``cohorts.phantom``).
+    """The interface of every case, whether it comes from files or is grown (``cohorts.phantom``).
 
     Attributes:
         id: unique within the cohort.

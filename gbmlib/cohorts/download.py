@@ -36,7 +36,7 @@ CHUNK = 2**16
 
 @dataclass(frozen=True)
 class Archive:
-    """What is known of a task's archive: its MD5, about how large it is (bytes), and what it holds."""
+    """The facts on a task's archive: its MD5, about how large it is (bytes), and what it holds."""
 
     md5: str
     size: float
@@ -153,18 +153,18 @@ def _fetch_rest(address: str, file: Path, progress: bool) -> None:
         resumed = answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
         if answer.status == 206 and not resumed:
             raise DownloadError(f"{address} sends another part than it was asked for; choose another --address")
-        kept, rest = had if resumed else 0, int(answer.headers.get("Content-Length", 0))
+        start, rest = had if resumed else 0, int(answer.headers.get("Content-Length", 0))
         # The archive's files take no more room than the archive, and for a while both are there.
-        _expect_room(rest + kept + rest, file.parent, f"for the rest of {address} and its files")
+        _expect_room(rest + start + rest, file.parent, f"for the rest of {address} and its files")
         name, disable = address.rsplit("/", 1)[-1], None if progress else True
-        bar = tqdm(desc=name, total=kept + rest or None, initial=kept, unit="B", unit_scale=True, disable=disable)
+        bar = tqdm(desc=name, total=start + rest or None, initial=start, unit="B", unit_scale=True, disable=disable)
         with bar, file.open("r+b" if had else "wb") as out:
-            out.truncate(kept)
-            out.seek(kept)
+            out.truncate(start)
+            out.seek(start)
             while piece := answer.read(CHUNK):
                 out.write(piece)
                 bar.update(len(piece))
-    if _size(file) < kept + rest:
+    if _size(file) < start + rest:
         raise ConnectionError("the connection broke")
 
 

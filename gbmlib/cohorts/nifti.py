@@ -110,12 +110,12 @@ def canonical_grid(header: nib.Nifti1Header, path: Path, case_id: str = "") -> G
     affine = affine_of(header)
     with np.errstate(all="ignore"):
         maps = np.isfinite(affine).all() and 1e-12 <= abs(np.linalg.det(affine[:3, :3])) < np.inf
-        own = io_orientation(affine) if maps else np.full((3, 2), np.nan)
-    if not np.isfinite(own).all():  # an axis is lost beside the others
+        orientation = io_orientation(affine) if maps else np.full((3, 2), np.nan)
+    if not np.isfinite(orientation).all():  # an axis is lost beside the others
         raise fault(case_id, path, "has an affine that maps no volume", "set its sform, or fetch it again")
     turned = np.empty(3, int)
-    turned[own[:, 0].astype(int)] = shape[:3]
-    return Grid(tuple(int(size) for size in turned[::-1]), affine @ inv_ornt_aff(own, shape[:3]))
+    turned[orientation[:, 0].astype(int)] = shape[:3]
+    return Grid(tuple(int(size) for size in turned[::-1]), affine @ inv_ornt_aff(orientation, shape[:3]))
 
 
 def volume(image: nib.Nifti1Image, path: Path, case_id: str = "", channel: int | None = None) -> np.ndarray:
@@ -167,8 +167,8 @@ def not_whole(stored: np.ndarray) -> str:
     if stored.dtype.kind in "biu":
         return ""
     with np.errstate(invalid="ignore"):
-        whole = (np.abs(stored - np.rint(stored)) <= LABEL_TOLERANCE) & (np.abs(stored) < 2**31)
-    off = ~whole  # which NaN is too
+        is_whole = (np.abs(stored - np.rint(stored)) <= LABEL_TOLERANCE) & (np.abs(stored) < 2**31)
+    off = ~is_whole  # which NaN is too
     if not off.any():
         return ""
     examples = ", ".join(f"{value:.4g}" for value in np.unique(stored[off])[:5])
@@ -190,15 +190,15 @@ def label_values(stored: np.ndarray, where: str) -> frozenset[int]:
 
 def translate(stored: np.ndarray, values: Mapping[int, int], where: str) -> np.ndarray:
     """Map label values one by one; uint8. A value that the map does not know raises :class:`CaseError`."""
-    whole = whole_numbers(stored, where)
-    out, known = np.zeros_like(whole, np.uint8), 0
+    labels = whole_numbers(stored, where)
+    out, translated = np.zeros_like(labels, np.uint8), 0
     for value, internal in values.items():
-        here = whole == value
-        known += np.count_nonzero(here)
+        here = labels == value
+        translated += np.count_nonzero(here)
         if internal:
             out |= here * np.uint8(internal)
-    if known < whole.size:
-        unknown = {int(value) for value in np.unique(whole)} - {*values}
+    if translated < labels.size:
+        unknown = {int(value) for value in np.unique(labels)} - {*values}
         raise CaseError(
             f"{where} {strange(unknown)}; the convention of its cohort knows {sorted(values)}; "
             "fetch the file again, or keep data of another convention in a cohort of its own"

@@ -36,13 +36,13 @@ def own_case(
         CaseError: everything that is wrong, together: files that are missing or cannot be read, different grids, voxels
             that are not finite, an image given twice.
     """
-    given = {name: str(files.get(name) or "").strip() for name in modalities}
+    paths = {name: str(files.get(name) or "").strip() for name in modalities}
     problems = [
         Problem("your case", None, "error", f"{name}: no file is given", "give the path of its .nii or .nii.gz file")
-        for name, path in given.items()
+        for name, path in paths.items()
         if not path
     ]
-    images = {name: ImageFile(Path(path).expanduser()) for name, path in given.items() if path}
+    images = {name: ImageFile(Path(path).expanduser()) for name, path in paths.items() if path}
     case_id = stem(next(iter(images.values())).path.name) if images else ""
     case = FileCase(case_id, case_id, images, None, {value: value for value in (0, *labels)}, labels=labels)
     report = examine(case, ["CT" if name in ct else "MR" for name in images])

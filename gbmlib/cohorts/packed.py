@@ -70,8 +70,8 @@ def write(cohort: Cohort, folder: Path, whole: bool) -> None:
 
 def _write(case: FileCase, folder: Path, whole: bool) -> dict:
     """Pack one case; returns its entry in ``cohort.json``."""
-    own = folder / case.id
-    own.mkdir()
+    place = folder / case.id
+    place.mkdir()
     names = {}
     for number, path in enumerate(dict.fromkeys(file.path for file in case.files.values())):
         names[path] = f"{case.id}/image-{number}.nii" + ("" if whole else ".gz")

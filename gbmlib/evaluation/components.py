@@ -67,9 +67,9 @@ def learn(label_maps: Iterable[np.ndarray], connectivity: int = CONNECTIVITY) ->
     number = 0
     for number, label_map in enumerate(label_maps, 1):
         _check_labels(label_map, f"label {number}")
-        there = {int(value) for value in np.unique(label_map)} - {0}
-        seen |= there
-        for value in sorted(there - several):
+        values = {int(value) for value in np.unique(label_map)} - {0}
+        seen |= values
+        for value in sorted(values - several):
             mask = label_map == value
             if components(mask[bounding_box(mask)], connectivity)[1] > 1:
                 several.add(value)

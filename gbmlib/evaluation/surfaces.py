@@ -101,14 +101,14 @@ def between(prediction: Mask, truth: Mask, spacing: Sequence[float]) -> Distance
     # What lies outside the common box costs nothing.
     common = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*boxes, strict=True))
     borders = [border(mask[common]) for mask in masks]
-    return Distances(*(_directed(own, other, spacing) for own, other in (borders, borders[::-1])), worst)
+    return Distances(*(_directed(one, other, spacing) for one, other in (borders, borders[::-1])), worst)
 
 
-def _directed(own: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def _directed(one: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """The distance from each voxel of one border to the nearest of the other, in no particular order."""
     # A voxel that is on both borders is 0 away and needs no search.
-    alone = np.argwhere(own & ~other)
-    out = np.zeros(np.count_nonzero(own))
+    alone = np.argwhere(one & ~other)
+    out = np.zeros(np.count_nonzero(one))
     if len(alone):
         tree = cKDTree(np.argwhere(other) * np.asarray(spacing, float), leafsize=32, balanced_tree=False)
         out[: len(alone)] = tree.query(alone * np.asarray(spacing, float))[0]

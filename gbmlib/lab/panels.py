@@ -97,8 +97,8 @@ class CasePanel:
         self.store, self.cohort, self.quiet = store, None, False
         self.records: list[Record] = []
         self.predictions: dict[tuple, np.ndarray] = {}  # made now, by data, case and runs
-        known = runs.places(store, small_run().cohort)
-        places = list(dict.fromkeys([place or known[0], *known]))
+        known_places = runs.places(store, small_run().cohort)
+        places = list(dict.fromkeys([place or known_places[0], *known_places]))
         self.place = Combobox(places[0], options=places, description="Data", **widgets.LONG)
         self.open_button = widgets.button("Open", self.open, tooltip="a folder, brats:PATH, msd:PATH or phantom:…")
         self.cases = Dropdown(description="Case", **widgets.FIELD)

@@ -61,11 +61,11 @@ def places(store: Store, default: str) -> list[str]:
     """Where the data of runs lies, as far as it is known here: of the reader's own, the latest first, then ``default``,
     then of published ones."""
     records = sorted(store.all(), key=lambda record: record.provenance.get("began", ""), reverse=True)
-    known: dict[bool, list[str]] = {False: [], True: []}
+    by_origin: dict[bool, list[str]] = {False: [], True: []}
     for record in records:
         with contextlib.suppress(CaseError):
-            known[record.published].append(place_of(record.experiment.cohort))
-    return list(dict.fromkeys([*known[False], default, *known[True]]))
+            by_origin[record.published].append(place_of(record.experiment.cohort))
+    return list(dict.fromkeys([*by_origin[False], default, *by_origin[True]]))
 
 
 def records_for(cohort: Cohort, store: Store) -> list[Record]:
@@ -81,8 +81,8 @@ def records_for(cohort: Cohort, store: Store) -> list[Record]:
         settings = sorted(_settings(run).items())
         return run.cohort != cohort.name, not ready[record.id], network_of(run), settings, run.fold, run.seed
 
-    known = [record for record in records if record.experiment.cohort == cohort.name or ready[record.id]]
-    return sorted((record for record in known if not out_of_fold.unsuitable(record, cohort)), key=order)
+    usable = [record for record in records if record.experiment.cohort == cohort.name or ready[record.id]]
+    return sorted((record for record in usable if not out_of_fold.unsuitable(record, cohort)), key=order)
 
 
 def can_predict(record: Record, store: Store) -> bool:
@@ -127,8 +127,8 @@ def by_name(records: Sequence[Record], store: Store, data: str = "") -> dict[str
     names: dict[str, Record] = {}
     for record in records:
         run, network = record.experiment, network_of(record.experiment)
-        own = sorted(_settings(run).items())
-        unusual = [f"{field} {value}".replace("_", " ") for field, value in own if value != usual[network][field]]
+        fields = sorted(_settings(run).items())
+        unusual = [f"{field} {value}".replace("_", " ") for field, value in fields if value != usual[network][field]]
         words = [network, *unusual, f"fold {run.fold} of {run.folds}", f"seed {run.seed}"]
         words += [f"trained on {run.cohort}"] if run.cohort != data else []
         words.append("can predict" if can_predict(record, store) else "numbers only")
@@ -197,8 +197,8 @@ def available(records: Sequence[Record], cohort: Cohort, case_id: str, store: St
     unlike = out_of_fold.unlike(records)
     notes = [unlike] if unlike else []
     for record in records:
-        own = record.experiment.cohort == cohort.name
-        if stale := record.stale(cohort.fingerprint if own else None):
+        same_cohort = record.experiment.cohort == cohort.name
+        if stale := record.stale(cohort.fingerprint if same_cohort else None):
             notes.append(f"{record.id} is out of date: {'; '.join(stale)}.")
     if trained := splits.count(TRAIN):
         notes.append(
@@ -292,8 +292,8 @@ def skull_warning(cohort: Cohort) -> str:
     if not cohort.is_glioma or "CT" in cohort.modality_kinds:
         return ""
     pairs = zip(case.modalities, case.images(), strict=True)
-    whole = ", ".join(name for name, image in pairs if not sprites.has_background(image))
-    return whole and (
-        f"{whole}: the voxels around the head are not zero. The networks for gliomas learned on images "
+    names = ", ".join(name for name, image in pairs if not sprites.has_background(image))
+    return names and (
+        f"{names}: the voxels around the head are not zero. The networks for gliomas learned on images "
         "without the skull; remove it first, or expect little of the result."
     )

@@ -230,13 +230,13 @@ class TrainingPanel:
         with self.status.showing_errors():
             name = self.watched.value
             run = unfinished_run(self.store, name) if name else None
-            own = self.training if self.training is not None and self.training.id == name else None
-            if own is not None and own.ended:
-                self._end(own)
+            training = self.training if self.training is not None and self.training.id == name else None
+            if training is not None and training.ended:
+                self._end(training)
             elif run is not None:
                 self.status.say(str(run))
                 self._draw(run)
-            elif own is not None:
+            elif training is not None:
                 self.status.say(f"{name}: starting")
             elif name:
                 self.repeater.stop()

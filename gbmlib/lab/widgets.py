@@ -211,9 +211,9 @@ class RunList:
 
 def button(text: str, action: Callable[[], None], **looks: Any) -> widgets.Button:
     """A button that does something."""
-    made = widgets.Button(description=text, **looks)
-    made.on_click(lambda _: action())
-    return made
+    widget = widgets.Button(description=text, **looks)
+    widget.on_click(lambda _: action())
+    return widget
 
 
 def file_field(modality: str) -> widgets.Combobox:

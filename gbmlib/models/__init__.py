@@ -50,7 +50,7 @@ def build(
 
 
 class _LeftEmpty(TorchFunctionMode):
-    """Leaves out what fills a tensor."""
+    """Skips the operations that fill a tensor."""
 
     def __torch_function__(self, function: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function in _FILLING:

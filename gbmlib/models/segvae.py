@@ -50,7 +50,7 @@ MYRONENKO: dict[str, Any] = {
 
 
 class Outputs(NamedTuple):
-    """What the network gives in training: logits, and from the VAE the image again and its latent distribution.
+    """The outputs of the network in training: logits, and from the VAE the image again and its latent distribution.
 
     ``logits`` (batch, out_channels, z, y, x); ``reconstruction`` (batch, in_channels, z, y, x), float32; ``mean`` and
     ``log_variance`` (batch, latent), float32.
@@ -206,9 +206,9 @@ class VAE(nn.Module):
         reduced = self.reduce(deepest)
         if tuple(reduced.shape[2:]) != self.size:
             halvings = 2 ** (len(self.up) + 1)
-            given, built = (tuple(n * halvings for n in size) for size in (reduced.shape[2:], self.size))
+            actual, built = (tuple(n * halvings for n in size) for size in (reduced.shape[2:], self.size))
             raise ValueError(
-                f"the VAE's dense layers were built for training patches of {built}, and this one is about {given}; "
+                f"the VAE's dense layers were built for training patches of {built}, and this one is about {actual}; "
                 "build the network with patch_size as trained, or predict in eval mode, which takes any size"
             )
         # exp() of a log-variance needs the range and the precision of float32.

@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from gbmlib.analysis import family, scores, soundness
+from gbmlib.analysis.intervals import NOT_YET
 from gbmlib.analysis.scores import GAP, Groups
 from gbmlib.cohorts import Cohort, regions
+from gbmlib.files import counted
 from gbmlib.pages import curves, plots, provenance, tables, text
 from gbmlib.pages.text import Prose
-from gbmlib.study import catalogue
+from gbmlib.study import catalogue, scales
 from gbmlib.study.records import Record, Store
 from gbmlib.viewer import slice_viewer
 
@@ -38,6 +40,30 @@ def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -
     differences = family.contrasts(groups if has_base else {})
     verdict = [text.verdict(differences)] if len(differences) else []
     return [*shown, *verdict, *collapsed(groups), *over_epochs(groups, differences)]
+
+
+def answer(tables_by_measure: Mapping[str, pd.DataFrame], name: str, store: Store) -> Prose:
+    """The answer of a chapter: what each comparison decides, and its size. Where the runs decide nothing, also why, and
+    what makes longer ones.
+
+    Args:
+        tables_by_measure: ``analysis.family.contrasts`` by what the differences are in, such as ``"Dice"``.
+        name: the family or set of the catalogue that the runs are of.
+    """
+    lines, reasons = [], []
+    for measure, table in tables_by_measure.items():
+        for label, row in table.iterrows():
+            word, why = text.word(row, words={}).capitalize(), text.because(row)
+            if row.decided == NOT_YET:
+                reasons.append(row.unsound)
+                why = ""
+            size = f"{label} minus {row.against} is {row.difference}{text.inside_margin(row)}"
+            lines.append(f"**{word}.** In {measure}, {size} on {counted(row.cases, 'case')}{why}.")
+    if reasons:
+        longest = catalogue.shown_scale(name, store) != scales.FIRST
+        makes = catalogue.command(name, scales.PUBLISHED[0] if longest else scales.DEFAULT)
+        lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). Longer ones can: `{makes}`.")
+    return Prose("\n\n".join(lines) or text.NOTHING_YET)
 
 
 def over_epochs(groups: Groups, differences: pd.DataFrame) -> list[Any]:
@@ -107,10 +133,24 @@ def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFr
     return pd.concat([table for table in differences if len(table)] or differences)
 
 
-def overview(differences: pd.DataFrame) -> list[Any]:
-    """Many comparisons at a glance (:func:`contrasts_of`): the figure, and what was found."""
-    description = f"Change in mean Dice of every variant against the paper's network. {text.findings(differences)}"
-    return [plots.forest(differences, description), text.caption(description)]
+def overview(name: str, store: Store) -> list[Any]:
+    """Every choice of a set of the catalogue at a glance: what was found, and what would decide the rest; the figure;
+    how it is read."""
+    differences = contrasts_of(name, store)
+    found = f"**{text.findings(differences)}**" if len(differences) else text.NOTHING_YET
+    if (differences.decided == NOT_YET).any():
+        found += f" {longer_runs(name, store)}"
+    shows = "Change in mean Dice of each variant against the paper's network"
+    read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
+    figure = plots.forest(differences, f"{shows}. {text.findings(differences)}")
+    return [Prose(found), figure, text.caption(read)]
+
+
+def longer_runs(name: str, store: Store) -> str:
+    """What makes longer runs of a family or set than those shown, in a sentence."""
+    longest = catalogue.shown_scale(name, store) != scales.FIRST
+    makes = catalogue.command(name, scales.PUBLISHED[0] if longest else scales.DEFAULT)
+    return f"Longer runs can decide it: `{makes}`."
 
 
 def choice(name: str, store: Store) -> list[Any]:
@@ -136,7 +176,6 @@ def view(groups: Groups, cohort: Cohort, first: str | None = None, case: str | N
     first = first or next(iter(groups))
     runs = {label: records[0] for label, records in groups.items()}
     shown = cohort.with_modalities(runs[first].experiment.modalities)[case or scores.typical_case(runs[first])]
-    paths = {label: run.prediction(shown.id) for label, run in runs.items()}
+    paths = {label: runs[label].prediction(shown.id) for label in sorted(runs, key=lambda label: label != first)}
     masks = {label: shown.read(path) for label, path in paths.items() if path is not None}
-    prediction = masks.pop(first, None)
-    return slice_viewer.view(shown, shown.label(), prediction, overlays=masks, names=cohort.labels)
+    return slice_viewer.view(shown, shown.label(), overlays=masks, names=cohort.labels)

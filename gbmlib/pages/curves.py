@@ -22,13 +22,6 @@ from gbmlib.viewer import colours
 #: Of counted fractions: green and pink, as everywhere.
 BANDS = ("0, 158, 115", "204, 121, 167")
 
-TERMS = {
-    "loss": "segmentation",
-    "reconstruction": "reconstruction",
-    "kl": "Kullback-Leibler divergence",
-    "l2": "penalty on the kernels",
-}
-
 
 def of_runs(records: Sequence[Record], description: str) -> Any:
     """Dice and loss over epochs, training against validation: figures 3 and 4 of Adeniji and Liu (2019).
@@ -51,24 +44,18 @@ def of_runs(records: Sequence[Record], description: str) -> Any:
     return plots.finish(figure, description, 380, l=40, t=40)
 
 
-def compared(groups: Groups, description: str = "", on: str = "val") -> Any:
+def compared(groups: Groups, description: str = "") -> Any:
     """Dice and loss over epochs, validation solid and training dotted: figures 3 and 4 of Adeniji and Liu (2019).
 
     A line is the mean over folds and seeds. The band is the range over seeds, each a mean over its folds; where there
     is one seed, or seeds ran on different folds, it is the range over folds. The legend says which.
-
-    Args:
-        on: validation on whole volumes, ``"val"``, or on the paper's fixed crops, ``"crops"``.
-
-    Raises:
-        ValueError: a run did not log this.
     """
     # One above the other: side by side, a phone's width is too little for both.
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.06)
     for number, (label, records) in enumerate(groups.items()):
         colour = plots.series(number)
         for row, metric in enumerate(("dice", "loss"), 1):
-            for split, dash, opacity in (("train", "dot", 0.6), (on, "solid", 1.0)):
+            for split, dash, opacity in (("train", "dot", 0.6), ("val", "solid", 1.0)):
                 mean, low, high, band = _spread(records, f"{split}_{metric}")
                 if band:
                     fill = f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, {0.15 * opacity})"
@@ -96,29 +83,6 @@ def compared(groups: Groups, description: str = "", on: str = "val") -> Any:
     figure.update_layout(legend_title_side="top")
     description = description or f"Dice and loss over epochs: {', '.join(groups)}"
     return plots.finish(figure, description, 640, -0.1, "solid: validation, dotted: training", l=40)
-
-
-def terms(records: Sequence[Record], description: str) -> Any:
-    """Each term of the training loss over epochs as it enters the sum, on a logarithmic axis; mean over runs."""
-    logged = [name for name in TERMS if all(f"train_{name}" in record.history for record in records)]
-    lines = {TERMS[name]: _over_epochs(records, f"train_{name}").dropna().mean(axis=1) for name in logged}
-    return plots.on_a_log_axis(
-        lines, "weighted term", description, 380, -0.2, "lines", title_text="epoch", tickangle=None
-    )
-
-
-def learning_rates(groups: Groups, description: str) -> Any:
-    """The learning rate of each epoch, a line a group; runs of a group share theirs."""
-    figure = go.Figure()
-    for number, (label, records) in enumerate(groups.items()):
-        history = records[0].history
-        # Every second line is dashed, so that the one below it shows where both have the same course.
-        line = {"color": plots.series(number), "width": 3 - number % 2, "dash": "dash" if number % 2 else "solid"}
-        style = {"name": label, "mode": "lines+markers", "line": line, "showlegend": True}
-        figure.add_scatter(x=history.epoch, y=history.learning_rate, **style)
-    figure.update_xaxes(title_text="epoch", dtick=1 if history.epoch.max() < 12 else None)
-    figure.update_yaxes(title_text="learning rate", exponentformat="power", rangemode="tozero")
-    return plots.finish(figure, description, 260, -0.35, l=60)
 
 
 def per_case(records: Sequence[Record], description: str, metric: str = "dice") -> Any:
@@ -225,9 +189,6 @@ def _over_epochs(records: Sequence[Record], column: str) -> pd.DataFrame:
 
     Where folds stopped early, a mean ends with the shortest: a mean over fewer would jump.
     """
-    lacking = [record.id for record in records if column not in record.history]
-    if lacking:
-        raise ValueError(f"no column {column} in the history of {', '.join(lacking)}; run them again")
     runs = {(record.experiment.seed, record.experiment.fold): record for record in records}
     columns = {run: record.history.set_index("epoch")[column] for run, record in runs.items()}
     return pd.concat(columns, axis=1, names=["seed", "fold"])

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from gbmlib.analysis import factorial, intervals, scores
 from gbmlib.analysis.factorial import Cells, judged, margin
-from gbmlib.analysis.intervals import Difference, mean_interval
+from gbmlib.analysis.intervals import HIGHER, LOWER, NONE, NOT_YET, UNDECIDED, Difference, mean_interval
 from gbmlib.analysis.scores import UnpairedError
 from gbmlib.files import listed
 from gbmlib.pages import comparison, curves, plots, provenance, tables, text
@@ -29,6 +29,13 @@ EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "inte
 
 #: What the spread of the networks minus that of the pipelines decides.
 MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither by more than the margin"}
+
+#: What each decision is called in a sentence's first half: of the network, and of what is around it.
+WORDS = {
+    "architecture": {HIGHER: "the plain U-Net is better", LOWER: "theirs is better"},
+    "pipeline": {HIGHER: "nnU-Net's way is better", LOWER: "theirs is better"},
+}
+SAME = {NONE: "no difference that matters", UNDECIDED: "too close to tell", NOT_YET: "not decided yet"}
 
 
 def _or_why_not(show: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
@@ -42,6 +49,51 @@ def _or_why_not(show: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
             return [Prose(f"*Nothing can be compared yet: {error}.*")]
 
     return shown
+
+
+# -------------------------------------------------------------------------------------------------------------- answer
+
+
+def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
+    """The study's answer in three sentences, in Markdown: what the network changes, what everything around it changes,
+    and which of the two changes more.
+
+    Args:
+        effects: of the two networks that the papers put forward (``analysis.factorial.effects``).
+        apart: how much further these lie apart than the two pipelines (``networks_minus_pipelines``).
+    """
+    [network], [pipeline] = ([row for _, row in effects.iterrows() if row.effect == effect] for effect in WORDS)
+    each = [
+        f"**{name}: {(WORDS[row.effect] | SAME)[row.decided]}.** {what} Dice by {row.difference}."
+        for name, row, what in (
+            ("The network", network, "A plain U-Net in place of Adeniji and Liu's network changes"),
+            (
+                "Everything around it",
+                pipeline,
+                "nnU-Net's way of preparing, training and predicting in place of theirs changes",
+            ),
+        )
+    ]
+    more = f"the difference between the two is {apart}"
+    if apart.high < 0:
+        more = f"everything around it moves Dice by {-apart} more than the network does"
+    if apart.low > 0:
+        more = f"the network moves Dice by {apart} more than everything around it does"
+    if unsound := [row.unsound for row in (pipeline, network) if row.decided == NOT_YET]:
+        return [
+            *each,
+            f"**Which matters more: not decided yet**, because of networks that were {unsound[0]}. So far {more}.",
+        ]
+    if apart.low <= 0 <= apart.high:
+        return [*each, f"**Which matters more cannot be told**: {more}."]
+    it = "everything around it" if apart.high < 0 else "the network"
+    return [*each, f"**So here it is {it}**: {more.replace(it, 'it', 1)}."]
+
+
+def answer(groups: Cells) -> Prose:
+    """The study's answer (:func:`sentences`), as a list; of all four cells of the two networks."""
+    apart = factorial.networks_minus_pipelines(factorial.by_case(groups))
+    return Prose("\n".join(f"- {sentence}" for sentence in sentences(factorial.effects(groups), apart)))
 
 
 # ------------------------------------------------------------------------------------------------------------- results
@@ -126,20 +178,29 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @_or_why_not
-def answers(groups: Cells, decides: bool = True, networks: Sequence[str] = head_to_head.NETWORKS) -> list[Any]:
-    """The effects of both factors and what they do together: figure, table and, where it ``decides``, in words.
-
-    ``networks``: those that are asked about; while one of their cells is missing, which factor matters more is open.
-    """
+def changes(groups: Cells, decides: bool = True) -> list[Any]:
+    """The effects of both factors and what they do together, as a figure with a caption; without one where nothing is
+    decided."""
     found = factorial.effects(groups)
     if found.empty:
         return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
     if not decides:
         said = "; ".join(f"{label}: {of}" for label, of in found.difference.items())
-        return [plots.forest(found, f"Differences in mean Dice. {said}"), by_region(groups, decides)]
+        return [plots.forest(found, f"Differences in mean Dice. {said}")]
     said = f"Differences in mean Dice with their intervals. {text.findings(found.drop(columns='against'))}"
-    words = Prose(verdict(found, factorial.by_case(groups), groups, networks))
-    return [plots.forest(found, said), text.caption(said), by_region(groups), words]
+    return [plots.forest(found, said), text.caption(said)]
+
+
+@_or_why_not
+def details(groups: Cells, networks: Sequence[str] = head_to_head.NETWORKS) -> list[Any]:
+    """The same effects by region, and what they decide in words.
+
+    ``networks``: those that are asked about; while one of their cells is missing, which factor matters more is open.
+    """
+    found = factorial.effects(groups)
+    if found.empty:
+        return []
+    return [by_region(groups), Prose(verdict(found, factorial.by_case(groups), groups, networks))]
 
 
 def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
@@ -165,9 +226,9 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
     found = factorial.leaving_out(table)
     network, pipeline, change = found.iloc[0]
-    over, unsound = factorial.over_networks(table, groups), judged(groups).unsound
-    word = MATTERS.get(intervals.decide(change, math.nan, margin(groups), over), intervals.UNDECIDED)
-    if unsound:
+    over = factorial.over_networks(table, groups)
+    word = MATTERS.get(matters(table, groups), intervals.UNDECIDED)
+    if unsound := judged(groups).unsound:
         word = f"{intervals.NOT_YET} ({'; '.join(unsound)})"
     otherwise = [
         f"without {name} it is {_by_cases(of, groups)}, {of}" for name, of in factorial.otherwise_without(found).items()
@@ -187,6 +248,15 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
     )
 
 
+def matters(table: pd.DataFrame, groups: Cells) -> str:
+    """What the spread of the networks minus that of the pipelines decides; ``table`` is of all the cells."""
+    if judged(groups).unsound:
+        return intervals.NOT_YET
+    change, over = factorial.networks_minus_pipelines(table), factorial.over_networks(table, groups)
+    return intervals.decide(change, math.nan, margin(groups), over)
+
+
+@_or_why_not
 @_or_why_not
 def spreads(groups: Cells, decides: bool = True) -> list[Any]:
     """``analysis.factorial.spreads``, and ``leaving_out`` with what it decides, once all cells have a record."""

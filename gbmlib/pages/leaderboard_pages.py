@@ -1,12 +1,12 @@
 """What the chapters show of a leaderboard: the table, the choice in words, what a switch changes, and published marks.
 
-A notebook displays it: ``display(*compared(groups))``. Groups are label -> records, the labels those of the paper's
+A notebook displays it: ``display(*compared(groups)[0])``. Groups are label -> records, the labels those of the paper's
 table 2: "2D", "3D", "low resolution", "cascade", and pairs such as "2D + 3D".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,10 +19,8 @@ from gbmlib.files import counted
 from gbmlib.pages import plots, provenance, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.planner.table_1 import tasks
-from gbmlib.study import catalogue
-from gbmlib.study.catalogue import Runs
 from gbmlib.study.cross_validation import LOW_RESOLUTION
-from gbmlib.study.records import TRAIN, Record, Store
+from gbmlib.study.records import TRAIN, Record
 
 PAPER, SECOND = "Isensee et al. 2018", "nnU-Net v2"
 
@@ -37,12 +35,11 @@ LINES = 40
 
 
 def compared(
-    groups: Groups,
-    classes: Sequence[str] | None = None,
-    folds: Iterable[int] | None = None,
-    decides: bool = True,
-) -> list[Any]:
-    """Groups as a leaderboard: a line of where they come from, table, choice in words and as figure, what is left out.
+    groups: Groups, classes: Sequence[str] | None = None, folds: Iterable[int] | None = None, decides: bool = True
+) -> tuple[list[Any], list[Any]]:
+    """Groups as a leaderboard: what it chooses, in words and as a figure with its caption; and what that rests on.
+
+    The latter is a line of where the rows come from, their table, what is left out, and the choice's evidence.
 
     Args:
         classes, folds: as in ``analysis.leaderboard.read``.
@@ -50,38 +47,28 @@ def compared(
     """
     records = [record for of in groups.values() for record in of]
     if not records:
-        return [text.NOTHING_YET]
+        return [text.NOTHING_YET], []
     board = leaderboard.read(groups, classes, folds)
     if all(row.problems for row in board.values()):
-        return [about(records), Prose("*No row is complete yet, so there is no leaderboard.*"), *left_out(board)]
-    shown = [about(records), leaderboard.table(board), *left_out(board)]
+        return [Prose("*No row is complete yet, so there is no leaderboard.*")], [about(records), *left_out(board)]
+    rests_on = [about(records), leaderboard.table(board), *left_out(board)]
     try:
         choice = leaderboard.choose(board)
     except SelectionError as error:
-        return [*shown, Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")]
+        return [Prose(f"*{str(error)[0].upper()}{str(error)[1:]}.*")], rests_on
     if not decides:
         word = f"By the rule **{choice.label}** would be chosen. This cohort is for trying the machinery, and decides"
-        figure = [plots.standings(choice)] if len(choice.others) else []
-        return [*shown, Prose(f"{word} nothing."), *figure]
-    shown.append(Prose(in_words(choice)))
+        return [Prose(f"{word} nothing."), *([plots.standings(choice)] if len(choice.others) else [])], rests_on
+    words = Prose(in_words(choice))
     if choice.others.empty:
-        return shown
+        return [words], rests_on
     table = choice.others[["Dice"]].join(tables.decided(choice.others, f"{choice.label} minus it"))
-    others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
-    said = f"Mean Dice over classes, and {choice.label} minus the others. {text.findings(others)}"
     table["candidate"] = choice.others.candidate.map({True: "yes", False: "no"})
-    return [*shown, table, plots.standings(choice, said), text.caption(said)]
-
-
-def all_published(wanted: Callable[[str], Runs], store: Store, name: str) -> list[Any]:
-    """:func:`compared` at the scale that is shown, or how to make its records.
-
-    What a scale asks for and has no record yet keeps its row. ``name`` is that of the family in the catalogue.
-    """
-    shown = []
-    for profile, groups in catalogue.published(wanted, store).items():
-        shown += compared({label: groups.get(label, []) for label in wanted(profile)})
-    return shown or [provenance.absent(name)]
+    shows = f"Mean Dice over classes, and {choice.label} minus the others"
+    others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
+    figure = plots.standings(choice, f"{shows}. {text.findings(others)}")
+    read = f"{shows}, paired by case. The star is the chosen row, hollow dots are no candidates, colours are verdicts."
+    return [words, figure, text.caption(read)], [*rests_on, how_sure(choice), table]
 
 
 def learned(records: Sequence[Record]) -> Prose:
@@ -116,15 +103,22 @@ def about(records: Sequence[Record]) -> Prose:
 
 
 def in_words(choice: Choice) -> str:
-    """The choice, how sure it is, and how much picking the best flatters it, as Markdown."""
+    """The choice and its lead over the next best candidate, as Markdown."""
     rivals = choice.others[choice.others.candidate]
     if rivals.empty:
         return f"**{choice.label}** is the only candidate that can be compared: {choice.level}."
     next_best, row = rivals.index[0], rivals.iloc[0]
-    lines = [
-        f"**{choice.label}** is chosen: {choice.level} against {row.Dice} of {next_best}, the next best: "
-        f"{text.word(row)}; {text.evidence(row)}."
-    ]
+    return (
+        f"**{choice.label}** is chosen: {choice.level} against {row.Dice} of {next_best}, the next best. The "
+        f"difference, {row.difference} on {counted(row.cases, 'case')}: {text.word(row)}{text.because(row)}."
+    )
+
+
+def how_sure(choice: Choice) -> Prose:
+    """The evidence for the lead, how often another draw of cases would choose otherwise, and how much picking the best
+    flatters it, as Markdown."""
+    rivals = choice.others[choice.others.candidate]
+    lines = [f"{choice.label} minus {label}: {text.evidence(row)}." for label, row in rivals[:1].iterrows()]
     if choice.tied:
         lines.append(
             f"{' and '.join(choice.tied)} reached the same mean; ties go to fewer networks, then to the order of rows."
@@ -136,7 +130,7 @@ def in_words(choice: Choice) -> str:
             f"The best of several is flattered by the cases that it was picked on. Where each fold is left to what the "
             f"other folds choose, the mean is {choice.elsewhere}."
         )
-    return " ".join(lines)
+    return Prose(" ".join(lines))
 
 
 def left_out(board: Leaderboard) -> list[Prose]:
@@ -148,7 +142,8 @@ def left_out(board: Leaderboard) -> list[Prose]:
 def switched(
     without: Groups, switched_on: Groups, name: str, folds: Iterable[int] | None = None, decides: bool = True
 ) -> list[Any]:
-    """What one switch (mirroring, the single-component rule) changes in each network: a table, and what it decides.
+    """What one switch (mirroring, the single-component rule) changes in each network: where it ``decides``, what was
+    found, in a sentence; a table; and what that decides.
 
     Args:
         without, switched_on: the same labels without and with it; labels that only one of them has are passed over.
@@ -173,7 +168,8 @@ def switched(
         lines = text.verdict(table).splitlines() + lines if decides else lines
         levels, change = pd.DataFrame.from_dict(rows, orient="index"), table[["difference"]]
         change = tables.decided(table) if decides else change
-        shown = [levels.iloc[:, :2].join(change).join(levels.iloc[:, 2:])]
+        found_in_short = [Prose(text.findings(table))] if decides else []
+        shown = [*found_in_short, levels.iloc[:, :2].join(change).join(levels.iloc[:, 2:])]
     return shown + [Prose(f"What {name} changes:\n\n" + "\n".join(lines))] * bool(lines)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of volumes: cuts through cases, reconstructions and maps.
+"""Pictures of volumes: cuts through cases, and maps.
 
 Rows of a cut run upwards; the patient's left, or the back, is on the right, as in every picture of the study.
 """
@@ -61,21 +61,6 @@ def volumes(tables: dict[str, pd.DataFrame]) -> plt.Figure:
     axis.set(xlabel="volume (ml)", ylabel="", xscale="symlog", xlim=(-0.3, None))
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     sns.despine(figure)
-    return figure
-
-
-def reconstruction(images: np.ndarray, reconstructed: np.ndarray, modalities: Sequence[str]) -> plt.Figure:
-    """The image beside what the VAE makes of it: the middle axial slice, a row a modality.
-
-    Args:
-        images, reconstructed: (channel, z, y, x), normalised, of the same patch.
-    """
-    middle = images.shape[1] // 2
-    figure, axes = plt.subplots(len(images), 2, figsize=(6, 3.1 * len(images)), layout="constrained", squeeze=False)
-    for row, image, redrawn, name in zip(axes, images, reconstructed, modalities, strict=True):
-        window = tuple(np.percentile(image, [0.5, 99.5]))  # the image's for both, so that what is lost shows
-        for axis, volume, words in zip(row, (image, redrawn), ("image", "reconstruction"), strict=True):
-            _show(axis, volume[middle], window, f"{name}, {words}", 10)
     return figure
 
 

@@ -204,7 +204,7 @@ function mount(root, { presets }) {
     fields.kinds.value = preset.kinds.length === 1 ? preset.kinds[0] : "both";
     fields.cropped.value = preset.kept === null ? "" : Number((100 * (1 - preset.kept)).toFixed(2));
   };
-  const form = node("form", { class: "gbm-planner-form" },
+  const form = node("form", {},
     labelled("start from", fields.preset),
     group("median shape after cropping", fields.shape, "voxels"),
     group("median spacing", fields.spacing, "mm"),
@@ -223,11 +223,4 @@ function mount(root, { presets }) {
   fill(presets[0]);
   root.replaceChildren(form, result);
   update();
-  root.dataset.ready = "true";
-}
-
-function mountAll() {
-  for (const data of document.querySelectorAll("script.gbm-planner-data")) {
-    mount(data.parentElement, JSON.parse(data.textContent));
-  }
 }

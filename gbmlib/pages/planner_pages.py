@@ -3,24 +3,18 @@ form that plans a reader's own data set in the browser, in the book as in Jupyte
 
 from __future__ import annotations
 
-import json
 import math
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-import torch
 from IPython.display import HTML
 
 from gbmlib.files import sizes
 from gbmlib.pages import plots
+from gbmlib.pages.interactive import piece
 from gbmlib.planner import Fingerprint, Network, Plan, memory, plan
-from gbmlib.study import provenance
 from gbmlib.viewer import colours
 
 AGREES, DIFFERS = "✓", "✗"
@@ -31,8 +25,6 @@ CASE, MM, VOXELS = "rgba(128, 128, 128, 0.25)", colours.BLUE, colours.RED
 NETWORKS = {"2D": colours.ORANGE, "3D": colours.BLUE, "3D low resolution": colours.RED}
 #: The cascade's two networks often have the same patch: a ring around the other's point.
 RING = {"mode": "markers", "marker": {"symbol": "circle-open", "size": 13, "line": {"width": 2}}}
-
-_HERE = Path(__file__).parent
 
 
 def marked(planned: Sequence[pd.DataFrame], printed: pd.DataFrame) -> pd.DataFrame:
@@ -165,52 +157,6 @@ def _box(extent: list[float], name: str, colour: str, filled: bool = False) -> g
     )
 
 
-def weighed(networks: Sequence[Network], channels: int, labels: int) -> pd.DataFrame:
-    """The estimated memory of a training step beside the measured one, in float32 on this machine's CPU."""
-    rows = {}
-    for network in networks:
-        estimated, measured = (how(network, channels, labels) for how in (memory.memory_mb, measured_mb))
-        rows[f"{network.name}, {network.batch_size} x {sizes(network.patch_size)}"] = {
-            "estimated (MB)": round(estimated),
-            "measured (MB)": round(measured),
-            "ratio": round(measured / estimated, 2),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def measured_mb(network: Network, channels: int, labels: int) -> float:
-    """What two training steps of a planned network need on this machine's CPU, in MB.
-
-    A process of its own runs them, on one thread, and tells by how much its memory grew at most, after a tiny step that
-    loads what any step needs. That includes the working space of convolutions, which the estimate leaves out.
-    """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_grown_mb, network, channels, labels).result()
-
-
-def _grown_mb(network: Network, channels: int, labels: int) -> float:
-    torch.set_num_threads(1)
-    device = torch.device("cpu")
-    tiny = tuple(2 ** (pools + 1) for pools in network.pools)
-    _train(replace(network, batch_size=1, patch_size=tiny), channels, labels)
-    provenance.forget_peak_memory(device)
-    before = provenance.peak_memory_mb(device)
-    _train(network, channels, labels)
-    return (provenance.peak_memory_mb(device) - before) * 2**20 / 1e6
-
-
-def _train(planned: Network, channels: int, labels: int) -> None:
-    """Two steps on noise."""
-    network = memory.build(planned, channels, labels).train()
-    optimiser = torch.optim.Adam(network.parameters())
-    images = torch.randn(planned.batch_size, channels, *planned.training_patch)
-    truth = torch.randint(labels + 1, (planned.batch_size, *planned.training_patch))
-    for _ in range(2):
-        torch.nn.functional.cross_entropy(network(images), truth).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-
-
 # ------------------------------------------------------------------------------------------------------------- the form
 
 
@@ -234,16 +180,4 @@ def form(presets: Sequence[Fingerprint]) -> HTML:
         }
         for known in presets
     ]
-    data = json.dumps({"presets": rows}, allow_nan=False).replace("<", "\\u003c")
-    return HTML(
-        f"<style>{(_HERE / 'planner.css').read_text(encoding='utf-8')}</style>\n"
-        f'<div class="gbm-planner"><script type="application/json" class="gbm-planner-data">{data}</script>'
-        "<p>Here a form appears where scripts are allowed to run.</p></div>\n"
-        f'<script>\nwindow.gbmPlanner ??= (() => {{\n"use strict";\n{script()}\nreturn {{ mountAll }};\n}})();\n'
-        "gbmPlanner.mountAll();\n</script>"
-    )
-
-
-def script() -> str:
-    """The rule and the form, as JavaScript."""
-    return (_HERE / "planner.js").read_text(encoding="utf-8")
+    return piece("planner", {"presets": rows})

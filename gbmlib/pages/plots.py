@@ -131,7 +131,10 @@ def forest(table: pd.DataFrame, description: str = "") -> Any:
         chosen = (table.decided == word).to_numpy()
         if chosen.any():
             rows, at = table[chosen], [name for name, here in zip(names, chosen, strict=True) if here]
-            style = {"marker": {"color": colour, "size": 10}, "bar_colour": colour, "name": word, "showlegend": True}
+            marker = {"color": colour, "size": 10}
+            if word == intervals.NOT_YET:  # hollow, and dark enough to be read
+                colour, marker = colours.GREY, {"color": colours.GREY, "size": 10, "symbol": "circle-open"}
+            style = {"marker": marker, "bar_colour": colour, "name": word, "showlegend": True}
             style["text"] = [f"{text.evidence(row)}, against {row.against}" for _, row in rows.iterrows()]
             figure.add_trace(means(at, rows.difference, "x", **style))
     figure.update_xaxes(title_text="difference in mean Dice")
@@ -251,20 +254,12 @@ def case_by_case(ours: Mapping[str, pd.DataFrame], theirs: pd.DataFrame, mark: s
     return finish(figure, description, 400, t=40)
 
 
-def on_a_log_axis(
-    lines: Mapping[str, pd.Series],
-    quantity: str,
-    description: str,
-    height: int = 440,
-    legend: float = 0,
-    mode: str = "lines+markers",
-    **xaxis: Any,
-) -> Any:
-    """Positive quantities on a logarithmic axis, a line each: through the depth of a network, or over epochs."""
+def on_a_log_axis(lines: Mapping[str, pd.Series], quantity: str, description: str) -> Any:
+    """Positive quantities through the depth of a network on a logarithmic axis, a line each."""
     figure = go.Figure()
     for number, (label, values) in enumerate(lines.items()):
-        line = {"color": series(number), "width": 2.5}
-        figure.add_scatter(x=values.index, y=values, name=label, mode=mode, line=line, showlegend=True)
-    figure.update_xaxes(**{"tickangle": -45} | xaxis)
+        style = {"mode": "lines+markers", "line": {"color": series(number), "width": 2.5}, "showlegend": True}
+        figure.add_scatter(x=values.index, y=values, name=label, **style)
+    figure.update_xaxes(tickangle=-45)
     figure.update_yaxes(type="log", title_text=quantity, exponentformat="power")
-    return finish(figure, description, height, legend)
+    return finish(figure, description, 440, 0)

@@ -13,6 +13,7 @@ import pandas as pd
 from plotly.subplots import make_subplots
 
 from gbmlib.analysis import family, paired, scores
+from gbmlib.analysis.intervals import HIGHER, LOWER
 from gbmlib.analysis.scores import Groups
 from gbmlib.pages import comparison, plots, provenance, tables
 from gbmlib.pages.text import Prose
@@ -81,9 +82,12 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
         said = (
             f"2D overtakes 3D at slices of about **{at:.1f} mm**, {at / in_plane:.1f} times the spacing within a slice"
         )
-    sides = ([f"{mm:g}" for mm in table.index[table.decided == word]] for word in ("higher", "lower"))
+    sides = ([f"{mm:g}" for mm in table.index[table.decided == word]] for word in (HIGHER, LOWER))
     two, three = (f"at {', '.join(side)} mm" if side else "nowhere" for side in sides)
-    return f"By the means, {said}. By the one rule of the book, 2D is higher {two}, and 3D {three}."
+    reliable = "at no thickness is there a reliable winner"
+    if (table.decided.isin((HIGHER, LOWER))).any():
+        reliable = f"2D is higher {two}, and 3D {three}"
+    return f"By the means, {said}. By the one rule of the book, {reliable}."
 
 
 def figure(table: pd.DataFrame, description: str = "") -> Any:

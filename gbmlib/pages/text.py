@@ -100,11 +100,11 @@ def _line(label: Any, row: pd.Series, words: Mapping[str, str]) -> str:
     outcome = word(row, words)
     if against:
         outcome += f" {PREPOSITIONS.get(row.decided, 'than')} {against}"
-    return f"- **{label}**: {outcome}{inside_margin(row)}{_because(row)}; {evidence(row)}."
+    return f"- **{label}**: {outcome}{inside_margin(row)}{because(row)}; {evidence(row)}."
 
 
-def _because(row: pd.Series) -> str:
-    """Why nothing is decided, where it is not the interval over cases that leaves it open."""
+def because(row: pd.Series) -> str:
+    """In brackets, why nothing is decided, where it is not the interval over cases that leaves it open."""
     if row.decided == NOT_YET:
         return f" ({row.unsound})"
     over_cases = row.difference

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from gbmlib.analysis import uncertainty
 from gbmlib.analysis.intervals import difference_interval, mean_interval
-from gbmlib.analysis.uncertainty import DETECTORS, PLACES
+from gbmlib.analysis.uncertainty import DETECTORS
 from gbmlib.pages import plots
 from gbmlib.pages.text import Prose
 
@@ -23,16 +23,6 @@ WHERE = {"brain": "in the brain", "band": f"within {uncertainty.BAND:g} mm of th
 
 #: Which of the measures of a detector the tables show, and how they are headed.
 MEASURES = {"auc": "AUC", "found 1%": "errors in the top 1 %", "found 5%": "errors in the top 5 %"}
-
-
-def everything(cases: pd.DataFrame, counts: pd.DataFrame) -> list[Any]:
-    """All that is shown of published tables, in the order of the chapter."""
-    return [
-        *in_words(cases, counts),
-        *(reliability_curves(counts), calibration(counts)),
-        *(finding(cases), finding(cases, "band")),
-        *(over_cases(cases), dice_over_uncertainty(cases)),
-    ]
 
 
 def averaged(cases: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +45,7 @@ def calibration(counts: pd.DataFrame) -> pd.DataFrame:
     for (source, region), of in counts.groupby(["source", "region"], sort=False):
         rows[source, region] = {}
         for place, words in WHERE.items():
-            tables = [table[["voxels", "predicted", "observed"]] for _, table in of[of.place == place].groupby("case")]
+            tables = [_bins(table) for _, table in of[of.place == place].groupby("case")]
             filled = any(table.voxels.any() for table in tables)
             rows[source, region][words] = uncertainty.calibration_interval(tables) if filled else "–"
     return _table(rows)
@@ -87,22 +77,27 @@ def over_cases(cases: pd.DataFrame) -> pd.DataFrame:
     return _table(rows)
 
 
-def in_words(cases: pd.DataFrame, counts: pd.DataFrame) -> list[Prose]:
-    """Where the members come from, and what the tables say in a sentence or two; every number is computed."""
-    each = cases.groupby("source", sort=False)
-    sources = [f"{name} ({of.members.max()} members, {of.case.nunique()} cases)" for name, of in each]
-    cases, counts, lines = _first(cases), _first(counts), []
-    for region, of in cases.groupby("region", sort=False):
-        top = _by_case(of[of.place == "brain"], DETECTORS[0], "found 5%").dropna().mean()
-        auc = {place: _by_case(of[of.place == place], DETECTORS[0], "auc").dropna().mean() for place in PLACES}
-        error = {place: uncertainty.calibration_error(_pooled(counts, region, place)) for place in PLACES}
-        lines.append(
-            f"- **{region}**: the most uncertain 5 % of the brain's voxels hold {top:.0%} of the errors; the AUC is "
-            f"{auc['brain']:.3f} in the brain and {auc['band']:.3f} near the boundary; the calibration error "
-            f"{error['brain']:.3f} and {error['band']:.3f}."
-        )
-    said = f"Entropy of the mean over {cases.source.iloc[0]}:\n\n" + "\n".join(lines)
-    return [Prose(f"Members: {'; '.join(sources)}."), Prose(said)]
+def answer(cases: pd.DataFrame, counts: pd.DataFrame) -> Prose:
+    """What the tables say of the first source and region: whether doubt finds errors and bad cases, and whether the
+    probabilities are right."""
+    cases, counts = _first(cases), _first(counts)
+    region, source = cases.region.iloc[0], cases.source.iloc[0]
+    of, counted = cases[cases.region == region], counts[(counts.region == region) & (counts.place == "band")]
+    top = mean_interval(_by_case(of[of.place == "brain"], DETECTORS[0], "found 5%").dropna())
+    auc = mean_interval(_by_case(of[of.place == "band"], DETECTORS[0], "auc").dropna())
+    doubt = _by_case(of[of.place == "predicted"], DETECTORS[0], "mean").dropna()
+    warning = uncertainty.correlation(doubt, _by_case(of, "", "dice")[doubt.index])
+    error = uncertainty.calibration_interval([_bins(table) for _, table in counted.groupby("case")])
+    finds = "points at errors" if auc.low > 0.5 else "does not reliably point at errors"
+    warns = "warns of bad cases" if warning.high < 0 else "does not reliably warn of bad cases"
+    near, basis = WHERE["band"], f"{source}, {cases.members.max()} members; {region}; {of.case.nunique()} cases"
+    return Prose(
+        f"**Doubt {finds}, and it {warns}.** ({basis}.)\n\n"
+        f"- The most uncertain 5 % of the brain's voxels hold {top} of all errors. {near.capitalize()}, a wrong voxel "
+        f"is more uncertain than a right one with a probability of {auc}.\n"
+        f"- The rank correlation of a case's mean doubt with its Dice is {warning}.\n"
+        f"- The probabilities are off by {error} on average {near}."
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- figures
@@ -162,6 +157,11 @@ def _first(table: pd.DataFrame) -> pd.DataFrame:
 def _by_case(of: pd.DataFrame, detector: str, measure: str) -> pd.Series:
     found = of[(of.detector == detector) & (of.measure == measure)]
     return found.set_index("case").value
+
+
+def _bins(counts: pd.DataFrame) -> pd.DataFrame:
+    """The columns that ``analysis.uncertainty`` counts in."""
+    return counts[["voxels", "predicted", "observed"]]
 
 
 def _pooled(counts: pd.DataFrame, region: str, place: str) -> pd.DataFrame:

@@ -26,7 +26,7 @@ def build(network: Network, channels: int, labels: int) -> torch.nn.Module:
 
 @lru_cache(maxsize=512)
 def memory_mb(network: Network, channels: int, labels: int, precision: str = "float32") -> float:
-    """What a training step needs, in MB, as ``models.summary.Summary`` counts it.
+    """The memory of a training step in MB, as ``models.summary.Summary`` counts it.
 
     The count leaves out the working space of convolutions, and gradients of activations.
     """

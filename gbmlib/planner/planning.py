@@ -92,7 +92,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do with a data set.
+    """The plan for a data set: its preprocessing and its networks.
 
     Attributes:
         name: of the data set.

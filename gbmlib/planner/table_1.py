@@ -1,4 +1,4 @@
-"""Table 1 of Isensee et al. (2018) and the geometry of its seven tasks: what the planner is held against."""
+"""Table 1 of Isensee et al. (2018) and the geometry of its seven tasks, to compare the planner with."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ def printed(folder: str | Path = FACTS) -> pd.DataFrame:
 
 
 def medians(table: pd.DataFrame, fingerprints: Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
-    """Each task as the table alone tells it: one median shape; spacing and number of cases are the data set's."""
+    """The fingerprints with the table's median shape alone; spacing and number of cases are the data set's."""
     return {
         task: dataclasses.replace(
-            known, shapes=(table.loc[(task, "3D"), "median_shape"],), spacings=(known.spacing,), cases=known.cases
+            fingerprint,
+            shapes=(table.loc[(task, "3D"), "median_shape"],),
+            spacings=(fingerprint.spacing,),
+            cases=fingerprint.cases,
         )
-        for task, known in fingerprints.items()
+        for task, fingerprint in fingerprints.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""Why a plan is what it is, in words: one function for each choice of ``planner.planning``."""
+"""The reasons of a plan in words: one function for each choice of ``planner.planning``."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def normalisation(fingerprint: Fingerprint, masked: bool) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def cascade(shape: Sequence[int], voxels: int, there: bool) -> str:
+def cascade(shape: Sequence[int], voxels: int, forced: bool) -> str:
     has, limit = math.prod(shape), f"{rule.CASCADE_PATCHES} patches of {voxels:,}"
     if has > rule.CASCADE_PATCHES * voxels:
         return f"Its {has:,} voxels are more than {limit}: there is a cascade."
     none = f"Its {has:,} voxels are not more than {limit}: there is no cascade"
-    return none + (", but one was asked for." if there else ".")
+    return none + (", but one was asked for." if forced else ".")
 
 
 def coarser(grids: Sequence[Grid]) -> tuple[str, ...]:
@@ -107,13 +107,13 @@ def wanted(network: Network, extent: Sequence[float], aspect: str, limit: int, s
 def rounded(network: Network, results: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """How each axis of the patch was rounded, and how often it pools."""
     lines = []
-    for axis, size, (whole, pools) in zip(network.axes[-network.dimensions :], network.wanted, results, strict=True):
-        if size != whole:
-            lines.append(f"{AXES[axis]}: {number(size, 1)} rounds up to {whole:,}, which {times(pools)}.")
+    for axis, size, (extent, pools) in zip(network.axes[-network.dimensions :], network.wanted, results, strict=True):
+        if size != extent:
+            lines.append(f"{AXES[axis]}: {number(size, 1)} rounds up to {extent:,}, which {times(pools)}.")
         elif pools:
-            lines.append(f"{AXES[axis]}: {whole:,} is a multiple of {2**pools} and {times(pools)}.")
+            lines.append(f"{AXES[axis]}: {extent:,} is a multiple of {2**pools} and {times(pools)}.")
         else:
-            lines.append(f"{AXES[axis]}: {whole:,} is less than 8 and is not pooled.")
+            lines.append(f"{AXES[axis]}: {extent:,} is less than 8 and is not pooled.")
     return tuple(lines)
 
 

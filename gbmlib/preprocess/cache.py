@@ -47,18 +47,18 @@ def prepared(case: Case, folder: str | Path, **how: Any) -> Prepared:
         TypeError: a parameter that ``prepare`` does not have.
     """
     entry = Path(folder) / f"{_plain(case.id)}-{key_of(case, **how)}"
-    known = _open(entry)
-    if known is not None:
-        return known
+    cached = _open(entry)
+    if cached is not None:
+        return cached
     entry.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(entry.with_name(f".{entry.name}.lock")):
-        known = _open(entry)  # by another process, while this one waited
-        if known is None:
+        cached = _open(entry)  # by another process, while this one waited
+        if cached is None:
             _write(entry, pipeline.prepare(case, **how))
-            known = _open(entry)
-    if known is None:
+            cached = _open(entry)
+    if cached is None:
         raise OSError(f"{entry} was written and cannot be read back; check the disk, or choose another folder")
-    return known
+    return cached
 
 
 def key_of(case: Case, **how: Any) -> str:
@@ -86,7 +86,7 @@ def _write(entry: Path, case: Prepared) -> None:
 
 
 def _open(entry: Path) -> Prepared | None:
-    """What an entry holds; None where there is none, or where files are missing or cut short."""
+    """The prepared case of an entry; None where there is none, or where files are missing or cut short."""
     try:
         header = json.loads((entry / ENTRY).read_text())
         images = np.load(entry / "images.npy", mmap_mode="c")
@@ -98,7 +98,7 @@ def _open(entry: Path) -> Prepared | None:
 
 
 def _plain_json(value: Any) -> Any:
-    """A parameter as JSON has it; what means the same reads the same."""
+    """A parameter as JSON; parameters of equal meaning give equal JSON."""
     if isinstance(value, Statistics):
         return {name: [array.shape, _digest(array)] for name, array in value.arrays().items()}
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""What a planner has to know of a data set: how large its cases are, how finely they are sampled, how bright.
+"""Fingerprints of data sets for the planner: the sizes of the cases, their spacings and their intensities.
 
 A fingerprint is measured once (:func:`fingerprint`), kept as JSON, and is all that ``planner.plan`` reads,
 so a reader plans for a data set whose images lie elsewhere.
@@ -100,8 +100,8 @@ class Fingerprint:
         A ratio that is whole but for the noise of floating point counts as whole.
         """
         at_median = np.array(self.shapes) * (np.array(self.spacings) / np.array(self.spacing))
-        whole = np.maximum(np.rint(np.round(at_median, 6)), 1)
-        return tuple(round(size) for size in np.median(whole, axis=0).tolist())
+        rounded = np.maximum(np.rint(np.round(at_median, 6)), 1)
+        return tuple(round(size) for size in np.median(rounded, axis=0).tolist())
 
     def to_json(self) -> str:
         """As JSON, a case a line."""
@@ -188,7 +188,7 @@ def fingerprint(cohort: Cohort, progress: bool = True) -> Fingerprint:
 
 
 def _intensities(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[Intensities | None, ...]:
-    """Those of the channels that are CT, as ``preprocess.normalise.statistics`` has them."""
+    """Intensities of the channels that are CT, as ``preprocess.normalise.statistics`` has them."""
     ct = normalise.statistics(cases, "ct")
     rows = np.stack([ct.low, ct.high, ct.mean, ct.deviation])[:, :, 0, 0, 0].T.tolist()
     return tuple(Intensities(*row) if kind == "CT" else None for kind, row in zip(kinds, rows, strict=True))
@@ -206,7 +206,7 @@ def publish(spec: str, folder: str | Path) -> Path:
 
 
 def _problems(data: Fingerprint) -> list[str]:
-    """What is wrong with the values of a fingerprint."""
+    """The problems of a fingerprint's values."""
     wrong = []
     if not len(data.shapes):
         wrong.append("shapes is empty; give one (z, y, x) for each case, or the median and cases=")

@@ -52,7 +52,7 @@ class Prepared:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the grid, in voxels."""
+        """The grid's shape in voxels."""
         return self.images.shape[1:]
 
     @property

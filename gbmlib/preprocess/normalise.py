@@ -63,11 +63,11 @@ class Statistics:
         return self.low is not None
 
     def of_channel(self, number: int) -> Statistics:
-        """Those of one channel, which stays an axis of the arrays."""
+        """The statistics of one channel, which stays an axis of the arrays."""
         return Statistics(**{name: array[number : number + 1] for name, array in self.arrays().items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Name to array, of those that there are; ``Statistics(**arrays)`` is the way back."""
+        """The arrays that are not None, by name; ``Statistics(**arrays)`` is the way back."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
 
@@ -241,7 +241,7 @@ def _no_case(kind: str) -> CaseError:
 
 
 def _joined(count, mean, squares, n, new_mean, new_squares):
-    """Two parts into one (Chan et al. 1979): no difference of large sums, so no digits are lost."""
+    """The statistics of two parts together (Chan et al. 1979): no difference of large sums, so no digits are lost."""
     total, gap = count + n, new_mean - mean
     share = n / np.maximum(total, 1)
     return total, mean + gap * share, squares + new_squares + gap**2 * count * share
@@ -258,7 +258,7 @@ def _moments(several: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
         values = values.astype(np.float64)
         mean = values.mean() if values.size else 0.0
         rows.append((values.size, mean, np.square(values - mean).sum()))
-    return tuple(np.array(part).reshape(-1, 1, 1, 1) for part in zip(*rows, strict=True))
+    return tuple(np.array(column).reshape(-1, 1, 1, 1) for column in zip(*rows, strict=True))
 
 
 class Histogram:

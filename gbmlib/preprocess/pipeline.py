@@ -138,13 +138,13 @@ def _schemes(
         needs = f"needs statistics(training cases, {kind!r})" if statistics is None else "needs no statistics"
         raise ValueError(f"normalisation {normalisation!r} {needs}")
     if statistics is not None and statistics.of_ct != (kind in ("ct", "ct_masked")):
-        given = "CT" if statistics.of_ct else "'dataset' or 'position'"
-        raise ValueError(f"normalisation {normalisation!r}: the statistics given are those of {given}")
+        kinds = "CT" if statistics.of_ct else "'dataset' or 'position'"
+        raise ValueError(f"normalisation {normalisation!r}: the statistics given are those of {kinds}")
     return schemes
 
 
 def _brain(images: np.ndarray, schemes: Sequence[str]) -> np.ndarray | None:
-    """Where voxels of images (channel, z, y, x) are no background, bool; None where they are none in any channel."""
+    """The foreground of images (channel, z, y, x), bool; None where no channel's scheme takes zero for background."""
     if not set(schemes) & set(ZERO_IS_BACKGROUND):
         return None
     brain, mask = images != 0, nonzero_mask(images) if "ct_masked" in schemes else None
@@ -168,14 +168,14 @@ def _normalised(
         return images
     channels = []
     for number, scheme in enumerate(schemes):
-        channel, own = images[number : number + 1], statistics and statistics.of_channel(number)
+        channel, of_channel = images[number : number + 1], statistics and statistics.of_channel(number)
         if scheme in now:
             if scheme in BEFORE:
-                channel = standardise(channel, own)
+                channel = standardise(channel, of_channel)
             elif scheme in ("image", "whole"):
                 channel = zscore(channel, whole=scheme == "whole")
             else:
-                channel = clip_and_standardise(channel, own)
+                channel = clip_and_standardise(channel, of_channel)
                 channel = channel if scheme == "ct" else np.where(brain[number], channel, 0)
         channels.append(channel)
     return np.concatenate(channels)
@@ -183,12 +183,12 @@ def _normalised(
 
 def _of_box(statistics: Statistics, case: Case, shape: tuple[int, ...], box: tuple[slice, ...]) -> Statistics:
     """The part of statistics that belongs to a box of a case whose images have this shape."""
-    known = statistics.mean.shape
-    if known == (shape[0], 1, 1, 1):
+    expected = statistics.mean.shape
+    if expected == (shape[0], 1, 1, 1):
         return statistics
-    if known != shape:
+    if expected != shape:
         raise CaseError(
-            f"case {case.id}: its images have the shape {shape}, but the statistics of the training cases {known} "
+            f"case {case.id}: its images have the shape {shape}, but the statistics of the training cases {expected} "
             "(channel, z, y, x); give them the same channels and grid, or normalise by 'image'"
         )
     return Statistics(statistics.mean[(slice(None), *box)], statistics.deviation[(slice(None), *box)])

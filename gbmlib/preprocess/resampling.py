@@ -140,15 +140,15 @@ def bands(by: np.ndarray, height: int = BAND) -> Iterator[tuple[int, int, int, i
 
 @contextmanager
 def _float32(device: torch.device) -> Iterator[None]:
-    """Products of float32 in float32, whatever a training has asked for: no mixed precision, no TF32."""
+    """Compute products of float32 in float32, whatever a training has asked for: no mixed precision, no TF32."""
     settings = torch.backends.cuda.matmul if device.type == "cuda" else torch.backends.mkldnn.matmul
-    kept = settings.fp32_precision
+    precision = settings.fp32_precision
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         try:
             settings.fp32_precision = "ieee"
             yield
         finally:
-            settings.fp32_precision = kept
+            settings.fp32_precision = precision
 
 
 def centres(old: int, new: int) -> np.ndarray:

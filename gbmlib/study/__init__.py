@@ -1,4 +1,4 @@
-"""What the study runs, and running what is missing.
+"""The runs of the study, their records, and the runner of those that are missing.
 
 :class:`Experiment` is one configuration; :func:`run` gives the record of each, training those that the store lacks;
 :func:`load` gives the records of a family of the ``catalogue``, which holds all runs that the book shows.

@@ -79,7 +79,7 @@ HIGHER_RATE = 10
 
 
 def rate_and_warmup(profile: str) -> Comparison:
-    """Peak rate and warm-up, each changed apart and both together, at the rates of a scale."""
+    """Peak rate and warm-up, changed one at a time and together, at the rates of a scale."""
     rate = HIGHER_RATE * (scales.SCALES[profile] | scales.PAPER_A[profile])["learning_rate"]
     return Comparison(
         "rate_and_warmup",
@@ -97,9 +97,9 @@ def rate_and_warmup(profile: str) -> Comparison:
 
 def choices(profile: str) -> tuple[Comparison, ...]:
     """Every choice of sections 3 to 5.1 that a run can test, at one scale of the study."""
-    own = scales.SCALES[profile] | scales.PAPER_A[profile] | SCREENING.get(profile, {})
+    fields = scales.SCALES[profile] | scales.PAPER_A[profile] | SCREENING.get(profile, {})
     filters = scales.paper_a(profile, folds=[0], seeds=[0])[0].options.get("filters", 16)
-    tamed = {"init": "torch", "learning_rate": own["learning_rate"] / 2} if profile in TAMED else {}
+    tamed = {"init": "torch", "learning_rate": fields["learning_rate"] / 2} if profile in TAMED else {}
     large_output = {"He, Glorot, large output": {"output_gain": 1.0}} if profile in TAMED else {}
     return (
         rate_and_warmup(profile),
@@ -173,7 +173,7 @@ def choices(profile: str) -> tuple[Comparison, ...]:
             "One crop of a case or three, drawn anew or kept, at equal numbers of steps?",
             "Three crops make the model and the metrics less biased than one.",
             "sections 4.2 and 5.1.1",
-            _crops(own),
+            _crops(fields),
         ),
         Comparison(
             "normalisation",
@@ -214,7 +214,7 @@ def choices(profile: str) -> tuple[Comparison, ...]:
             "section 5.1.1",
             {
                 "as in training": {},
-                "16 voxels larger": {"tile_size": tuple(size + 16 for size in own["patch_size"])},
+                "16 voxels larger": {"tile_size": tuple(size + 16 for size in fields["patch_size"])},
             },
         ),
     )
@@ -246,14 +246,15 @@ def runs(
         folds, changes = screened(
             profile, folds, changes, HIPPOCAMPUS if on_hippocampus else SCREENING.get(profile, {})
         )
-    folds, seeds = kept(folds), kept(seeds)
+    folds, seeds = as_tuple(folds), as_tuple(seeds)
     return {
-        label: scales.paper_a(profile, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()
+        label: scales.paper_a(profile, folds, seeds, **changes | dict(variant))
+        for label, variant in comparison.variants.items()
     }
 
 
 def rescued(**changes: Any) -> dict[str, list[Experiment]]:
-    """The two variants whose short runs lost a channel, and their base, begun so that none does; by label.
+    """The two variants whose short runs lost a channel, and their base, initialised so that none is lost; by label.
 
     The same schedule, folds and seeds, with an output that begins small. The original order of layers, whose residual
     stream nothing normalises, has smaller weights and half the rate: at all of it one run of four marked nothing.
@@ -263,36 +264,36 @@ def rescued(**changes: Any) -> dict[str, list[Experiment]]:
     blocks = {"blocks": (2, 2, 2, 4)}
     variants = {"the paper's network": {}, "2, 2, 2, 4 blocks": blocks, "norm, ReLU, conv": original}
     folds, fields = screened(scales.FIRST, None, begun, SCREENING[scales.FIRST])
-    return {label: scales.paper_a(scales.FIRST, folds, **fields | own) for label, own in variants.items()}
+    return {label: scales.paper_a(scales.FIRST, folds, **fields | variant) for label, variant in variants.items()}
 
 
 def screened(
     profile: str, folds: Iterable[int] | None, changes: Mapping[str, Any], screening: Mapping[str, Any]
 ) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """The folds and changes of a screening, but for what somebody asks otherwise (None: nobody did)."""
-    asked = {name: value for name, value in changes.items() if value is not None}
-    return SCREENED_FOLDS[profile] if folds is None else tuple(folds), {**screening, **asked}
+    """The folds and changes of a screening; what the caller sets, not None, takes precedence."""
+    chosen = {name: value for name, value in changes.items() if value is not None}
+    return SCREENED_FOLDS[profile] if folds is None else tuple(folds), {**screening, **chosen}
 
 
-def kept(values: Iterable[int] | None) -> tuple[int, ...] | None:
-    """A tuple can be gone through once for each variant."""
+def as_tuple(values: Iterable[int] | None) -> tuple[int, ...] | None:
+    """The values as a tuple, which can be iterated once for each variant; None stays None."""
     return None if values is None else tuple(values)
 
 
-def _crops(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """One crop against three at the same number of steps: epochs and warm-up are a third as long, or three times.
+def _crops(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """One crop against three at equal numbers of steps: epochs and warm-up are a third as long, or three times.
 
     Where an epoch is a number of steps, one and three crops that are kept are compared, and both with new ones.
     """
-    if own.get("batches"):  # an epoch is a number of steps, however many crops there are
+    if fields.get("batches"):  # an epoch is a number of steps, however many crops there are
         three = {"crops": 3, "fixed_crops": True}
-        new = {} if not own.get("fixed_crops") else {"crops": 1, "fixed_crops": False}
+        new = {} if not fields.get("fixed_crops") else {"crops": 1, "fixed_crops": False}
         return {"1 crop, new": new, "1 crop, fixed": {"crops": 1, "fixed_crops": True}, "3 crops, fixed": three}
 
     def schedule(factor: float) -> dict[str, int]:
-        return {name: max(1, round(own[name] * factor)) for name in ("epochs", "warmup") if own.get(name)}
+        return {name: max(1, round(fields[name] * factor)) for name in ("epochs", "warmup") if fields.get(name)}
 
-    if own.get("crops", 1) == 3:
+    if fields.get("crops", 1) == 3:
         one = {"crops": 1} | schedule(3)
         return {"3 crops, new": {}, "1 crop, new": one, "3 crops, fixed": {"fixed_crops": True}}
     three = {"crops": 3} | schedule(1 / 3)

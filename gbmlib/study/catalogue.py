@@ -53,10 +53,10 @@ class Family:
         return self.name.partition("/")[0]
 
 
-def _more_seeds(profile: str, **own: Any) -> Runs:
+def _more_seeds(profile: str, **changes: Any) -> Runs:
     """The head to head with further seeds; the V-Net as published has the first alone."""
     seeds = scales.FURTHER_SEEDS.get(profile)
-    cells = head_to_head.by_label(profile, seeds=seeds, **own) if seeds else {}
+    cells = head_to_head.by_label(profile, seeds=seeds, **changes) if seeds else {}
     return {label: runs for label, runs in cells.items() if not label.startswith("V-Net under")}
 
 
@@ -67,71 +67,71 @@ def _external(profile: str) -> Runs:
     return {f"{label}, {kind}": runs for label, cell in cells.items() for kind, runs in scales.external(cell).items()}
 
 
-def _vnet(profile: str, **own: Any) -> Runs:
+def _vnet(profile: str, **changes: Any) -> Runs:
     """The V-Net as published and, where the scale has it, normalised."""
     norms = {"V-Net": "none"}
     if profile in scales.NORMALISED_VNET:
         norms[head_to_head.NORMALISED] = "instance"
-    make = partial(scales.vnet, profile, scales.FOLDS[profile], **own)
+    make = partial(scales.vnet, profile, scales.FOLDS[profile], **changes)
     return {
         label: [run for seed in scales.SEEDS[profile] for run in make(norm=norm, seed=seed)]
         for label, norm in norms.items()
     }
 
 
-def _baseline(profile: str, **own: Any) -> Runs:
-    return {**_vnet(profile, **own), "Paper A": scales.paper_a(profile, **own)}
+def _baseline(profile: str, **changes: Any) -> Runs:
+    return {**_vnet(profile, **changes), "Paper A": scales.paper_a(profile, **changes)}
 
 
-def _penalty(profile: str, **own: Any) -> Runs:
+def _penalty(profile: str, **changes: Any) -> Runs:
     return {
-        "with penalty": scales.paper_a(profile, **own),
-        "without penalty": scales.paper_a(profile, l2=0.0, **own),
+        "with penalty": scales.paper_a(profile, **changes),
+        "without penalty": scales.paper_a(profile, l2=0.0, **changes),
     }
 
 
-def _simple_augmentation(profile: str, **own: Any) -> Runs:
+def _simple_augmentation(profile: str, **changes: Any) -> Runs:
     """The first paper's network with its own augmentation, with none, and with all of the second paper's."""
     return {
-        "mirroring": scales.paper_a(profile, **own),
-        "none": scales.paper_a(profile, **own | {"flips": 0.0}),
-        "all of paper B's": scales.paper_a(profile, **own | {"augmentation": "nnunet", "flips": None}),
+        "mirroring": scales.paper_a(profile, **changes),
+        "none": scales.paper_a(profile, **changes | {"flips": 0.0}),
+        "all of paper B's": scales.paper_a(profile, **changes | {"augmentation": "nnunet", "flips": None}),
     }
 
 
-def _gliomas(profile: str, **own: Any) -> Runs:
-    return cross_validation.everything(cross_validation.networks(profile, **own), profile)
+def _gliomas(profile: str, **changes: Any) -> Runs:
+    return cross_validation.everything(cross_validation.networks(profile, **changes), profile)
 
 
 def _hippocampus(profile: str) -> Runs:
     return cross_validation.everything(cross_validation.of_hippocampus(profile), profile)
 
 
-def _slices(profile: str, **own: Any) -> Runs:
+def _slices(profile: str, **changes: Any) -> Runs:
     """The sweep over slice thickness; the thickest slices and cubes have labels that all scales share."""
     names = {nnunet_ablations.THICKNESS[profile][-1]: "thickest slices", nnunet_ablations.IN_PLANE[profile]: "cubes"}
-    swept = nnunet_ablations.anisotropy(profile, **own)
+    swept = nnunet_ablations.anisotropy(profile, **changes)
     return {f"{network}, {names.get(mm, f'{mm:g} mm')}": runs for (network, mm), runs in swept.items()}
 
 
-def _rescued(profile: str, **own: Any) -> Runs:
-    return ablations.rescued(**own) if profile == scales.FIRST else {}
+def _rescued(profile: str, **changes: Any) -> Runs:
+    return ablations.rescued(**changes) if profile == scales.FIRST else {}
 
 
-def _transfer(profile: str, **own: Any) -> Runs:
+def _transfer(profile: str, **changes: Any) -> Runs:
     return {"V-Net": [scales.phantom_to_real()]} if profile == scales.FIRST else {}
 
 
 def _two_and_three(make: Callable[..., list[Experiment]]) -> Callable[..., Runs]:
-    return lambda profile, **own: {f"{number}D": make(profile, number, **own) for number in (2, 3)}
+    return lambda profile, **changes: {f"{number}D": make(profile, number, **changes) for number in (2, 3)}
 
 
 def _choice(name: str) -> Callable[..., Runs]:
-    return lambda profile, **own: ablations.runs(ablations.choice(name, profile), profile, **own)
+    return lambda profile, **changes: ablations.runs(ablations.choice(name, profile), profile, **changes)
 
 
 def _untested(comparison: ablations.Comparison) -> Callable[..., Runs]:
-    return lambda profile, **own: nnunet_ablations.runs(comparison, profile, **own)
+    return lambda profile, **changes: nnunet_ablations.runs(comparison, profile, **changes)
 
 
 #: By name, the most valuable first.
@@ -183,52 +183,52 @@ for _family in FAMILIES.values():
 
 
 @cache
-def _made(name: str, scale: str, **own: Any) -> Runs:
-    return FAMILIES[name].make(scale, **own) if FAMILIES[name].gliomas or not own else {}
+def _runs(name: str, scale: str, **changes: Any) -> Runs:
+    return FAMILIES[name].make(scale, **changes) if FAMILIES[name].gliomas or not changes else {}
 
 
-def runs_of(name: str, scale: str, **own: Any) -> Runs:
+def runs_of(name: str, scale: str, **changes: Any) -> Runs:
     """The runs of each variant of a family at a scale, by label; of a set, labelled ``kernel: kernel 5``.
 
     Args:
-        own: what a reader changes, such as ``cohort``, the name of his own in place of the study's gliomas.
+        changes: what a reader changes, such as ``cohort``, the name of his own in place of the study's gliomas.
 
     Raises:
         ValueError: there is no such family.
     """
     if name in FAMILIES:
-        return _made(name, scale, **own)
+        return _runs(name, scale, **changes)
     if name not in SETS:
         near = next((f"; did you mean {one!r}?" for one in FAMILIES if one.endswith(f"/{name}")), "")
         raise ValueError(f"no family {name!r}{near or did_you_mean(name, FAMILIES)}; there are {', '.join(SETS)}")
     return {
         f"{family.name.partition('/')[2]}: {label}": runs
         for family in SETS[name]
-        for label, runs in runs_of(family.name, scale, **own).items()
+        for label, runs in runs_of(family.name, scale, **changes).items()
     }
 
 
-def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = (), **asked: Any) -> dict[str, list[Run]]:
-    """The runs of each family that can be made from some cohorts, in order of worth; each run in the first that has it.
+def families(profile: str, cohorts: Sequence[str], only: Iterable[str] = (), **changes: Any) -> dict[str, list[Run]]:
+    """The runs of each family that these cohorts suffice for, the most valuable first; each run once.
 
     Args:
         profile: a scale (``study.scales.PROFILES``).
         cohorts: names of those at hand. One that nothing was published of takes the place of the gliomas.
         only: names of families or sets; of none all.
-        asked: what a reader changes of all runs (``study.scales.asked``).
+        changes: what a reader changes of all runs (``study.scales.asked``).
     """
-    own = next(({"cohort": name} for name in cohorts if name not in COHORTS), {}) | asked
-    wanted, known = {}, set()
+    changes = next(({"cohort": name} for name in cohorts if name not in COHORTS), {}) | changes
+    wanted, seen = {}, set()
     for name in only or SETS:
-        every = {run.id: run for runs in runs_of(name, profile, **own).values() for run in runs}
-        runs = {key: run for key, run in every.items() if set(cohorts_of(run)) <= set(cohorts)}
-        wanted[name] = [run for key, run in runs.items() if key not in known]
-        known |= set(runs)
+        by_id = {run.id: run for runs in runs_of(name, profile, **changes).values() for run in runs}
+        runs = {key: run for key, run in by_id.items() if set(cohorts_of(run)) <= set(cohorts)}
+        wanted[name] = [run for key, run in runs.items() if key not in seen]
+        seen |= set(runs)
     return {name: runs for name, runs in wanted.items() if runs}
 
 
 def command(name: str, scale: str = scales.DEFAULT) -> str:
-    """What makes the runs of a family or set at a scale, with ``brats:PATH`` or ``msd:PATH`` for the data."""
+    """The command that makes the runs of a family or set at a scale; the data are ``brats:PATH`` or ``msd:PATH``."""
     profile = "" if scale == scales.DEFAULT else f" --profile {scale}"
     runs = [run for group in runs_of(name, scale).values() for run in group]
     return f"python -m gbmlib run {data(runs)} --only {name}{profile}"
@@ -265,7 +265,7 @@ def published(wanted: Wanted, store: Store) -> dict[str, dict[Any, list[Record]]
 
 
 def trained(records: Iterable[Record]) -> list[Record]:
-    """The records of runs that trained a network; what was made of such networks alone costs little."""
+    """The records of runs that trained a network; ensembles of such networks cost little."""
     return [record for record in records if isinstance(record.experiment, Experiment)]
 
 
@@ -275,18 +275,18 @@ def on_graphics_card(record: Record) -> bool:
 
 
 def shown_scale(wanted: Wanted, store: Store) -> str:
-    """The largest scale at which all runs have a record; without one, that which has most of them."""
+    """The largest scale at which all runs have a record; if there is none, the scale with most of its records."""
     shares = {}
     for scale in scales.PUBLISHED:
-        there = [store.get(run) is not None for runs in _at(wanted, scale).values() for run in runs]
-        shares[scale] = sum(there) / max(len(there), 1)
+        available = [store.get(run) is not None for runs in _at(wanted, scale).values() for run in runs]
+        shares[scale] = sum(available) / max(len(available), 1)
     return max(scales.PUBLISHED, key=lambda scale: shares[scale])  # of equal shares the first, the larger scale
 
 
 def records_of(groups: Runs, store: Store) -> dict[Any, list[Record]]:
-    """Those records of each group that the store holds; a group without any is left out."""
-    there = {label: [record for record in map(store.get, runs) if record] for label, runs in groups.items()}
-    return {label: records for label, records in there.items() if records}
+    """The records of each group that the store holds; groups without any are left out."""
+    available = {label: [record for record in map(store.get, runs) if record] for label, runs in groups.items()}
+    return {label: records for label, records in available.items() if records}
 
 
 def _at(wanted: Wanted, scale: str) -> Runs:

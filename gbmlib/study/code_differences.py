@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gbmlib.study import scales
-from gbmlib.study.ablations import SCREENED_SEEDS, SCREENING, kept, screened
+from gbmlib.study.ablations import SCREENED_SEEDS, SCREENING, as_tuple, screened
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.losses import PAPER_VOXELS
 
@@ -67,7 +67,7 @@ def ladder(
     """The experiments of each rung, by label; screened as in ``study.ablations.runs``."""
     # It is of gliomas' regions and normalisation, so it stays with gliomas where single choices do not.
     folds, changes = screened(profile, folds, changes, SCREENING.get(profile, {}))
-    seeds = kept(SCREENED_SEEDS.get(profile) if seeds is None else seeds)
+    seeds = as_tuple(SCREENED_SEEDS.get(profile) if seeds is None else seeds)
     rungs, so_far = {"paper's text": scales.paper_a(profile, folds, seeds, **changes)}, dict(changes)
     for quirk in QUIRKS:
         so_far |= quirk.changes

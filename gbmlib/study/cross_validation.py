@@ -22,7 +22,7 @@ LOW_RESOLUTION = "low resolution"
 PLUS = " + "
 
 Networks = Mapping[str, Sequence[Experiment]]
-Of = Mapping[str, Sequence[Experiment | Ensemble]]
+Groups = Mapping[str, Sequence[Experiment | Ensemble]]
 
 #: The rows of the paper's table 2, and the kind of network in each (``study.nnunet.KINDS``).
 NETWORKS: dict[str, int | str] = {"2D": 2, "3D": 3, LOW_RESOLUTION: "low", "cascade": "cascade"}
@@ -67,54 +67,56 @@ def networks(
     changes = SCALES.get(profile, {}) | {name: value for name, value in changes.items() if value is not None}
     seeds = None if seeds is None else tuple(seeds)
     parts = changes.get("n_folds") or PARTS.get(profile) or make(profile, 3, **changes)[0].folds
-    every = range(parts) if folds is None else tuple(folds)
-    of = {label: make(profile, NETWORKS[label], every, seeds, **changes) for label in NETWORKS if label in set(only)}
-    return {label: [_in_parts(run, parts) for run in runs] for label, runs in of.items()}
+    folds = range(parts) if folds is None else tuple(folds)
+    labels = [label for label in NETWORKS if label in set(only)]
+    by_label = {label: make(profile, NETWORKS[label], folds, seeds, **changes) for label in labels}
+    return {label: [_in_parts(run, parts) for run in runs] for label, runs in by_label.items()}
 
 
 def _in_parts(run: Experiment, parts: int) -> Experiment:
-    """The same run of a cross-validation with so many folds."""
+    """The run in a cross-validation with this number of folds."""
     previous = run.previous and run.previous.changed(folds=parts)
     return run if run.folds == parts else run.changed(folds=parts, previous=previous)
 
 
 def of_hippocampus(profile: str, folds: Iterable[int] | None = None) -> dict[str, list[Experiment]]:
     """2D and 3D for the hippocampus, all 260 cases: the planner has no cascade for it, nor has table 2."""
-    own = HIPPOCAMPUS.get(profile, {})
-    return networks(profile, folds, make=nnunet.hippocampus, only=("2D", "3D"), **own)
+    changes = HIPPOCAMPUS.get(profile, {})
+    return networks(profile, folds, make=nnunet.hippocampus, only=("2D", "3D"), **changes)
 
 
-def averages(of: Networks) -> dict[str, list[Ensemble]]:
-    """The average of each pair of the networks that are candidates, run by run."""
+def averages(groups: Networks) -> dict[str, list[Ensemble]]:
+    """The average of each pair of candidate networks, run by run."""
     return {
-        PLUS.join(pair): [Ensemble(members=members) for members in zip(*(of[label] for label in pair), strict=True)]
-        for pair in combinations([label for label in of if label in CANDIDATES], 2)
+        PLUS.join(pair): [Ensemble(members=members) for members in zip(*(groups[label] for label in pair), strict=True)]
+        for pair in combinations([label for label in groups if label in CANDIDATES], 2)
     }
 
 
-def unmirrored(of: Of) -> dict[str, list[Ensemble]]:
-    """The same networks and averages, predicting each case once, as it lies."""
-    return {label: [_changed(run, mirrored=False) for run in runs] for label, runs in of.items()}
+def unmirrored(groups: Groups) -> dict[str, list[Ensemble]]:
+    """The same networks and averages without test-time mirroring."""
+    return {label: [_changed(run, mirrored=False) for run in runs] for label, runs in groups.items()}
 
 
-def single_components(of: Of, profile: str) -> dict[str, list[Ensemble]]:
+def single_components(groups: Groups, profile: str) -> dict[str, list[Ensemble]]:
     """The same with the rule of single components, learned on each fold's training labels (:data:`NEIGHBOURS`)."""
 
     def ruled(run: Experiment | Ensemble) -> Ensemble:
         return _changed(run, single_components=True, connectivity=NEIGHBOURS.get((profile, run.cohort), CONNECTIVITY))
 
-    return {label: [ruled(run) for run in runs] for label, runs in of.items()}
+    return {label: [ruled(run) for run in runs] for label, runs in groups.items()}
 
 
 def _changed(run: Experiment | Ensemble, **changes: Any) -> Ensemble:
-    of = run if isinstance(run, Ensemble) else None
-    same = {name: getattr(of, name) for name in ("mirrored", "single_components", "connectivity")} if of else {}
-    return Ensemble(members=of.members if of else (run,), **same | changes)
+    ensemble = run if isinstance(run, Ensemble) else None
+    names = ("mirrored", "single_components", "connectivity")
+    same = {name: getattr(ensemble, name) for name in names} if ensemble else {}
+    return Ensemble(members=ensemble.members if ensemble else (run,), **same | changes)
 
 
-def everything(of: Networks, profile: str) -> dict[str, Sequence[Experiment | Ensemble]]:
+def everything(groups: Networks, profile: str) -> dict[str, Sequence[Experiment | Ensemble]]:
     """All runs behind a chapter by label: the networks, their averages, and both switches of each."""
-    rows: dict[str, Sequence[Experiment | Ensemble]] = {**of, **averages(of)}
-    once = {f"{label}, once": runs for label, runs in unmirrored(of).items()}
+    rows: dict[str, Sequence[Experiment | Ensemble]] = {**groups, **averages(groups)}
+    once = {f"{label}, once": runs for label, runs in unmirrored(groups).items()}
     ruled = {f"{label}, one component": runs for label, runs in single_components(rows, profile).items()}
     return {**rows, **once, **ruled}

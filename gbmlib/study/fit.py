@@ -1,4 +1,4 @@
-"""The run of a network, trained and applied, and that of an ensemble, averaged and decided: each measured and kept."""
+"""Train and measure a network, or average and measure an ensemble; each run leaves a record."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def fit_network(
     device: torch.device,
     progress: bool,
     checkpoint_seconds: float,
-    made: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> Record:
-    """Train the network of a configuration and measure it; its record, with ``made`` in its provenance.
+    """Train the network of a configuration and measure it; its record, with ``metadata`` in its provenance.
 
     Raises:
         TrainingError: the loss or a gradient is not finite.
@@ -54,10 +54,10 @@ def fit_network(
         prepared = {case_id: prepare(experiment, cohort[case_id], statistics, store.prepared) for case_id in shown}
         previous = _previous(experiment, cohort, store)
         samples = {
-            case_id: _sample(experiment, cohort, cohort[case_id], of, previous.get(case_id), device)
-            for case_id, of in prepared.items()
+            case_id: _sample(experiment, cohort, cohort[case_id], case, previous.get(case_id), device)
+            for case_id, case in prepared.items()
         }
-        made["preparing_seconds"] = clock.lap()
+        metadata["preparing_seconds"] = clock.lap()
         state = loop.train(
             experiment,
             [samples[case_id] for case_id in held_in],
@@ -74,41 +74,43 @@ def fit_network(
         parts += [(cohort, case_id, HELD_OUT) for case_id in held_out]
         parts += [(other, case.id, other.name) for other in others for case in other if case.has_label]
         rows = []
-        for of, case_id, part in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
-            case, own = of[case_id], of is cohort
-            known = prepared[case_id] if own else prepare(experiment, case, statistics, store.prepared)
-            given = inputs(experiment, of, case, known, previous.get(case_id) if own else None)
-            predicted = predict(state.network, experiment, given)
-            label_map, channels = decide_channels(predicted, experiment, of, known)
-            if part == HELD_OUT:
+        for source, case_id, subset in tqdm(parts, "measuring", unit="case", disable=not progress, leave=False):
+            case, is_own = source[case_id], source is cohort
+            prepared_case = prepared[case_id] if is_own else prepare(experiment, case, statistics, store.prepared)
+            network_input = inputs(experiment, source, case, prepared_case, previous.get(case_id) if is_own else None)
+            predicted = predict(state.network, experiment, network_input)
+            label_map, channels = decide_channels(predicted, experiment, source, prepared_case)
+            if subset == HELD_OUT:
                 case.write(folder / PREDICTIONS / f"{case_id}.nii.gz", label_map)
-                out_of_fold.save(folder / PROBABILITIES / f"{case_id}.npz", predicted, known)
-            for scheme in schemes(experiment, of):
+                out_of_fold.save(folder / PROBABILITIES / f"{case_id}.npz", predicted, prepared_case)
+            for scheme in schemes(experiment, source):
                 own_scheme = scheme == experiment.regions
-                rows += measure(label_map, case, scheme, of, part, channels if own_scheme else None)
-    made["measuring_seconds"] = clock.lap()
+                rows += measure(label_map, case, scheme, source, subset, channels if own_scheme else None)
+    metadata["measuring_seconds"] = clock.lap()
     tensors.save(folder / WEIGHTS, state.network.state_dict())
     if statistics is not None:
-        tensors.save(folder / STATISTICS, {name: torch.from_numpy(of) for name, of in statistics.arrays().items()})
+        arrays = statistics.arrays().items()
+        tensors.save(folder / STATISTICS, {name: torch.from_numpy(array) for name, array in arrays})
     # Training time is that of every process that worked on the run, in case it was interrupted.
-    made["training_seconds"] = round(sum(state.seconds), 1)
-    made["seconds"] = round(sum(made[f"{part}_seconds"] for part in ("preparing", "training", "measuring")), 1)
-    made["epoch_seconds"] = [round(value, 2) for value in state.seconds]
-    made["peak_memory_mb"] = provenance.peak_memory_mb(device)
-    made["parameters"] = models.parameters(state.network)
-    record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), made)
+    metadata["training_seconds"] = round(sum(state.seconds), 1)
+    phases = ("preparing", "training", "measuring")
+    metadata["seconds"] = round(sum(metadata[f"{phase}_seconds"] for phase in phases), 1)
+    metadata["epoch_seconds"] = [round(value, 2) for value in state.seconds]
+    metadata["peak_memory_mb"] = provenance.peak_memory_mb(device)
+    metadata["parameters"] = models.parameters(state.network)
+    record = store.finish(experiment, pd.DataFrame(state.history), pd.DataFrame(rows), metadata)
     (record.path / loop.CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
 def _statistics(experiment: Experiment, cohort: Cohort, held_in: tuple[str, ...]) -> pipeline.Statistics | None:
-    """Over the training cases alone: those held out must not tell how they are normalised."""
+    """Normalisation statistics of the training cases alone: held-out cases must not influence them."""
     kind = statistics_kind(experiment.normalisation)
     return kind and normalise.statistics((cohort[case_id] for case_id in held_in), kind)
 
 
 def _previous(experiment: Experiment, cohort: Cohort, store: Store) -> dict[str, np.ndarray]:
-    """What the first network of a cascade predicted of each case, in native space; nothing without a cascade."""
+    """The predictions of a cascade's first network, by case, in native space; empty without a cascade."""
     return {} if experiment.previous is None else out_of_fold.label_maps(experiment.dependencies, cohort, store)
 
 
@@ -123,8 +125,8 @@ def _sample(
     """A prepared case as training takes it."""
     target = regions.to_channels(prepared.label, experiment.regions, cohort.labels)
     images, target = (torch.from_numpy(volume).to(device) for volume in (prepared.images, target))
-    given = None if previous is None else on_grid(experiment, cohort, case, prepared, previous).to(device)
-    return Sample(prepared.id, images, target, given)
+    previous_on_grid = None if previous is None else on_grid(experiment, cohort, case, prepared, previous).to(device)
+    return Sample(prepared.id, images, target, previous_on_grid)
 
 
 def fit_ensemble(
@@ -134,7 +136,7 @@ def fit_ensemble(
     others: list[Cohort],
     device: torch.device,
     progress: bool,
-    made: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> Record:
     """Measure an ensemble on the cases that its members hold out, or on another cohort; its record.
 
@@ -157,15 +159,15 @@ def fit_ensemble(
         labels = (cohort[case_id].label() for case_id in held_in)
         single = tuple(components.learn(labels, connectivity=ensemble.connectivity))
     rows = []
-    for of, case, part in tqdm(cases, "measuring", unit="case", disable=not progress, leave=False):
-        volume, grid = average([predictor(case, part == HELD_OUT) for predictor in predictors])
-        label_map, channels = decide_channels(volume, first, of, grid)
+    for source, case, subset in tqdm(cases, "measuring", unit="case", disable=not progress, leave=False):
+        volume, grid = average([predictor(case, subset == HELD_OUT) for predictor in predictors])
+        label_map, channels = decide_channels(volume, first, source, grid)
         label_map = components.apply(label_map, single, ensemble.connectivity)
-        if part == HELD_OUT:
+        if subset == HELD_OUT:
             case.write(folder / PREDICTIONS / f"{case.id}.nii.gz", label_map)
-        for scheme in schemes(ensemble, of):
+        for scheme in schemes(ensemble, source):
             own_scheme = scheme == ensemble.regions and not single
-            rows += measure(label_map, case, scheme, of, part, channels if own_scheme else None)
-    made |= {"single_components": list(single), "members": [member.id for member in ensemble.members]}
-    made |= {"seconds": clock.lap(), "peak_memory_mb": provenance.peak_memory_mb(device)}
-    return store.finish(ensemble, pd.DataFrame(columns=["epoch"]), pd.DataFrame(rows), made)
+            rows += measure(label_map, case, scheme, source, subset, channels if own_scheme else None)
+    metadata |= {"single_components": list(single), "members": [member.id for member in ensemble.members]}
+    metadata |= {"seconds": clock.lap(), "peak_memory_mb": provenance.peak_memory_mb(device)}
+    return store.finish(ensemble, pd.DataFrame(columns=["epoch"]), pd.DataFrame(rows), metadata)

@@ -103,7 +103,7 @@ def cells(
         normalised = [e for seed in seeds for e in scales.vnet(profile, folds, norm="instance", seed=seed, **changes)]
         at_home[NORMALISED] = normalised
     at_home_in_a = {cell[0] for cell in PUBLISHED_ELSEWHERE if cell[1] == "A"} | {NORMALISED}
-    made = {
+    crossed = {
         (network, pipeline): runs
         if (network, pipeline) in PUBLISHED_ELSEWHERE or (network in at_home_in_a and pipeline == "A")
         else [
@@ -114,7 +114,7 @@ def cells(
         for pipeline in PIPELINES
     }
     longer = () if "epochs" in changes else LONGER.get(profile, ())
-    return {cell: list(map(scales.doubled, runs)) if cell in longer else runs for cell, runs in made.items()}
+    return {cell: list(map(scales.doubled, runs)) if cell in longer else runs for cell, runs in crossed.items()}
 
 
 def without_vnet(profile: str, **changes: Any) -> Cells:
@@ -132,14 +132,14 @@ def rates(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
     home and at its full schedule, on the pilot's fold, at several rates in ascending order, by its name."""
     if profile not in scales.NORMALISED_VNET:
         return {}
-    every = cells(profile, (scales.PILOT["fold"],), (scales.PILOT["seed"],), **changes)
-    of = {cell[0]: every[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if every.get(cell)}
+    pilots = cells(profile, (scales.PILOT["fold"],), (scales.PILOT["seed"],), **changes)
+    at_home = {cell[0]: pilots[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if pilots.get(cell)}
     return {
         network: [
             run.changed(learning_rate=float(f"{factor * run.learning_rate:.2g}"))
             for factor in (SEARCHED_BELOW if network in OWN_RATE else SEARCHED)
         ]
-        for network, run in of.items()
+        for network, run in at_home.items()
     }
 
 
@@ -169,6 +169,6 @@ def under(network: Experiment, pipeline: Experiment, learning_rate: float | None
     return pipeline.changed(**fields)
 
 
-def nearest(patch_size: Sequence[int], by: Sequence[int]) -> tuple[int, int, int]:
-    """The patch (z, y, x) nearest to one that divides: each size rounded to a multiple, halves up, at least one."""
-    return tuple(max(1, (2 * size + part) // (2 * part)) * part for size, part in zip(patch_size, by, strict=True))
+def nearest(patch_size: Sequence[int], divisors: Sequence[int]) -> tuple[int, int, int]:
+    """The patch (z, y, x) with each size rounded to a multiple of its divisor, halves up, at least one multiple."""
+    return tuple(max(1, (2 * size + n) // (2 * n)) * n for size, n in zip(patch_size, divisors, strict=True))

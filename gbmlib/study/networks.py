@@ -35,7 +35,7 @@ def publish(record: Record, folder: str | Path = NETWORKS) -> Path:
 
 
 def fitting(cohort: Cohort, folder: str | Path = NETWORKS) -> Record:
-    """The network that comes with the study for such cases.
+    """The network that comes with the study and suits a cohort.
 
     Raises:
         ValueError: there is none, with the reason for each that there is.
@@ -44,8 +44,8 @@ def fitting(cohort: Cohort, folder: str | Path = NETWORKS) -> Record:
     for record, reason in reasons.items():
         if not reason:
             return record
-    told = "".join(f"; {record.id}: {reason}" for record, reason in reasons.items())
-    raise ValueError(f"no network that comes with the study suits {cohort.name}: name a run of yours with --run{told}")
+    why = "".join(f"; {record.id}: {reason}" for record, reason in reasons.items())
+    raise ValueError(f"no network that comes with the study suits {cohort.name}: name a run of yours with --run{why}")
 
 
 def segmented(

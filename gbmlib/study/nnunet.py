@@ -119,15 +119,15 @@ def plan_of(
     """
     name = cohort if isinstance(cohort, str) else cohort.name
     here = opened(name) if isinstance(cohort, str) else cohort
-    found = published_fingerprint(name, folder)
-    if found is None or (here is not None and found.digest not in ("", here.fingerprint)):
+    measured = published_fingerprint(name, folder)
+    if measured is None or (here is not None and measured.digest not in ("", here.fingerprint)):
         try:
-            found = _measured(here or open_cohort(name))
+            measured = _measured(here or open_cohort(name))
         except CaseError as error:
             if not isinstance(cohort, str):
                 raise
             raise ValueError(f"{path_of(name, folder)} is missing; open the cohort first ({error})") from error
-    return planner.plan(at_spacing(found, spacing), cascade=cascade)
+    return planner.plan(at_spacing(measured, spacing), cascade=cascade)
 
 
 #: What was measured in this process, by what identifies a cohort's data.
@@ -136,20 +136,20 @@ _known: dict[tuple[Any, ...], Fingerprint] = {}
 
 def _measured(cohort: Cohort) -> Fingerprint:
     """A cohort's fingerprint, measured once: it reads every case."""
-    of = (cohort.name, cohort.fingerprint, cohort.modalities)
-    if of not in _known:
-        _known[of] = fingerprint(cohort, progress=False)
-    return _known[of]
+    key = (cohort.name, cohort.fingerprint, cohort.modalities)
+    if key not in _known:
+        _known[key] = fingerprint(cohort, progress=False)
+    return _known[key]
 
 
-def at_spacing(of: Fingerprint, spacing: Sequence[float] | None) -> Fingerprint:
-    """The fingerprint that the data have once every case is resampled to a spacing (z, y, x) in mm."""
+def at_spacing(original: Fingerprint, spacing: Sequence[float] | None) -> Fingerprint:
+    """The fingerprint of the data after resampling every case to a spacing (z, y, x) in mm."""
     if spacing is None:
-        return of
+        return original
     if not all(isfinite(step) and step > 0 for step in spacing):
         raise ValueError(f"spacing {tuple(spacing)}: it takes positive numbers of mm")
-    shapes = (pipeline.new_shape(*case, spacing) for case in zip(of.shapes, of.spacings, strict=True))
-    return replace(of, shapes=tuple(shapes), spacings=(tuple(map(float, spacing)),) * len(of.shapes))
+    shapes = (pipeline.new_shape(*case, spacing) for case in zip(original.shapes, original.spacings, strict=True))
+    return replace(original, shapes=tuple(shapes), spacings=(tuple(map(float, spacing)),) * len(original.shapes))
 
 
 def unet(
@@ -170,7 +170,8 @@ def unet(
         changes: options of the network (``models.unet.UNet``), fields of :class:`Experiment` and ``n_folds`` alike;
             None keeps the scale's own. :data:`DECIDED` are not read.
     """
-    scale = SCALES[profile] | {name: of for name, of in changes.items() if of is not None and name not in DECIDED}
+    changes = {name: value for name, value in changes.items() if value is not None and name not in DECIDED}
+    scale = SCALES[profile] | changes
     fields: dict[str, Any] = PAPER | {
         "model": "unet",
         "cohort": cohort,
@@ -184,9 +185,9 @@ def unet(
         "loss": "dice_ce" if network.dice == "sample" else "dice_ce_batch",
     }
     options = memory.options(network)
-    known = models.options_of("unet")
-    options |= {name: value for name, value in scale.items() if name in known}
-    fields |= {name: value for name, value in scale.items() if name not in known}
+    names = models.options_of("unet")
+    options |= {name: value for name, value in scale.items() if name in names}
+    fields |= {name: value for name, value in scale.items() if name not in names}
     folds, seeds = (0,) if folds is None else folds, (0,) if seeds is None else seeds
     fields["options"] = options
     return [Experiment(**one | {"seed": seed}) for seed in seeds for one in scales.of_folds(fields, folds)]
@@ -215,11 +216,11 @@ def glioma(
     Args:
         kind: one of :data:`KINDS`. A glioma has too few voxels for a cascade, so the planner is made to plan one.
     """
-    own = {name: scales.SCALES[profile][name] for name in ("cohort", "spacing", "folds")} | changes
-    spacing = as_triplet(own.pop("spacing"))
+    fields = {name: scales.SCALES[profile][name] for name in ("cohort", "spacing", "folds")} | changes
+    spacing = as_triplet(fields.pop("spacing"))
     if spacing is not None:
-        own = {"resampling": "average"} | own
-    return _planned(profile, kind, plan_of(own["cohort"], spacing, cascade=True), own, folds, seeds)
+        fields = {"resampling": "average"} | fields
+    return _planned(profile, kind, plan_of(fields["cohort"], spacing, cascade=True), fields, folds, seeds)
 
 
 def hippocampus(
@@ -230,16 +231,16 @@ def hippocampus(
     **changes: Any,
 ) -> list[Experiment]:
     """The planned network for the Decathlon's hippocampus, all 260 cases, five folds; ``kind`` of :data:`KINDS`."""
-    own = HIPPOCAMPUS.get(profile, {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
-    spacing = as_triplet(own.pop("spacing", None))
-    return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, spacing, cascade=True), own, folds, seeds)
+    fields = HIPPOCAMPUS.get(profile, {}) | {"modalities": ("mri",), "cohort": HIPPOCAMPUS_COHORT} | changes
+    spacing = as_triplet(fields.pop("spacing", None))
+    return _planned(profile, kind, plan_of(HIPPOCAMPUS_COHORT, spacing, cascade=True), fields, folds, seeds)
 
 
 def _planned(
     profile: str,
     kind: int | str,
     plan: Plan,
-    own: Mapping[str, Any],
+    fields: Mapping[str, Any],
     folds: Iterable[int] | None,
     seeds: Iterable[int] | None,
 ) -> list[Experiment]:
@@ -249,12 +250,12 @@ def _planned(
     network = {2: plan.two_d, "low": plan.low_res}.get(kind, plan.three_d)
     folds, seeds = (0,) if folds is None else tuple(folds), (0,) if seeds is None else tuple(seeds)
     if kind != "cascade":
-        return unet(profile, plan, network, own["cohort"], own, folds, seeds)
-    firsts = {seed: _planned(profile, "low", plan, own, (0,), (seed,))[0] for seed in seeds}
+        return unet(profile, plan, network, fields["cohort"], fields, folds, seeds)
+    firsts = {seed: _planned(profile, "low", plan, fields, (0,), (seed,))[0] for seed in seeds}
     # Where there is a cascade, the second network sees small parts of cases: the batch counts as one volume in the Dice
     # (section 2.3). The short runs, of a cascade that the rule does not have, took each sample by itself.
-    own = own if profile in scales.AS_FIRST_PUBLISHED else {"loss": "dice_ce_batch"} | dict(own)
+    fields = fields if profile in scales.AS_FIRST_PUBLISHED else {"loss": "dice_ce_batch"} | dict(fields)
     return [
         experiment.changed(previous=firsts[experiment.seed])
-        for experiment in unet(profile, plan, network, own["cohort"], own, folds, seeds)
+        for experiment in unet(profile, plan, network, fields["cohort"], fields, folds, seeds)
     ]

@@ -117,14 +117,15 @@ def runs(
     folds, changes = screened(profile, folds, PLAIN | changes, SCREENING.get(profile, {}))
     seeds = None if seeds is None else tuple(seeds)
     make = nnunet.glioma
-    own = nnunet.HIPPOCAMPUS_COHORT
-    if profile in scales.ON_HIPPOCAMPUS and changes.get("cohort", own) == own:
+    cohort = nnunet.HIPPOCAMPUS_COHORT
+    if profile in scales.ON_HIPPOCAMPUS and changes.get("cohort", cohort) == cohort:
         make, changes = nnunet.hippocampus, HIPPOCAMPUS | changes
     if comparison.name == "slicewise":
         changes |= {"spacing": THICK_HIPPOCAMPUS if make is nnunet.hippocampus else thickest(profile)}
         if make(profile, 3, **changes)[0].is_2d:  # of so few slices that there are no three dimensions to move in
             return {}
-    return {label: make(profile, 3, folds, seeds, **changes | dict(of)) for label, of in comparison.variants.items()}
+    variants = {label: changes | dict(variant) for label, variant in comparison.variants.items()}
+    return {label: make(profile, 3, folds, seeds, **fields) for label, fields in variants.items()}
 
 
 def thickest(profile: str) -> tuple[float, float, float]:
@@ -161,6 +162,6 @@ def masked_normalisation(profile: str, **changes: Any) -> dict[str, list[Experim
 
 def dice_terms(profile: str) -> dict[str, list[Experiment]]:
     """The planned 3D network for the hippocampus, its Dice taken case by case and over the batch."""
-    own = cross_validation.HIPPOCAMPUS.get(profile, {})
-    make = partial(cross_validation.networks, profile, make=nnunet.hippocampus, only=("3D",), **own)
+    changes = cross_validation.HIPPOCAMPUS.get(profile, {})
+    make = partial(cross_validation.networks, profile, make=nnunet.hippocampus, only=("3D",), **changes)
     return {"of each case": make(loss="dice_ce")["3D"], "of the batch": make(loss="dice_ce_batch")["3D"]}

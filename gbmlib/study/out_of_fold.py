@@ -45,7 +45,7 @@ def save(path: str | Path, probabilities: torch.Tensor | np.ndarray, grid: Grid 
         raise ValueError(f"case {grid.id}: probabilities of shape {tuple(volume.shape)} on a grid of {grid.shape}")
     place = {
         "id": grid.id,
-        "box": [[part.start, part.stop] for part in grid.box],
+        "box": [[extent.start, extent.stop] for extent in grid.box],
         "native_shape": list(grid.native_shape),
         "axes": list(grid.axes),
     }
@@ -54,7 +54,7 @@ def save(path: str | Path, probabilities: torch.Tensor | np.ndarray, grid: Grid 
 
 
 def load(path: str | Path) -> tuple[np.ndarray, Grid]:
-    """What :func:`save` wrote: probabilities (channel, z, y, x), float32, and their grid.
+    """Read what :func:`save` wrote: probabilities (channel, z, y, x), float32, and their grid.
 
     Raises:
         ValueError: the file is damaged; names it.
@@ -88,8 +88,8 @@ def average(members: Sequence[tuple[np.ndarray, Grid]]) -> tuple[np.ndarray, Gri
     for volume, grid in members:
         volume = volume if alike else restore(volume, grid)
         total = volume.astype(np.float32) if total is None else total + volume
-    whole = tuple(slice(0, n) for n in first.native_shape)
-    return total / len(members), first if alike else Grid(first.id, first.native_shape, whole, first.native_shape)
+    box = tuple(slice(0, n) for n in first.native_shape)
+    return total / len(members), first if alike else Grid(first.id, first.native_shape, box, first.native_shape)
 
 
 def label_maps(experiments: Iterable[Experiment], cohort: Cohort, store: Store) -> dict[str, np.ndarray]:
@@ -110,7 +110,7 @@ def label_maps(experiments: Iterable[Experiment], cohort: Cohort, store: Store) 
 
 
 def local_record(experiment: Experiment, store: Store) -> Record:
-    """The record of a run with what it predicted and its weights.
+    """The record of a run whose predictions and weights are on this machine.
 
     Raises:
         FileNotFoundError: there is none, or it was published without them.
@@ -122,7 +122,7 @@ def local_record(experiment: Experiment, store: Store) -> Record:
 
 
 class Predictor:
-    """A finished run's network, which predicts cases anew; it is loaded with the first.
+    """A finished run's network, which predicts cases anew; it is loaded for the first case.
 
     Args:
         device: by default as ``study.predicting.device_of`` chooses.
@@ -146,14 +146,14 @@ class Predictor:
         self._first_networks: dict[str, Predictor] = {}
 
     def __call__(self, case: Case, held_out: bool, progress: Progress = lambda share: None) -> tuple[np.ndarray, Grid]:
-        """Probabilities (channel, z, y, x) of a case and their grid; where the run holds the case out, as it kept them.
+        """Probabilities (channel, z, y, x) of a case and their grid; the stored ones where the run holds the case out.
 
         Raises:
             FileNotFoundError: the weights are not on this machine.
         """
-        kept = self.record.probabilities(case.id) if held_out else None
-        if kept is not None and self.mirrored == self.experiment.mirrored_inference:
-            return load(kept)
+        path = self.record.probabilities(case.id) if held_out else None
+        if path is not None and self.mirrored == self.experiment.mirrored_inference:
+            return load(path)
         progress(0.0)
         if self._network is None:
             self._network = load_network(self.record, self.cohort, self.device)
@@ -162,28 +162,29 @@ class Predictor:
             previous, begin = self._previous(case, lambda share: progress(share / 2)), 0.5
         folder = self.store.prepared if self.cache else None
         prepared = prepare(self.experiment, case, statistics_of(self.record), folder)
-        given = inputs(self.experiment, self.cohort, case, prepared, previous)
-        total, number = calls(self.experiment, given.shape[1:], self.mirrored), count()
+        network_input = inputs(self.experiment, self.cohort, case, prepared, previous)
+        total, number = calls(self.experiment, network_input.shape[1:], self.mirrored), count()
 
         def before_call(*_: object) -> None:
             progress(begin + (1 - begin) * min(next(number) / total, 1.0))
 
         with cpu_threads(self.experiment.threads), self._network.register_forward_pre_hook(before_call):
-            volume = predict(self._network, self.experiment, given, self.mirrored)
+            volume = predict(self._network, self.experiment, network_input, self.mirrored)
         return volume.cpu().numpy(), prepared.grid
 
     def _previous(self, case: Case, progress: Progress) -> np.ndarray:
         """The label map that a cascade's second network starts from: of the first network that held the case out, or
         for a new case of the average of all first networks."""
-        experiments, known = self.experiment.dependencies, self.cohort.name == self.experiment.cohort and case.has_label
-        if known:
+        experiments = self.experiment.dependencies
+        in_folds = self.cohort.name == self.experiment.cohort and case.has_label
+        if in_folds:
             experiments = [one for one in experiments if case.id in split(self.cohort, one.folds, one.fold)[1]]
         predicted = []
         for number, one in enumerate(experiments):
             if one.id not in self._first_networks:
                 self._first_networks[one.id] = Predictor(one, self.store, self.cohort, self.device, cache=self.cache)
             predictor = self._first_networks[one.id]
-            predicted.append(predictor(case, known, _share_of(progress, number, len(experiments))))
+            predicted.append(predictor(case, in_folds, _share_of(progress, number, len(experiments))))
         volume, grid = average(predicted)
         return decide(volume, experiments[0], self.cohort, grid)
 
@@ -197,7 +198,7 @@ def calls(experiment: Experiment, shape: Sequence[int], mirrored: bool) -> int:
 
 
 def _share_of(progress: Progress, number: int, total: int) -> Progress:
-    """The progress of one of several equal steps, as that of all of them."""
+    """The progress of one of several equal steps, reported as progress of all of them."""
     return lambda share: progress((number + share) / total)
 
 
@@ -241,11 +242,11 @@ def segment(
 
 
 def label_map_of(averaged: tuple[np.ndarray, Grid], records: Sequence[Record], cohort: Cohort) -> np.ndarray:
-    """The label map (z, y, x) of the average of some runs and its grid; that of a lone ensemble post-processed."""
+    """The label map (z, y, x) of averaged probabilities and their grid; of a single ensemble it is post-processed."""
     (volume, grid), run = averaged, records[0].experiment
     label_map = decide(volume, members(run)[0], cohort, grid)
-    made = records[0].provenance if len(records) == 1 else {}
-    single = tuple(made.get("single_components", ()))
+    provenance = records[0].provenance if len(records) == 1 else {}
+    single = tuple(provenance.get("single_components", ()))
     return components.apply(label_map, single, getattr(run, "connectivity", components.CONNECTIVITY))
 
 

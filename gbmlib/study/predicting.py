@@ -1,4 +1,4 @@
-"""What a run's network is given, what it makes of a case, and how that is measured."""
+"""The input of a run's network, its prediction for a case, and the metrics of that prediction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gbmlib.preprocess import cache, pipeline
 from gbmlib.preprocess.grids import restore, restore_labels
 from gbmlib.preprocess.normalise import schemes_of, statistics_kind
 from gbmlib.study.records import TRAIN, Record, RecordError
-from gbmlib.training import patches, samples, tensors, validation
+from gbmlib.training import samples, tensors, validation
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
 
@@ -63,7 +63,7 @@ def prepare(
 
 
 def statistics_of(record: Record) -> pipeline.Statistics | None:
-    """What the training cases of a run were normalised with; None where each image is normalised by itself.
+    """The normalisation statistics of a run's training cases; None where each image is normalised by itself.
 
     Raises:
         FileNotFoundError: the record was published without them; run its experiment into another store.
@@ -73,7 +73,7 @@ def statistics_of(record: Record) -> pipeline.Statistics | None:
     path = record.path / STATISTICS
     if not path.exists():
         raise FileNotFoundError(f"the normalisation of {record.id} is not on this machine; run its experiment")
-    return pipeline.Statistics(**{name: kept.numpy() for name, kept in tensors.load(path).items()})
+    return pipeline.Statistics(**{name: tensor.numpy() for name, tensor in tensors.load(path).items()})
 
 
 def load_network(record: Record, cohort: Cohort, device: str | None = None) -> torch.nn.Module:
@@ -84,10 +84,10 @@ def load_network(record: Record, cohort: Cohort, device: str | None = None) -> t
     """
     if record.weights is None:
         raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
-    of = record.experiment
-    classes = len(regions.members(of.regions, cohort.labels))
-    channels = len(of.modalities) + (classes if of.previous else 0)
-    network = models.build(of.model, channels, classes + of.softmax, of.patch_size, **of.options)
+    run = record.experiment
+    classes = len(regions.members(run.regions, cohort.labels))
+    channels = len(run.modalities) + (classes if run.previous else 0)
+    network = models.build(run.model, channels, classes + run.softmax, run.patch_size, **run.options)
     lacking, strange = network.load_state_dict(tensors.load(record.weights), strict=False)
     if wrong := [name for name in (*lacking, *strange) if not name.startswith(models.TRAINED_ALONE)]:
         raise RecordError(f"the weights of {record.id} are not those of its network: {few(wrong)}; run it again")
@@ -129,7 +129,7 @@ def inputs(
     prepared: pipeline.Prepared,
     previous: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """What a network is given of a prepared case (channel, z, y, x).
+    """The network's input (channel, z, y, x) for a prepared case.
 
     Args:
         previous: for a cascade's second network, what the first one made of the case: a label map in native space.
@@ -151,13 +151,13 @@ def on_grid(
     experiment: Experiment, cohort: Cohort, case: Case, prepared: pipeline.Prepared, label_map: np.ndarray
 ) -> torch.Tensor:
     """A label map in native space as ``training.samples.Sample.previous`` has it, on the grid of the network."""
-    found = pipeline.onto(label_map, prepared, experiment.resampling)
-    numbered = sum((found == value) * np.uint8(number) for number, value in enumerate(sorted(cohort.labels), 1))
+    resampled = pipeline.onto(label_map, prepared, experiment.resampling)
+    numbered = sum((resampled == value) * np.uint8(number) for number, value in enumerate(sorted(cohort.labels), 1))
     return torch.from_numpy(numbered.astype(np.uint8))
 
 
 def predict(
-    network: torch.nn.Module, experiment: Experiment, given: torch.Tensor, mirrored: bool | None = None
+    network: torch.nn.Module, experiment: Experiment, network_input: torch.Tensor, mirrored: bool | None = None
 ) -> torch.Tensor:
     """Probabilities (channel, z, y, x) of a whole case, from what :func:`inputs` gives; on the network's device.
 
@@ -165,7 +165,7 @@ def predict(
     """
     mirror_axes = (0, 1, 2) if (experiment.mirrored_inference if mirrored is None else mirrored) else ()
     device = next(network.parameters()).device
-    return validation.predict(network, given.to(device), experiment, mirror_axes)
+    return validation.predict(network, network_input.to(device), experiment, mirror_axes)
 
 
 def decide(
@@ -184,7 +184,7 @@ def decide_channels(
     cohort: Cohort,
     grid: pipeline.Grid | pipeline.Prepared,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """:func:`decide`, and what each channel marks by itself: bool (channel, z, y, x) in native space.
+    """:func:`decide`, and the voxels that each channel marks by itself: bool (channel, z, y, x) in native space.
 
     The channels of a softmax exclude each other, so the label map is all they mark: None in place of them.
     """
@@ -199,36 +199,12 @@ def decide_channels(
 
 
 @torch.no_grad()
-def reconstruct(record: Record, cohort: Cohort, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """A training patch from the middle of a prepared case, and what the VAE branch makes of it, each (channel, z, y, x)
-    float32.
-
-    The latent sample is drawn with the run's seed; dropout and batch statistics are those of evaluation.
-
-    Raises:
-        ValueError: the run's network has no VAE branch.
-        FileNotFoundError: the record's weights are not on this machine.
-    """
-    run = record.experiment
-    network = load_network(record, cohort, "cpu")
-    if getattr(network, "vae", None) is None:
-        raise ValueError(f"the network of {record.id} has no VAE branch that could reconstruct an image")
-    volume = torch.from_numpy(prepare(run, case, statistics_of(record)).images)
-    corner = [(size - patch) // 2 for size, patch in zip(volume.shape[1:], run.patch_size, strict=True)]
-    image = patches.crop(volume, corner, run.patch_size)
-    network.training = True  # this module alone: the branch runs, and the layers below evaluate
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        outputs = network(image[None])
-    return image.numpy(), outputs.reconstruction[0].numpy()
-
-
 def measure(
     label_map: np.ndarray,
     case: Case,
     scheme: str,
     cohort: Cohort,
-    part: str,
+    subset: str,
     channels: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Every metric of every region of one case, as lines of ``cases.csv``, in native space.
@@ -243,10 +219,10 @@ def measure(
         values = metrics.overlap(p, t) | {"share": surfaces.count(p) / p.size}
         if channels is not None:
             values["channel_dice"] = metrics.overlap(channels[number], t)["dice"]
-        if part != TRAIN:
+        if subset != TRAIN:
             values |= metrics.distances(p, t, case.spacing)
         rows += [
-            {"case": case.id, "split": part, "region": name, "metric": metric, "value": value}
+            {"case": case.id, "split": subset, "region": name, "metric": metric, "value": value}
             for metric, value in values.items()
         ]
     return rows
@@ -265,13 +241,13 @@ def schemes(experiment: Experiment | Ensemble, cohort: Cohort) -> tuple[str, ...
 def full_float32(device: torch.device) -> Iterator[None]:
     """Let float32 mean float32 in the convolutions of a graphics card, which round to TF32 unless told otherwise."""
     settings = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn) if device.type == "cuda" else ()
-    kept = [setting.fp32_precision for setting in settings]
+    precisions = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
             setting.fp32_precision = "ieee"
         yield
     finally:
-        for setting, precision in zip(settings, kept, strict=True):
+        for setting, precision in zip(settings, precisions, strict=True):
             setting.fp32_precision = precision
 
 

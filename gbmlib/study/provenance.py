@@ -26,7 +26,7 @@ PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "scikit-learn")
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """The facts that do not belong to a configuration but that a reader of its record wants to know."""
+    """Commit, versions and machine of a run: what its record states besides the configuration."""
     return {
         "gbmlib": gbmlib.__version__,
         "numerics": gbmlib.NUMERICS,
@@ -63,15 +63,15 @@ def expect_same_data(cohort: Cohort, store: Store) -> None:
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
     """The versions of those packages that are there: not every run needs all."""
-    found = {}
+    versions = {}
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def device_name(device: torch.device) -> str:
-    """What computed: the graphics card's name, or the processor's with the number of cores it offers."""
+    """The name of the graphics card, or of the processor with the number of cores it offers."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cores = os.cpu_count()

@@ -1,4 +1,4 @@
-"""The store of runs: what came out of each, small, self-describing, whole or absent.
+"""The store of runs: a small, self-describing record for each, complete or absent.
 
 A record is a folder named by its run's id:
 
@@ -104,14 +104,14 @@ class Record:
         return table if self.regions is None else table[table.region.isin(self.regions)]
 
     def of_regions(self, names: Iterable[str]) -> Record:
-        """The same run with the scores of some regions alone; on disk, and in itself, it stays whole.
+        """The same run with the scores of some regions alone; this record and its files stay complete.
 
         Raises:
             RecordError: it was not measured on one of them.
         """
-        names, there = tuple(names), list(self.cases.region.unique())
-        if lacking := [name for name in names if name not in there]:
-            raise RecordError(f"record {self.path} has no scores of {', '.join(lacking)}; it has {', '.join(there)}")
+        names, measured = tuple(names), list(self.cases.region.unique())
+        if lacking := [name for name in names if name not in measured]:
+            raise RecordError(f"record {self.path} has no scores of {', '.join(lacking)}; it has {', '.join(measured)}")
         return replace(self, regions=names)
 
     @cached_property
@@ -143,16 +143,16 @@ class Record:
         return path if path.exists() else None
 
     def stale(self, fingerprint: str | None = None) -> list[str]:
-        """Why the record may not be what a run made today would give; empty where nothing speaks against it.
+        """Reasons why the same run made today may give another record; empty where there are none.
 
         Args:
             fingerprint: that of the cohort at hand; None where the data is not here, and then it is not compared.
         """
-        made, reasons = self.provenance, []
-        if made["numerics"] != gbmlib.NUMERICS:
-            reasons.append(f"made by version {made['numerics']} of the numerics, now {gbmlib.NUMERICS}")
-        if fingerprint is not None and made["fingerprint"] != fingerprint:
-            reasons.append(f"made from data {made['fingerprint']}, this data is {fingerprint}")
+        provenance, reasons = self.provenance, []
+        if provenance["numerics"] != gbmlib.NUMERICS:
+            reasons.append(f"made by version {provenance['numerics']} of the numerics, now {gbmlib.NUMERICS}")
+        if fingerprint is not None and provenance["fingerprint"] != fingerprint:
+            reasons.append(f"made from data {provenance['fingerprint']}, this data is {fingerprint}")
         return reasons
 
 
@@ -175,7 +175,7 @@ class Store:
 
     @property
     def prepared(self) -> Path:
-        """Where runs share the cases that they have prepared (``preprocess.cache``)."""
+        """The folder of prepared cases that runs share (``preprocess.cache``)."""
         return self.path / "prepared"
 
     def get(self, experiment: Experiment | Ensemble) -> Record | None:
@@ -213,12 +213,12 @@ class Store:
 
     def all(self) -> list[Record]:
         """Every record, one's own first; a published one that is also one's own counts once."""
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         for folder in self.folders:
             for path in sorted(folder.glob("*/provenance.json")):
                 if not path.parent.name.startswith(".") and not path.parent.name.endswith(".unfinished"):
-                    found.setdefault(path.parent.name, Record(path.parent, folder != self.path, store=self))
-        return list(found.values())
+                    records.setdefault(path.parent.name, Record(path.parent, folder != self.path, store=self))
+        return list(records.values())
 
     def unfinished(self, experiment: Experiment | Ensemble) -> Path:
         """The folder in which a run works until its record is complete."""
@@ -268,7 +268,7 @@ def _verify(record: Record, experiment: Experiment | Ensemble) -> None:
     missing = [name for name in FILES if not (record.path / name).exists()]
     if missing:
         raise RecordError(f"record {record.path} lacks {missing}; move the folder away to run it again")
-    theirs, ours = (of.model_dump(mode="json") for of in (record.experiment, experiment))
+    theirs, ours = (run.model_dump(mode="json") for run in (record.experiment, experiment))
     if theirs != ours:
         differ = {name: (theirs[name], ours[name]) for name in ours if theirs[name] != ours[name]}
         raise RecordError(f"record {record.path} holds another configuration (there, asked): {differ}; move it away")
@@ -286,7 +286,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def steps_of(record: Record) -> int:
-    """How many times a run changed its weights, from what it did: its epochs and the cases that it trained on."""
+    """The number of optimiser steps of a run, from its epochs and the cases that it trained on."""
     training = record.cases.case[record.cases.split == TRAIN].nunique()
     return len(record.history) * batches.per_epoch(record.experiment, training)
 

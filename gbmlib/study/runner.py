@@ -1,4 +1,4 @@
-"""From configurations to their records: what is missing is run, in the order that the runs' needs allow."""
+"""Run the configurations that have no record yet, each after the runs that it needs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def run(
 
 
 def ready(experiments: Sequence[Run], store: Store) -> list[Run]:
-    """What there is :func:`to_do`, where the data at hand allow it; no image is read.
+    """The runs that are :func:`to_do`, after a check that the data at hand suit them; no image is read.
 
     Raises:
         CaseError: the data of a cohort is not known here, or lacks what is asked of it; every reason once.
@@ -101,7 +101,7 @@ def ready(experiments: Sequence[Run], store: Store) -> list[Run]:
 
 
 def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
-    """What the store lacks of some experiments, and what of their needs, each after those that it needs.
+    """The runs that the store lacks of some experiments and of those they need, each after those that it needs.
 
     A published record is enough to read, but what needs it also needs its weights and predictions: then it is run again
     into the store's own folder.
@@ -109,8 +109,8 @@ def to_do(experiments: Iterable[Run], store: Store) -> list[Run]:
     order: dict[str, Run] = {}
 
     def visit(experiment: Run, needed: bool) -> None:
-        there = store.local(experiment) if needed else store.get(experiment)
-        if experiment.id in order or there is not None:
+        record = store.local(experiment) if needed else store.get(experiment)
+        if experiment.id in order or record is not None:
             return
         for need in experiment.dependencies:
             visit(need, True)
@@ -150,11 +150,11 @@ def _side_by_side(tasks: Mapping[str, tuple], executor: Executor, progress: bool
 
 def needing(name: str, waiting: Mapping[str, Run]) -> list[str]:
     """The waiting runs that need one, themselves or through another."""
-    found: list[str] = []
+    dependents: list[str] = []
     for other, run in waiting.items():  # in the order of their needs
-        if {need.id for need in run.dependencies} & {name, *found}:
-            found.append(other)
-    return found
+        if {need.id for need in run.dependencies} & {name, *dependents}:
+            dependents.append(other)
+    return dependents
 
 
 def run_one(
@@ -200,7 +200,7 @@ def _run(
 ) -> Record:
     keep_freed_memory()
     provenance.forget_peak_memory(device)
-    made = provenance.describe(device) | {
+    metadata = provenance.describe(device) | {
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": cohort.fingerprint,
         "convention": cohort.convention,
@@ -210,8 +210,8 @@ def _run(
     }
     with full_float32(device):
         if isinstance(experiment, Ensemble):
-            return fit_ensemble(experiment, store, cohort, others, device, progress, made)
-        return fit_network(experiment, store, cohort, others, device, progress, checkpoint_seconds, made)
+            return fit_ensemble(experiment, store, cohort, others, device, progress, metadata)
+        return fit_network(experiment, store, cohort, others, device, progress, checkpoint_seconds, metadata)
 
 
 def cohorts_of(experiment: Run) -> tuple[str, ...]:
@@ -237,20 +237,21 @@ def described(run: Run) -> str:
 
 
 def listing(wanted: Mapping[str, Sequence[Run]], store: Store) -> list[str]:
-    """Each family with what it lacks, and hours of one process where records tell how long such runs take."""
+    """Lines for each family: its missing runs, and their hours in one process where records of such runs tell them."""
     records, listed, lines = store.all(), set(), []
     for name, runs in wanted.items():
         missing = [run for run in to_do(runs, store) if run.id not in listed]
         listed |= {run.id for run in missing}
         expected = [expected_seconds(run, records) for run in missing]
-        known = [seconds for seconds in expected if not isnan(seconds)]
-        times = [f"about {sum(known) / 3600:.1f} hours"] if known else []
-        times += [f"{len(expected) - len(known)} for which no record tells how long"] * (len(known) < len(expected))
+        estimates = [seconds for seconds in expected if not isnan(seconds)]
+        times = [f"about {sum(estimates) / 3600:.1f} hours"] if estimates else []
+        unknown = len(expected) - len(estimates)
+        times += [f"{unknown} for which no record tells how long"] * (unknown > 0)
         hours = f", {len(missing)} to do: {', and '.join(times)}" if expected else ""
-        there = sum(store.get(run) is not None for run in runs)
+        available = sum(store.get(run) is not None for run in runs)
         again = sum(store.get(run) is not None for run in missing)
         weights = f", {again} of other families to be made again for their weights" if again else ""
-        lines.append(f"{name}: {there} of {len(runs)} are there{hours}{weights}")
+        lines.append(f"{name}: {available} of {len(runs)} are there{hours}{weights}")
         for run, seconds in zip(missing, expected, strict=True):
             lines.append(f"  {'' if isnan(seconds) else f'{seconds / 60:.0f} min  '}{described(run)}")
     return lines
@@ -280,7 +281,7 @@ def voxels_seen(run: Experiment, cases: int) -> int:
 
 
 def _kind(run: Run) -> tuple[Any, ...]:
-    """What decides how long a voxel takes."""
+    """The properties of a run that decide how long a voxel takes."""
     if isinstance(run, Ensemble):
         return "ensemble", run.cohort, run.elsewhere, run.mirrored
     return run.model, run.is_2d, run.cohort, run.options.get("filters"), run.options.get("kernel_size")

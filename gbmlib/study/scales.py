@@ -136,10 +136,11 @@ PAPER_A: dict[str, dict[str, Any]] = {
     "test": {"warmup": 1},
     "demo": {
         "patch_size": (48, 48, 48),
-        "epochs": 10,
+        "epochs": 24,
         "learning_rate": 2e-3,
         "warmup": 2,
         "precision": "fast",
+        "threads": 1,
     },
     "short": {
         "patch_size": (48, 48, 48),
@@ -198,12 +199,12 @@ def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **change
 
 
 def _output_gain(profile: str) -> dict[str, float]:
-    """The option of networks with sigmoids, but for the scales that are as they were first published."""
+    """The initial output gain of networks with sigmoids; no option at scales that stay as first published."""
     return {} if profile in AS_FIRST_PUBLISHED else {"output_gain": OUTPUT_GAIN}
 
 
 def _fitting(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without the composition of nested regions, where regions exclude each other."""
+    """The fields, with the composition of nested regions only where regions are nested."""
     return fields if fields.get("regions", "brats") == "brats" else {**fields, "composition": "innermost"}
 
 
@@ -218,12 +219,12 @@ def paper_a(
             alike; None keeps the scale's own.
     """
     chosen = {name: value for name, value in changes.items() if value is not None}
-    known = models.options_of("segvae")
+    names = models.options_of("segvae")
     fields = {"model": "segvae", "l2": 1e-5, "kl_voxels": PAPER_VOXELS} | SCALES[profile] | PAPER_A[profile]
     options = {"filters": 8} if profile in SMALLER else {}  # the least that its group norms can divide
     options |= _output_gain(profile)
-    fields |= {name: value for name, value in chosen.items() if name not in known}
-    fields["options"] = options | {name: value for name, value in chosen.items() if name in known}
+    fields |= {name: value for name, value in chosen.items() if name not in names}
+    fields["options"] = options | {name: value for name, value in chosen.items() if name in names}
     folds = FOLDS[profile] if folds is None else folds
     seeds = SEEDS[profile] if seeds is None else seeds
     return [Experiment(**one | {"seed": seed}) for seed in seeds for one in of_folds(_fitting(fields), folds)]
@@ -237,7 +238,7 @@ def doubled(experiment: Experiment) -> Experiment:
 def external(runs: Sequence[Experiment]) -> dict[str, list[Ensemble]]:
     """The networks of all folds measured on :data:`EXTERNAL`, which none has seen: each by itself, and averaged."""
     members = {"single": [(run,) for run in runs], "averaged": [tuple(runs)]}
-    return {kind: [Ensemble(members=of, elsewhere=EXTERNAL) for of in each] for kind, each in members.items()}
+    return {kind: [Ensemble(members=group, elsewhere=EXTERNAL) for group in groups] for kind, groups in members.items()}
 
 
 def phantom_to_real() -> Experiment:
@@ -247,7 +248,7 @@ def phantom_to_real() -> Experiment:
 
 
 def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
-    """The fields of :class:`Experiment` that a reader's parameters and the cohort set, for all that makes runs.
+    """The fields of :class:`Experiment` that follow from a reader's parameters and the cohort.
 
     Where the parameters leave it open, the channels are T1ce and FLAIR if the cohort has them and all it has otherwise,
     and the regions are the nested ones for a glioma and the labels themselves for anything else. Computed tomography is
@@ -257,8 +258,8 @@ def asked(settings: Any, cohort: Cohort) -> dict[str, Any]:
     0.75, it is seen the wrong way round three times out of four, and the network takes that for the rule (it exchanged
     the anterior and the posterior hippocampus of held-out cases). There each axis is mirrored with probability 0.5.
     """
-    known = {*Experiment.model_fields, "n_folds"} - {"folds"}  # which of them to run is asked elsewhere
-    fields = {name: value for name, value in vars(settings).items() if name in known}
+    names = {*Experiment.model_fields, "n_folds"} - {"folds"}  # which of them to run is asked elsewhere
+    fields = {name: value for name, value in vars(settings).items() if name in names}
     fields["cohort"] = cohort.name
     usual = Experiment.model_fields["modalities"].default
     fitting = usual if set(usual) <= set(cohort.modalities) else cohort.modalities

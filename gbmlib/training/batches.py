@@ -105,7 +105,7 @@ def _nnunet(
     parameters = nnunet.draw(len(batch), len(batch[0].images), patch, settings(experiment), generator)
     size = spatial.reach(parameters.spatial, patch)
     corners = [
-        tuple(start - (block - own) // 2 for start, block, own in zip(corner, size, patch, strict=True))
+        tuple(start - (block - inner) // 2 for start, block, inner in zip(corner, size, patch, strict=True))
         for corner in corners
     ]
     blocks = []

@@ -1,4 +1,4 @@
-"""What a run is: one validated, immutable configuration, and the name its hash gives it."""
+"""The configuration of a run, validated and immutable, and the name that its hash gives it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from gbmlib.training.schedules import PLATEAUS, SCHEDULES
 
 
 def as_triplet(value: Any) -> Any:
-    """One number stands for all three axes."""
+    """A single number repeated for all three axes; anything else as it is."""
     return (value,) * 3 if isinstance(value, int | float) else value
 
 
 def as_one(value: Any) -> Any:
-    """What is the same for all channels is said once, so that a run has one name."""
-    alike = isinstance(value, list | tuple) and value and all(own == value[0] for own in value)
+    """The one value that all channels share, so that a run has one name; otherwise as it is."""
+    alike = isinstance(value, list | tuple) and value and all(item == value[0] for item in value)
     return value[0] if alike else value
 
 
@@ -47,7 +47,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Run(BaseModel):
-    """What :class:`Experiment` and ``training.ensemble.Ensemble`` share: both are configurations that name a run."""
+    """Base of :class:`Experiment` and ``training.ensemble.Ensemble``: configurations that name a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -170,13 +170,13 @@ class Experiment(Run):
 
     @model_validator(mode="before")
     @classmethod
-    def _plain_options(cls, given: Any) -> Any:
-        """Options as JSON has them, without those at their default: what means the same has one name."""
-        if not isinstance(given, dict) or given.get("model") not in models.MODELS or not given.get("options"):
-            return given
-        both = (models.options_of(given["model"]), given["options"])
-        defaults, options = (json.loads(json.dumps(of, default=str)) for of in both)  # tuples become lists
-        return given | {"options": {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}}
+    def _plain_options(cls, fields: Any) -> Any:
+        """Options as JSON has them, without those at their default, so that equal configurations have one name."""
+        if not isinstance(fields, dict) or fields.get("model") not in models.MODELS or not fields.get("options"):
+            return fields
+        both = (models.options_of(fields["model"]), fields["options"])
+        defaults, options = (json.loads(json.dumps(mapping, default=str)) for mapping in both)  # tuples become lists
+        return fields | {"options": {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
@@ -272,7 +272,7 @@ class Experiment(Run):
 
     @property
     def divisors(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """What each size (z, y, x) of a training patch, and of a tile, must be divisible by."""
+        """The number that each size (z, y, x) of a training patch, and of a tile, must be divisible by."""
         options = json.dumps(self.options, sort_keys=True)
         return _divisors(self.model, len(self.modalities) or 1, self.patch_size, options)
 

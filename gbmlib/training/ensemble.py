@@ -1,4 +1,4 @@
-"""What is computed from trained networks without training: averages, test-time augmentation, post-processing."""
+"""Ensembles of trained networks, computed without training: averages, test-time augmentation, post-processing."""
 
 from __future__ import annotations
 

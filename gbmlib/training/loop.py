@@ -91,8 +91,8 @@ def train(
             except TrainingError as error:
                 # A step that is not finite changes no weight. On a graphics card later steps of the epoch may have.
                 tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
-                kept = "The last finite weights, with the running statistics of the epoch's start, are kept in"
-                raise TrainingError(f"{error}. {kept} {folder / LAST_GOOD}") from None
+                where = "The last finite weights, with the running statistics of the epoch's start, are kept in"
+                raise TrainingError(f"{error}. {where} {folder / LAST_GOOD}") from None
             if experiment.validation_batches:
                 row |= validate_patches(state.network, experiment, validation, regions, epoch)
             else:

@@ -34,7 +34,7 @@ class Plateau:
     Both are decided by exponential moving averages over epochs, which follow from the history alone.
 
     Attributes:
-        kept: the share of an average that an epoch keeps. The paper does not state it; the code has 0.93.
+        smoothing: the share of an average that an epoch keeps. The paper does not state it; the code has 0.93.
         factor: by which the rate is multiplied when it falls.
         threshold, patience: the rate falls where the average training loss has not fallen by more than this within this
             many epochs and one (the code's 31 of the text's 30).
@@ -45,7 +45,7 @@ class Plateau:
             the end is simply not reached yet.
     """
 
-    kept: float
+    smoothing: float
     factor: float
     threshold: float
     patience: int
@@ -63,15 +63,15 @@ PLATEAUS = {
 }
 
 
-def averaged(values: Sequence[float], kept: float) -> list[float]:
+def averaged(values: Sequence[float], smoothing: float) -> list[float]:
     """The exponential moving average after each epoch; it begins at the first value."""
-    return list(accumulate(values, lambda average, value: kept * average + (1 - kept) * value))
+    return list(accumulate(values, lambda average, value: smoothing * average + (1 - smoothing) * value))
 
 
 def plateau_rate(rule: Plateau, history: Sequence[Mapping[str, float]], peak: float) -> float:
     """The rate of the epoch after a history: the peak, times the factor for each time that the average stood still."""
     rate, best, waited = peak, float("inf"), 0
-    for average in averaged([row["train_loss"] for row in history], rule.kept):
+    for average in averaged([row["train_loss"] for row in history], rule.smoothing):
         if average < best - rule.threshold:
             best, waited = average, 0
         else:
@@ -91,7 +91,7 @@ def plateau_over(rule: Plateau, history: Sequence[Mapping[str, float]]) -> bool:
     following = [row["learning_rate"] for row in history[1:]]
     following.append(plateau_rate(rule, history, history[0]["learning_rate"]))
     best, waited = float("inf"), 0
-    for average, rate in zip(averaged([row[rule.watched] for row in history], rule.kept), following, strict=True):
+    for average, rate in zip(averaged([row[rule.watched] for row in history], rule.smoothing), following, strict=True):
         if average < best - rule.stop_threshold:
             best, waited = average, 0
         else:

@@ -1,4 +1,4 @@
-"""How good a network is while it trains, on the network's grid: on whole volumes, random patches or fixed crops."""
+"""Validation during training, on the network's grid: on whole volumes, random patches or fixed crops."""
 
 from __future__ import annotations
 

@@ -79,9 +79,9 @@ def labels_of(
         problems.append(f"names: {wrong} cannot be label values; those are whole numbers from 1 to 255")
     if taken := [name for name in overlays if name in (TRUTH, PREDICTION)]:
         problems.append(f"overlays: {taken} are the names of truth= and prediction=; pass them there")
-    given = {TRUTH: truth, PREDICTION: prediction, **{k: v for k, v in overlays.items() if k not in taken}}
+    label_maps = {TRUTH: truth, PREDICTION: prediction, **{k: v for k, v in overlays.items() if k not in taken}}
     labels = {}
-    for name, label in given.items():
+    for name, label in label_maps.items():
         if label is None:
             continue
         label = np.asarray(label)
@@ -98,13 +98,13 @@ def labels_of(
 
 
 def misplaced(position: Any, shape: tuple[int, int, int]) -> list[str]:
-    """What is wrong with a voxel position in a volume of this shape."""
+    """The problems of a voxel position in a volume of this shape."""
     try:
         indices = [int(index) for index in position]
-        whole = len(indices) == 3 and all(index == given for index, given in zip(indices, position, strict=True))
+        is_voxel = len(indices) == 3 and all(index == at for index, at in zip(indices, position, strict=True))
     except (TypeError, ValueError):
-        whole = False
-    if not whole:
+        is_voxel = False
+    if not is_voxel:
         return [f"position is {position!r}; it takes three whole numbers, voxel (z, y, x)"]
     if not all(0 <= index < size for index, size in zip(indices, shape, strict=True)):
         return [f"position {tuple(indices)} lies outside of the volume, whose shape is {tuple(shape)} (z, y, x)"]
@@ -123,10 +123,10 @@ def probabilities_of(
     known = {ANY_LABEL: tuple(sorted(names)), **{str(name): (value,) for value, name in names.items()}}
     if sorted(names) == [1, 2, 3]:
         known |= regions.BRATS
-    given = probability if isinstance(probability, Mapping) else {ANY_LABEL: probability}
-    if unknown := [name for name in given if name not in known]:
+    by_region = probability if isinstance(probability, Mapping) else {ANY_LABEL: probability}
+    if unknown := [name for name in by_region if name not in known]:
         problems.append(f"probability: there is no region {unknown}; these labels have {list(known)}")
-    volumes = unit_volumes(given, "probability of", shape, problems)
+    volumes = unit_volumes(by_region, "probability of", shape, problems)
     return {name: (volume, known[name]) for name, volume in volumes.items() if name in known}
 
 
@@ -136,7 +136,7 @@ def regions_of(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
 
 
 def bad_threshold(threshold: Any) -> list[str]:
-    """What is wrong with a threshold of probabilities."""
+    """The problems of a threshold of probabilities."""
     try:
         fits = 0 < float(threshold) < 1
     except (TypeError, ValueError):
@@ -145,7 +145,7 @@ def bad_threshold(threshold: Any) -> list[str]:
 
 
 def bad_mode(mode: Any) -> list[str]:
-    """What is wrong with a mode."""
+    """The problems of a mode."""
     if mode in (None, "static", "live"):
         return []
     return [f"mode is {mode!r}; use 'static', 'live', or None for what the place asks for"]

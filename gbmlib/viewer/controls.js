@@ -23,6 +23,10 @@ function choice(label, options, chosen, choose) {
   return group;
 }
 
+function check(group, chosen) {
+  for (const input of group.querySelectorAll("input")) input.checked = input.value === chosen;
+}
+
 function slider(label, { min, max, step, value }, change) {
   const input = element("input", { type: "range", min, max, step, "aria-label": label });
   input.value = value;
@@ -30,8 +34,23 @@ function slider(label, { min, max, step, value }, change) {
   return input;
 }
 
-const folded = (...parts) => element("details", {}, element("summary", {}, "Values, brightness, how to move"), ...parts);
+// One of several {value: text} where a row of buttons would be too wide; without a visible name, which its place has.
+function select(label, options, chosen, choose) {
+  const entries = Object.entries(options).map(([value, text]) => element("option", { value }, text));
+  const made = element("select", { "aria-label": label, onchange: () => choose(made.value) }, ...entries);
+  made.value = chosen;
+  return made;
+}
+
+const button = (text, onclick, label = text) => element("button", { type: "button", onclick, "aria-label": label }, text);
 
 const row = (label, control) => element("div", { class: "gbm-row" }, element("span", {}, label), control);
 
 const swatch = (colour) => element("i", { style: `background: ${colour}`, "aria-hidden": "true" });
+
+// A control beside its name, as many in a row as find room.
+const picked = (name, control, ...beside) =>
+  element("label", { class: "gbm-pick" }, element("span", {}, name), ...beside, control);
+
+// A name over its value, for the lines of figures.
+const part = (label, ...value) => element("span", {}, element("small", {}, label), element("b", {}, ...value));

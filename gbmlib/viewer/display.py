@@ -79,8 +79,8 @@ class StaticFigure:
             default_height=f"{self.figure.layout.height or 450}px",
             config=_CONFIG,
         )
-        known = json.dumps(_CONFIG)  # which cannot hold a function
-        drawing = drawing.replace(known, f"{{...{known}, modeBarButtonsToAdd: [gbmAsTable]}}")
+        config = json.dumps(_CONFIG)  # which cannot hold a function
+        drawing = drawing.replace(config, f"{{...{config}, modeBarButtonsToAdd: [gbmAsTable]}}")
         # Plotly's own script expects the bundle to be there already. Held back as plain text, it waits for the loader.
         held, scripts = re.subn(r"<script[^>]*>", '<script type="text/plain" class="gbm-figure-held">', drawing)
         if scripts != 1:

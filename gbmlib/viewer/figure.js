@@ -37,6 +37,8 @@ window.gbmAsTable ??= {
     bundle.className = "gbm-plotly";
     bundle.src = (document.documentElement.dataset.content_root ?? "") + "PLOTLY";
     document.head.append(bundle);
+    // A figure that was drawn within a closed fold takes its width when the fold opens.
+    document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
   }
   bundle.addEventListener("load", draw);
 })();

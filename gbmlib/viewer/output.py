@@ -45,7 +45,11 @@ class Program:
         )
 
 
-SLICES = Program("viewer", ("controls.js", "slices.js", "layers.js", "viewer.js"), ("controls.css", "viewer.css"))
+SLICES = Program(
+    "viewer",
+    ("controls.js", "slices.js", "layers.js", "picture.js", "panel.js", "viewer.js"),
+    ("controls.css", "viewer.css"),
+)
 
 
 def import_anywidget() -> tuple[Any, Any]:

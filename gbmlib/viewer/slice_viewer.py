@@ -12,7 +12,7 @@ import numpy as np
 from gbmlib.cohorts.case import Case
 from gbmlib.evaluation import metrics
 from gbmlib.viewer import arguments, sprites
-from gbmlib.viewer.arguments import PREDICTION, TRUTH
+from gbmlib.viewer.arguments import TRUTH
 from gbmlib.viewer.colours import LABELS
 from gbmlib.viewer.display import is_static
 from gbmlib.viewer.output import StaticViewer, level, live_viewer
@@ -46,7 +46,7 @@ def view(
         case: a case, or modality -> volume (z, y, x) in canonical orientation (RAS+), which needs ``spacing``.
         truth: the gold standard, a label map (z, y, x); drawn as an outline.
         prediction: a label map (z, y, x); drawn as a fill, or switched off where there is a probability.
-        overlays: further label maps by name; switched off to begin with.
+        overlays: further label maps by name; switched off to begin with, but the first where nothing else is predicted.
         names: label value to meaning; by default those of the case's cohort, of plain volumes the three of a glioma.
         modalities: which to carry, in this order; all by default. One more adds about 1.4 MB to a page, at 1 mm.
         spacing: (z, y, x) in millimetres, of plain volumes.
@@ -85,11 +85,12 @@ def view(
     arguments.refuse("the viewer cannot show this", problems)
 
     # An image without background (CT) is shown whole, as nothing in it says where the body ends.
-    whole = [np.ones(shape, bool) for volume in images.values() if not sprites.has_background(volume)][:1]
+    everywhere = [np.ones(shape, bool) for volume in images.values() if not sprites.has_background(volume)][:1]
     likely = {name: volume >= 0.5 for name, (volume, _) in regions.items()}
-    box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *whole])
+    box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *everywhere])
     colours = [LABELS[i % len(LABELS)] for i in range(len(names) + 1)]
-    styles = {TRUTH: "outline", PREDICTION: "off" if regions else "fill"}
+    predicted = next((name for name in labels if name != TRUTH), None)
+    styles = {TRUTH: "outline", predicted: "off" if regions else "fill"}
     if side_by_side:
         styles = dict.fromkeys(overlays or (), "fill")
     spec = {
@@ -103,7 +104,13 @@ def view(
         },
         "images": [_image(name, volume, box) for name, volume in images.items()],
         "overlays": [
-            {"name": name, "style": styles.get(name, "off"), **_sprites(volume[box])} for name, volume in labels.items()
+            {
+                "name": name,
+                "style": styles.get(name, "off"),
+                "dice": None if name == TRUTH else _dice(volume, labels.get(TRUTH)),
+                **_sprites(volume[box]),
+            }
+            for name, volume in labels.items()
         ],
         "classes": [
             {"value": int(value), "name": str(names[value]), "colour": colour}
@@ -114,7 +121,7 @@ def view(
             for name in (overlays or () if side_by_side else ())
         ],
         "truth": None if truth is None else list(labels).index(TRUTH),
-        "prediction": None if prediction is None else list(labels).index(PREDICTION),
+        "prediction": None if predicted is None else list(labels).index(predicted),
         "probabilities": [_probability(name, volume, values, box) for name, (volume, values) in regions.items()],
         "colour": colours[-1],  # of what reaches the threshold
         "maps": [{"name": name, **_sprites(sprites.quantise_map(volume[box]))} for name, volume in shown_maps.items()],
@@ -136,6 +143,14 @@ def _scores(label: np.ndarray, truth: np.ndarray | None, names: Mapping[int, str
     regions = arguments.regions_of(names)
     dice = {name: metrics.dice(np.isin(label, values), np.isin(truth, values)) for name, values in regions.items()}
     return "Dice " + ", ".join(f"{name} {value:.2f}" for name, value in dice.items())
+
+
+def _dice(label: np.ndarray, truth: np.ndarray | None) -> float | None:
+    """Dice of all labels together, over the whole case; None without a truth, or where no label is one of the truth's,
+    so that it says something else."""
+    if truth is None or (label.any() and not np.isin(label[label > 0], truth[truth > 0]).any()):
+        return None
+    return metrics.dice(label > 0, truth > 0)
 
 
 def _image(name: str, volume: np.ndarray, box: tuple[slice, ...]) -> dict[str, Any]:

@@ -41,6 +41,22 @@ async function readPixels(source) {
   return { pixels: context.getImageData(0, 0, width, height).data, width };
 }
 
+// The value behind a byte of an image, in the image's own units, as exactly as 254 steps tell it.
+function valueOf({ low, high, minimum, maximum }, byte) {
+  if (byte === 0) return "0";
+  const size = (high - low) / 254;
+  const digits = size > 0 ? clamp(Math.ceil(-Math.log10(size)), 0, 12) : 3;
+  const beyond = byte === 1 && minimum < low ? "≤ " : byte === 255 && maximum > high ? "≥ " : "";
+  return beyond + (low + (byte - 1) * size).toFixed(digits);
+}
+
+// The byte of a volume at a voxel of the case; only empty space is left out of the images.
+function byteAt(volume, { start, size }, voxel) {
+  const at = voxel.map((index, axis) => index - start[axis]);
+  const inside = at.every((index, axis) => index >= 0 && index < size[axis]);
+  return inside ? volume[(at[0] * size[1] + at[1]) * size[2] + at[2]] : undefined;
+}
+
 // One slice in the order of the picture: row by row from the top, the high index first.
 function cut(volume, size, { axis, across, down }, index, into) {
   if (index < 0 || index >= size[axis]) return into.fill(0);

@@ -84,7 +84,7 @@ def sheets(volume: np.ndarray) -> list[str]:
 
     _, rows, columns = volume.shape
     across, per_sheet = layout(volume.shape).values()
-    made = []
+    encoded = []
     for first in range(0, len(volume), per_sheet):
         slices = volume[first : first + per_sheet]
         down = -(-len(slices) // across)
@@ -93,8 +93,8 @@ def sheets(volume: np.ndarray) -> list[str]:
         sheet = tiles.reshape(down, across, rows, columns).swapaxes(1, 2).reshape(down * rows, across * columns)
         file = io.BytesIO()
         Image.fromarray(sheet).save(file, "PNG", optimize=True)
-        made.append(base64.b64encode(file.getvalue()).decode())
-    return made
+        encoded.append(base64.b64encode(file.getvalue()).decode())
+    return encoded
 
 
 def checksum(volume: np.ndarray) -> int:

@@ -61,7 +61,7 @@ def coarsen(image: np.ndarray, labels: Mapping[str, np.ndarray], spacing: Sequen
     image, labels = image[box], {name: label[box] for name, label in labels.items()}
     size = np.array(image.shape) * spacing
     step = max(STEP, float((size.prod() / VOXELS) ** (1 / 3)))
-    shape = resampling.new_shape(image.shape, spacing, [max(step, own) for own in spacing])
+    shape = resampling.new_shape(image.shape, spacing, [max(step, edge) for edge in spacing])
 
     def average(volume: np.ndarray) -> np.ndarray:
         return resampling.resample_to(volume[None].astype(np.float32), shape, "area")[0]
@@ -101,8 +101,8 @@ def nifti(volume: np.ndarray, spacing: Sequence[float]) -> str:
     steps = np.array(spacing[::-1], float)
     affine = np.diag([*steps, 1])
     affine[:3, 3] = -(np.array(volume.shape[::-1]) - 1) / 2 * steps
-    made = nibabel.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
-    return base64.b64encode(gzip.compress(made.to_bytes(), 9, mtime=0)).decode()
+    image = nibabel.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
+    return base64.b64encode(gzip.compress(image.to_bytes(), 9, mtime=0)).decode()
 
 
 # ----------------------------------------------------------------------------------------------- for whoever gets no 3D
@@ -114,10 +114,10 @@ def described(
     """A sentence on a label map (z, y, x): the volume of each class and, where there is an image with a background of
     zeros, on which side of the brain it lies."""
     millilitres = float(np.prod(spacing)) / 1000
-    found = [(names[v], np.count_nonzero(label == v) * millilitres) for v in sorted(names) if (label == v).any()]
-    if not found:
+    volumes = [(names[v], np.count_nonzero(label == v) * millilitres) for v in sorted(names) if (label == v).any()]
+    if not volumes:
         return f"The {name} is empty."
-    parts = [f"{volume:.1f} ml {what}" for what, volume in found]
+    parts = [f"{volume:.1f} ml {what}" for what, volume in volumes]
     listed = f"The {name} holds {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}"
     if image is None:
         return listed + "."

@@ -102,7 +102,7 @@ function mount(root, spec, picture, load) {
 
   async function open() {
     if (!hasWebGL2()) return say(WITHOUT, "alert");
-    button.disabled = true;
+    opener.disabled = true;
     say("Loading the view in 3D …");
     try {
       const { Niivue, NVImage, SLICE_TYPE } = await load();
@@ -144,7 +144,7 @@ function mount(root, spec, picture, load) {
     viewer = null;
     delete root.dataset.ready;
     frameOf.replaceChildren();
-    button.disabled = false;
+    opener.disabled = false;
     say("");
     root.replaceChildren(...head, picture, start, message, words);
   }
@@ -205,7 +205,6 @@ function mount(root, spec, picture, load) {
 
   // ---- the parts
 
-  const press = (words, act) => element("button", { type: "button", onclick: act }, words);
   const frameOf = element("div", { class: "gbm-volume-frame" });
   const stage = element("div", { class: "gbm-volume-stage", tabindex: 0, role: "application" }, frameOf);
   const brainChoice = choice("Brain", BRAIN, state.brain, brain);
@@ -213,8 +212,8 @@ function mount(root, spec, picture, load) {
   const names = Object.fromEntries(spec.labels.map(({ name }, i) => [i, name]));
   const shownChoice = choice("Labels", names, String(state.shown), (i) => ((state.shown = Number(i)), layers()));
   for (const many of [cutChoice, shownChoice]) many.classList.add("gbm-many");
-  const sides = Object.entries(SIDES).map(([side, at]) => press(side, () => stand(at)));
-  const nearer = [press("Nearer", () => zoom(ZOOM.step)), press("Farther", () => zoom(1 / ZOOM.step))];
+  const sides = Object.entries(SIDES).map(([side, at]) => button(side, () => stand(at)));
+  const nearer = [button("Nearer", () => zoom(ZOOM.step)), button("Farther", () => zoom(1 / ZOOM.step))];
   const buttons = (label, made) =>
     row(label, element("div", { class: "gbm-volume-buttons", role: "group", "aria-label": label }, ...made));
   const controls = element(
@@ -223,7 +222,7 @@ function mount(root, spec, picture, load) {
     ...(spec.brain ? [row("Brain", brainChoice), row("Cut open from", cutChoice)] : []),
     ...(spec.labels.length > 1 ? [row("Labels", shownChoice)] : []),
     buttons("Seen from", sides),
-    buttons("Distance", [...nearer, press("Back to the picture", () => (close(), button.focus()))]),
+    buttons("Distance", [...nearer, button("Back to the picture", () => (close(), opener.focus()))]),
   );
   const legend = element("div", { class: "gbm-legend", role: "group", "aria-label": "Classes to show" });
   for (const { value, name, colour } of spec.labels.length ? spec.classes : []) {
@@ -236,8 +235,8 @@ function mount(root, spec, picture, load) {
     legend.append(element("label", { class: "gbm-switch" }, input, element("span", {}, swatch(colour), name)));
   }
   const size = spec.megabytes ? ` (loads ${spec.megabytes} MB)` : "";
-  const button = press("Show in 3D" + size, open);
-  const start = element("div", { class: "gbm-volume-start" }, button);
+  const opener = button("Show in 3D" + size, open);
+  const start = element("div", { class: "gbm-volume-start" }, opener);
   const message = element("p", { class: "gbm-message", role: "status" });
   const words = element("p", { class: "gbm-hint" }, spec.words);
   const head = [element("div", { class: "gbm-head" }, element("strong", {}, spec.title))];

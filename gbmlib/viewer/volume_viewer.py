@@ -93,8 +93,8 @@ def volume(
 
 def _modality(case: Any, modality: str | None) -> str | None:
     """The image to show; whether there is one is checked with everything else."""
-    known = tuple(case) if isinstance(case, Mapping) else getattr(case, "modalities", ())
-    return modality or (PREFERRED if PREFERRED in known else next(iter(known), None))
+    modalities = tuple(case) if isinstance(case, Mapping) else getattr(case, "modalities", ())
+    return modality or (PREFERRED if PREFERRED in modalities else next(iter(modalities), None))
 
 
 def _centre(volume: np.ndarray) -> list[float]:

@@ -92,18 +92,27 @@ def test_rows_and_links_both_ways(site):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_filter(site, browser_page, width):
     page = browser_page.open(site / "claims.html", width=width)
-    rows = page.locator("tr.gbm-claim")
+    rows, output = page.locator("tr.gbm-claim"), page.locator(".gbm-claims-filter output")
+
+    def shown():
+        return [row.get_attribute("id") for row in rows.all() if row.is_visible()]
+
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
-    assert page.locator(".gbm-claims-filter output").inner_text() == "5 of 5 claims"
-    page.get_by_label("Verdict").select_option("verdict-not-supported")
-    shown = [row.get_attribute("id") for row in rows.all() if row.is_visible()]
-    assert "claim-aspect-ratio-in-voxels" in shown
-    assert "claim-table-1" not in shown
-    page.get_by_label("Paper").select_option("paper-b")
-    assert [row.get_attribute("id") for row in rows.all() if row.is_visible()] == ["claim-aspect-ratio-in-voxels"]
+    assert output.inner_text() == "5 of 5 claims"
+    assert page.locator("tr.gbm-claims-chapter").filter(visible=True).count() == 3
+    page.get_by_label("Verdict").select_option("not-supported")
+    assert "claim-aspect-ratio-in-voxels" in shown()
+    assert "claim-table-1" not in shown()
+    page.get_by_label("Paper").select_option("b")
+    assert shown() == ["claim-aspect-ratio-in-voxels"]
+    assert page.locator("tr.gbm-claims-chapter").filter(visible=True).count() == 1
+    assert page.url.endswith("claims.html?paper=b&verdict=not-supported")
+    page.reload()  # the address alone gives the same view
+    assert shown() == ["claim-aspect-ratio-in-voxels"]
     page.get_by_label("Words").fill("nothing like it")
-    assert page.locator(".gbm-claims-filter output").inner_text() == "0 of 5 claims"
-    # A link to a hidden claim shows it.
+    assert output.inner_text() == "0 of 5 claims"
+    # A link to a hidden claim shows and opens it.
     page.evaluate("location.hash = 'claim-table-1'")
-    page.wait_for_function("document.getElementById('claim-table-1').checkVisibility()")
-    assert rows.filter(visible=True).count() == 5
+    page.wait_for_function("document.querySelector('#claim-table-1 details').open")
+    assert len(shown()) == 5
+    assert page.url.endswith("claims.html#claim-table-1")

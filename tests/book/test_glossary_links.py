@@ -72,8 +72,9 @@ def test_no_link_in_headings_links_code_tables_formulae_and_outputs():
     cell = nodes.row("", nodes.entry("", paragraph("Dice")))
     table = nodes.table("", nodes.tgroup("", nodes.tbody("", cell), cols=1))
     output = nodes.container("", paragraph("Dice"), classes=["cell_output"])
+    dropdown = nodes.container("", paragraph("Dice"), classes=["sd-summary-title"])
     others = [nodes.literal_block("", "Dice"), nodes.math_block("", "Dice"), nodes.raw("", "Dice", format="html")]
-    names, of = linked(heading, elsewhere, table, output, *others)
+    names, of = linked(heading, elsewhere, table, output, dropdown, *others)
     assert names == []
     assert len(list(of.findall(nodes.reference))) == 1
     # The same word in prose after all of them is the first mention.

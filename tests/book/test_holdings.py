@@ -49,13 +49,10 @@ def test_facts(store):
     ]
     assert holdings.facts(records) == {
         "runs": "3",
-        "cases": "none",  # phantoms are no patients
-        "gliomas": "0",
+        "gliomas": "0",  # phantoms are no patients
         "steps": "10 to 10",
         "grids": "3 on 6 mm",
-        "precisions": "2 in float32, 1 in bfloat16",
         "hours": "2",
-        "longest": "60",
         "devices": "Card Y, X, 4 cores",
         "cards": "1 of 3",
         "seeds": "2",

@@ -21,6 +21,7 @@ def opened(browser_page, pages):
         page = browser_page.open(pages / f"{name}.html", **context)
         page.wait_for_load_state("networkidle")
         page.evaluate("window.MathJax?.startup?.promise")
+        page.evaluate("document.querySelectorAll('article details').forEach(fold => { fold.open = true; })")
         if page.locator(".gbm-viewer").count():
             page.wait_for_selector(".gbm-viewer[data-ready]")
         for figure in page.locator(".gbm-figure").all():
@@ -112,7 +113,7 @@ def test_the_search_works_offline(opened, browser_page, pages):
     page.keyboard.type("oedema")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=oedema")
-    page.wait_for_selector("#search-results li a")
+    page.wait_for_selector("#search-results li .context .highlighted")
     titles = page.locator("#search-results li a").all_inner_texts()
     assert "Glossary" in titles
     page.locator("#search-results").get_by_role("link", name="Glossary").first.click()

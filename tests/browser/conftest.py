@@ -96,6 +96,19 @@ def browser_page(browser) -> Iterator[BrowserPage]:
 
 
 @pytest.fixture
+def opened(browser_page, tmp_path):
+    """``opened(viewer, width=…)``: a viewer in a page of its own, its pictures drawn and all its controls unfolded."""
+
+    def opened(viewer, **context):
+        page = browser_page.open(viewer.save(tmp_path / "case.html"), **context)
+        page.wait_for_selector(".gbm-viewer[data-ready]")
+        page.locator(".gbm-more").evaluate("more => (more.open = true)")
+        return page
+
+    return opened
+
+
+@pytest.fixture
 def lab(request, browser, tmp_path) -> Iterator[str]:
     """The address of a JupyterLab with the notebook of the module's ``CELLS``."""
     from lab_server import served

@@ -40,6 +40,19 @@ def test_figures_draw_from_one_bundle_and_fit(browser_page, book, width):
     assert max(widths) <= width
 
 
+def test_a_figure_in_a_fold_takes_its_width_when_the_fold_opens(browser_page, book):
+    book.write_text(book.read_text().replace("<body", "<body><details><summary>Figures</summary", 1), encoding="utf-8")
+    page = browser_page.open(book, width=390)
+    page.wait_for_function("document.querySelectorAll('.gbm-figure .scatterlayer .trace').length === 2")
+    page.locator("summary").click()
+    page.wait_for_function(
+        """[...document.querySelectorAll('.gbm-figure')].every((figure) => {
+            const width = (e) => e.getBoundingClientRect().width;
+            return width(figure) > 300 && Math.abs(width(figure.querySelector('.main-svg')) - width(figure)) < 2;
+        })"""
+    )
+
+
 def test_a_figure_follows_the_width_of_the_window(browser_page, book):
     page = browser_page.open(book, width=1100)
     page.wait_for_selector(".gbm-figure .main-svg")

@@ -55,7 +55,7 @@ def test_live_both_ways(lab, browser_page):
     # Python moves, and the pictures follow.
     run(page, 2)
     says("5, 20, 15")
-    assert page.get_by_role("radio", name="FLAIR").is_checked()
+    page.get_by_role("radio", name="FLAIR", checked=True).wait_for()
     assert page.get_by_role("slider", name="Axial slice").input_value() == "5"
     error = run(page, 3).locator(".jp-OutputArea-output")
     error.get_by_text(re.compile("lies outside of the volume")).first.wait_for()

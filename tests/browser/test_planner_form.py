@@ -7,7 +7,8 @@ import random
 import pytest
 
 from gbmlib import planner
-from gbmlib.pages.planner_pages import form, script
+from gbmlib.pages.interactive import script
+from gbmlib.pages.planner_pages import form
 from gbmlib.planner import PATCH_VOXELS, Fingerprint, plan
 
 SPACINGS = (0.5, 0.625, 0.8, 1.0, 1.25, 2.0, 2.5, 3.6, 5.0)
@@ -69,7 +70,7 @@ def test_the_page_plans_as_python_does_number_for_number(browser, tmp_path):
     several = geometries(300)
     page = browser.new_page()
     try:
-        found = page.evaluate(f"(all) => {{ {script()}; return all.map(makePlan); }}", several)
+        found = page.evaluate(f"(all) => {{ {script('planner')}; return all.map(makePlan); }}", several)
     finally:
         page.close()
     for of, theirs in zip(several, found, strict=True):

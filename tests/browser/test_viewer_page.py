@@ -9,6 +9,7 @@ SPACING = (3.0, 1.0, 1.0)
 NAMES = {1: "core", 2: "oedema", 3: "enhancing"}
 SKY, ORANGE = (86, 180, 233), (213, 94, 0)
 START, SIZE = (0, 1, 1), (20, 38, 28)  # what is shown: the brain and two voxels around it
+TARGETS = ".gbm-viewer :is(input[type=range], .gbm-choice span, button, select, .gbm-switch):visible"  # of a thumb
 ACROSS_DOWN = [(2, 1), (2, 0), (1, 0)]  # the axes of the axial, coronal and sagittal picture
 
 
@@ -33,16 +34,6 @@ def made(**arguments):
     arguments = {"truth": truth, "prediction": prediction, "position": (9, 12, 10), **arguments}
     images = {"flair": brain(), "t1ce": 5 * brain()}
     return view(images, names=NAMES, spacing=SPACING, title="A case", mode="static", **arguments)
-
-
-@pytest.fixture
-def opened(browser_page, tmp_path):
-    def opened(viewer=None, **context):
-        page = browser_page.open((viewer or made()).save(tmp_path / "case.html"), **context)
-        page.wait_for_selector(".gbm-viewer[data-ready]")
-        return page
-
-    return opened
 
 
 def settled(page) -> None:
@@ -109,14 +100,14 @@ def click(page, plane: int, voxel: tuple[int, int, int]) -> None:
 
 
 def style(page, overlay: str, chosen: str) -> None:
-    page.get_by_role("radiogroup", name=overlay).get_by_role("radio", name=chosen).check()
+    page.get_by_role("combobox", name=overlay).select_option(chosen)
 
 
 # --------------------------------------------------------------------------------------------------- what is to be seen
 
 
 def test_pictures_have_the_proportions_of_the_patient(opened):
-    page = opened()
+    page = opened(made())
     boxes = [box.bounding_box() for box in page.locator(".gbm-plane canvas").all()]
     millimetres = [size * step for size, step in zip(SIZE, SPACING, strict=True)]
     scales = [box["width"] / millimetres[across] for box, (across, _) in zip(boxes, ACROSS_DOWN, strict=True)]
@@ -132,13 +123,13 @@ def test_grey_levels_are_the_volume_and_left_is_on_the_right(opened):
     assert len(set(dim)) == 1
     edges = [plane.locator(".gbm-edge").all_text_contents() for plane in page.locator(".gbm-plane").all()]
     assert edges == [["R", "L", "A", "P"], ["R", "L", "S", "I"], ["A", "P", "S", "I"]]
-    assert "left (L) is on the right" in page.locator(".gbm-hint").text_content()
+    assert "left (L) is on the right" in page.locator(".gbm-more .gbm-hint").text_content()
 
 
 @pytest.mark.parametrize("plane", [0, 1, 2])
 def test_fill_and_outline_stand_where_the_labels_are(opened, plane):
     page = opened(made(prediction=None, position=(9, 15, 13)))
-    style(page, "gold standard", "Fill")
+    style(page, "gold standard", "fill")
     page.get_by_role("slider", name="Fill opacity").fill("1")
     inside, other, outside = {  # an enhancing voxel, one of oedema, one without label, all on the plane's slice
         0: ((9, 16, 14), (9, 20, 10), (9, 20, 20)),
@@ -149,18 +140,18 @@ def test_fill_and_outline_stand_where_the_labels_are(opened, plane):
     assert colour_at(page, plane, other) == SKY
     grey = colour_at(page, plane, outside)
     assert len(set(grey)) == 1
-    style(page, "gold standard", "Outline")
+    style(page, "gold standard", "outline")
     assert len(set(colour_at(page, plane, inside))) == 1
     assert coloured(page, plane, SKY) > 50
     assert coloured(page, plane, ORANGE) > 10
-    style(page, "gold standard", "Off")
+    style(page, "gold standard", "off")
     assert coloured(page, plane, SKY) == coloured(page, plane, ORANGE) == 0
 
 
 def test_where_they_differ(opened):
     page = opened(made(position=(7, 15, 9)))
     page.get_by_role("slider", name="Fill opacity").fill("1")
-    style(page, "gold standard", "Off")
+    style(page, "gold standard", "off")
     page.get_by_role("checkbox", name="Show where they differ").check()
     assert colour_at(page, 0, (7, 20, 8)) == (204, 121, 167)  # only in the gold standard
     assert colour_at(page, 0, (7, 20, 19)) == (0, 158, 115)  # only in the prediction
@@ -184,7 +175,7 @@ def test_brightness_and_contrast_leave_the_background_black(opened):
 
 
 def test_the_readout_is_the_numpy_array(opened):
-    page = opened()
+    page = opened(made())
     truth, prediction = labels()
     volume, names = brain(), {0: "–", **NAMES}
     values = volume[volume > 0]
@@ -202,7 +193,7 @@ def test_the_readout_is_the_numpy_array(opened):
 
 
 def test_sliders_move_their_plane(opened):
-    page = opened()
+    page = opened(made())
     for axis, (name, index) in enumerate([("Axial slice", 11), ("Coronal slice", 20), ("Sagittal slice", 5)]):
         page.get_by_role("slider", name=name).fill(str(index))
         assert position(page)[axis] == index
@@ -215,13 +206,13 @@ def test_sliders_move_their_plane(opened):
 
 @pytest.mark.parametrize(("plane", "voxel"), [(0, (9, 30, 5)), (1, (15, 12, 25)), (2, (4, 36, 10))])
 def test_a_click_goes_to_the_voxel_under_it(opened, plane, voxel):
-    page = opened()
+    page = opened(made())
     click(page, plane, voxel)
     assert position(page) == voxel
 
 
 def test_a_drag_follows_the_pointer_and_stays_inside(opened):
-    page = opened()
+    page = opened(made())
     box = page.locator(".gbm-plane canvas").nth(0).bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -235,7 +226,7 @@ def test_a_drag_follows_the_pointer_and_stays_inside(opened):
 
 
 def test_keys(opened):
-    page = opened()
+    page = opened(made())
     page.locator(".gbm-plane canvas").nth(2).focus()
     for key, expected in {
         "ArrowLeft": (9, 13, 10),  # towards the face
@@ -253,7 +244,7 @@ def test_keys(opened):
 
 
 def test_the_wheel_scrolls_the_page_until_a_picture_is_held(opened):
-    page = opened(height=300)
+    page = opened(made(), height=300)
     box = page.locator(".gbm-plane canvas").nth(0).bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.wheel(0, 100)
@@ -268,7 +259,7 @@ def test_the_wheel_scrolls_the_page_until_a_picture_is_held(opened):
 
 
 def test_every_control_can_be_reached_and_seen_with_the_keyboard(opened):
-    page = opened()
+    page = opened(made())
     reached = []
     for _ in range(30):
         page.keyboard.press("Tab")
@@ -296,11 +287,14 @@ def test_every_control_can_be_reached_and_seen_with_the_keyboard(opened):
 
 
 def test_on_a_phone(opened, browser_page):
-    page = opened(width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
+    many = {"V-Net of the first paper": labels()[1], "U-Net of the second paper": labels()[0]}
+    page = opened(made(overlays=many), width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page.get_by_label("Show where they differ").check()
+    page.evaluate("scrollTo(0, 0)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     lefts = [box.bounding_box()["x"] for box in page.locator(".gbm-plane").all()]
     assert max(lefts) - min(lefts) < 1  # one above the other
-    targets = page.locator("input[type=range], .gbm-choice span, .gbm-viewer button, .gbm-switch").all()
+    targets = page.locator(TARGETS).all()
     assert min(target.bounding_box()["height"] for target in targets) >= 43.5
     canvas = page.locator(".gbm-plane canvas").nth(0)
     touch = "e => getComputedStyle(e).touchAction"
@@ -353,7 +347,6 @@ def test_two_predictions_side_by_side_move_together_and_each_has_its_own_labels_
     ]
     page.get_by_role("slider", name="other slice").fill("7")
     assert position(page) == (7, 12, 10)
-    page.get_by_text("Values, brightness").click()
     page.get_by_role("slider", name="Fill opacity").fill("1")
     coloured = [[colour_at(page, 0, (7, 20, x), picture) for x in (8, 13, 19)] for picture in (0, 1)]
     grey = [[len(set(colour)) == 1 for colour in row] for row in coloured]
@@ -365,14 +358,14 @@ def test_two_predictions_side_by_side_move_together_and_each_has_its_own_labels_
 
 def test_without_labels_and_with_one_image(opened):
     page = opened(view({"t2": brain()}, spacing=SPACING, mode="static"))
-    assert list(readout(page)) == ["voxel (z, y, x)", "T2"]
+    assert list(readout(page)) == ["voxel (z, y, x)", "mm (z, y, x)", "T2"]
     assert page.get_by_role("checkbox").count() == 0
     assert page.locator(".gbm-legend").text_content() == ""
 
 
 def test_a_position_in_the_empty_space_around_the_brain(opened):
     page = opened(made(position=(9, 39, 0)))
-    assert readout(page) == {"voxel (z, y, x)": "9, 39, 0", "FLAIR": "0", "gold standard": "–", "prediction": "–"}
+    assert list(readout(page).values()) == ["9, 39, 0", "27.0, 39.0, 0.0", "0", "–", "–"]
     page.get_by_role("slider", name="Axial slice").fill("10")
     assert position(page) == (10, 39, 0)
 

@@ -2,7 +2,20 @@
 
 import numpy as np
 import pytest
-from test_viewer_page import SIZE, SKY, START, brain, colour_at, coloured, labels, made, readout, settled, style
+from test_viewer_page import (
+    SIZE,
+    SKY,
+    START,
+    TARGETS,
+    brain,
+    colour_at,
+    coloured,
+    labels,
+    made,
+    readout,
+    settled,
+    style,
+)
 
 from gbmlib.evaluation import metrics
 from gbmlib.evaluation.surfaces import volume_ml
@@ -23,16 +36,6 @@ def likelihood() -> np.ndarray:
 
 def with_probability(**arguments):
     return made(**{"prediction": None, "probability": likelihood(), "maps": None, **arguments})
-
-
-@pytest.fixture
-def opened(browser_page, tmp_path):
-    def opened(viewer, **context):
-        page = browser_page.open(viewer.save(tmp_path / "case.html"), **context)
-        page.wait_for_selector(".gbm-viewer[data-ready]")
-        return page
-
-    return opened
 
 
 def figures(page) -> dict[str, str]:
@@ -84,10 +87,10 @@ def test_fill_and_outline_move_with_the_threshold_in_every_plane(opened, plane, 
     move(page, np.floor(probability * 256 + 1) / 256)
     assert len(set(colour_at(page, plane, voxel))) == 1  # grey again
     assert 0 < coloured(page, plane, GREEN) < wide
-    style(page, "at the threshold", "Outline")
+    style(page, "at the threshold", "outline")
     outline = coloured(page, plane, GREEN)
     assert 20 < outline < wide / 2
-    style(page, "at the threshold", "Off")
+    style(page, "at the threshold", "off")
     assert coloured(page, plane, GREEN) == 0
 
 
@@ -108,7 +111,7 @@ def test_regions_have_their_own_truth(opened):
 def test_where_the_decision_differs_from_the_truth(opened):
     page = opened(with_probability(position=(9, 15, 13)))
     page.get_by_role("slider", name="Fill opacity").fill("1")
-    style(page, "gold standard", "Off")
+    style(page, "gold standard", "off")
     page.get_by_role("checkbox", name="Show where they differ").check()
     truth, probability = labels()[0] > 0, likelihood()
     move(page, 0.75)
@@ -182,10 +185,10 @@ def test_maps_are_drawn_in_the_colours_of_their_legend(opened):
         byte = round(ramp[0, 0, x] * 255)
         expected = colormaps["inferno"](min(255, round(byte / 0.5)), bytes=True)[:3]
         assert np.abs(np.subtract(colour_at(page, 0, (9, 30, x)), list(map(int, expected)))).max() <= 12  # smoothed
-    page.get_by_role("radiogroup", name="Map").get_by_role("radio", name="faint").check()
+    style(page, "Map", "faint")
     page.get_by_role("slider", name="Colours end at").fill("0.05")
     assert colour_at(page, 0, (9, 30, 5)) == (252, 255, 164)  # the brightest, as matplotlib lists it
-    page.get_by_role("radiogroup", name="Map").get_by_role("radio", name="none").check()
+    style(page, "Map", "none")
     assert len(set(colour_at(page, 0, (9, 30, 5)))) == 1
     assert page.locator(".gbm-scale").count() == 0
 
@@ -212,7 +215,7 @@ def test_on_a_phone_with_everything(opened):
     viewer = with_probability(probability={"WT": likelihood(), "TC": likelihood(), "ET": likelihood()}, maps=several)
     page = opened(viewer, width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    targets = page.locator("input[type=range], .gbm-choice span, .gbm-viewer button, .gbm-switch").all()
+    targets = page.locator(TARGETS).all()
     assert min(target.bounding_box()["height"] for target in targets) >= 43.5
     slider = page.get_by_role("slider", name="Threshold")
     slider.scroll_into_view_if_needed()

@@ -42,7 +42,7 @@ def test_what_is_found(name, monkeypatch):
     holds, said = EXPECTED[name]
     found = CHECKS[name](FACTS)
     assert found.holds is holds
-    assert said in found.found
+    assert said in found.why
 
 
 @pytest.mark.parametrize(

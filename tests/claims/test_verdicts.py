@@ -30,11 +30,11 @@ def every():
     return ledger.read(ROOT / "book/claims.yml")
 
 
-def comparison(low=0.2, high=0.4, p=0.01, there=1, over=None, **fields):
+def comparison(low=0.2, high=0.4, p=0.01, available=1, over=None, **fields):
     """Of one difference by hand; networks say what the cases say, or what ``over`` has."""
     difference = Difference((low + high) / 2, low, high, 9)
     networks = OverNetworks(over or replace(difference, cases=5), 10, 0.01, 0.02)
-    return Comparison("a", "b", difference, adjusted=p, networks=networks, there=there, wanted=1, **fields)
+    return Comparison("a", "b", difference, adjusted=p, networks=networks, available=available, wanted=1, **fields)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_runs_that_are_not_sound_decide_nothing_yet(every):
 
 
 def test_missing_runs_leave_a_claim_open():
-    of = Comparison("this", "that", Difference(0.3, 0.2, 0.4, 9), there=3, wanted=4)
+    of = Comparison("this", "that", Difference(0.3, 0.2, 0.4, 9), available=3, wanted=4)
     assert word_of("better", of) == (NOT_YET, "3 of 4 runs have a record")
 
 
@@ -122,7 +122,7 @@ def test_one_comparison_that_fails_is_enough(every):
     claim = next(claim for claim in every if claim.id == "each-augmentation-helps")
     good, bad, tiny = comparison(), comparison(-0.4, -0.2), comparison(-0.009, 0.009, 0.9)
     unsure = replace(good, adjusted=0.5)
-    missing = replace(good, there=0)
+    missing = replace(good, available=0)
 
     def word(*comparisons):
         return verdicts._verdict(claim, "study", comparisons, None).word
@@ -137,17 +137,16 @@ def test_one_comparison_that_fails_is_enough(every):
     assert word(good, tiny) == NOT_SUPPORTED
 
 
-def test_a_verdict_is_as_clear_as_its_intervals_are_far_from_the_border(every):
-    def clearness(word, *ends):
+def test_a_verdict_turns_on_the_least_clear_comparison_that_holds_or_the_clearest_that_does_not(every):
+    def deciding(word, *ends):
         comparisons = tuple(comparison(low, high) for low, high in ends)
-        return verdicts.Verdict(every[0], word, "", comparisons).clearness
+        found = verdicts.Verdict(every[0], word, "", comparisons).deciding  # the claim is that something is better
+        return found and (found.difference.low, found.difference.high)
 
-    assert clearness(SUPPORTED, (0.2, 0.4)) == 0.2
-    assert clearness(SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.1  # all of them have to hold
-    assert clearness(NOT_SUPPORTED, (0.2, 0.4), (-0.3, -0.1)) == 0.2  # one is enough
-    assert clearness(SUPPORTED, (-0.002, 0.004)) == pytest.approx(0.006)  # within the margin
-    assert clearness(NOT_SUPPORTED, (np.nan, np.nan), (0.2, 0.4)) == 0.2
-    assert clearness(SUPPORTED) == float("inf")
+    assert deciding(SUPPORTED, (0.2, 0.4), (0.1, 0.5)) == (0.1, 0.5)
+    assert deciding(NOT_SUPPORTED, (0.5, 0.7), (-0.3, -0.1), (-0.4, -0.2)) == (-0.4, -0.2)
+    assert deciding(UNDECIDED, (0.2, 0.4), (-0.1, 0.1)) == (-0.1, 0.1)
+    assert deciding(SUPPORTED) is None
 
 
 def test_families_are_corrected_whole():

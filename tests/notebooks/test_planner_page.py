@@ -26,4 +26,4 @@ def test_the_page_gives_every_cell_and_plans_for_a_readers_own_folder(tmp_path):
     assert shown.count("72 of 72 cells") == 2
     assert "**Prostate, Lung, Pancreas**" in shown
     assert f"**{open_cohort(f'brats:{folder}').name}**: 2 cases" in shown
-    assert "gbm-planner-data" in shown
+    assert "gbm-planner" in shown

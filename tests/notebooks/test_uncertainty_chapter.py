@@ -24,8 +24,8 @@ def execute(folder, monkeypatch, **parameters):
 @pytest.mark.slow
 def test_live_on_phantoms_that_no_network_has_seen(tmp_path, monkeypatch):
     shown = execute(tmp_path, monkeypatch, profile="test", epochs=1, store=str(tmp_path / "runs"))
-    assert "2D and 3D, all folds (4 members, 4 cases)" in shown
-    assert "mirrorings of 3D (8 members, 4 cases)" in shown
+    assert "(2D and 3D, all folds, 4 members; WT; 4 cases.)" in shown
+    assert "mirrorings of 3D" in shown
     assert '"region": "WT", "threshold": 0.5' in shown
     assert "average minus one" in shown
     assert len(list((tmp_path / "runs").glob("unet-*/provenance.json"))) == 4
@@ -36,5 +36,5 @@ def test_on_a_readers_own_folder_the_members_are_those_of_a_fold(tmp_path, monke
     folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
     parameters = {"profile": "test", "cohort": f"brats:{folder}", "modalities": "flair", "epochs": 1}
     shown = execute(tmp_path, monkeypatch, **parameters, store=str(tmp_path / "runs"))
-    assert "2D and 3D of a fold (2 members, 5 cases)" in shown
-    assert "mirrorings of 3D (8 members, 5 cases)" in shown
+    assert "(2D and 3D of a fold, 2 members; WT; 5 cases.)" in shown
+    assert "mirrorings of 3D" in shown

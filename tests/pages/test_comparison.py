@@ -2,17 +2,15 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 from grouped_records import HELD_OUT_IN, configured, hardness, stored
 
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import comparison, tables
+from gbmlib.pages import comparison, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.study import ablations, catalogue, nnunet, nnunet_ablations, run, scales
-from gbmlib.study.predicting import reconstruct
 from gbmlib.study.records import Store
 
 
@@ -52,6 +50,21 @@ def test_a_comparison_says_where_it_comes_from_what_it_decides_and_what_is_missi
         "0.100 (0.100 to 0.100) than base, 30 cases.*"
     )
     assert "did not converge: diverged" in text
+
+
+def test_the_answer_is_the_verdict_with_its_size_and_once_what_would_decide_it(tmp_path):
+    store = Store(tmp_path)
+    differences = contrasts({"base": everywhere(0.5), "better": everywhere(0.6)})
+    decided = comparison.answer({"Dice": differences}, "vae", store)
+    assert decided == "**Higher.** In Dice, better minus base is +0.100 (+0.100 to +0.100) on 30 cases."
+    unsound = differences.assign(decided="not decided yet", unsound="undertrained: it still rose")
+    assert comparison.answer({"Dice": unsound, "the gap": unsound}, "vae", store) == (
+        "**Not decided yet.** In Dice, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "**Not decided yet.** In the gap, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "These runs decide nothing (undertrained: it still rose). Longer ones can: `python -m gbmlib run brats:PATH "
+        "--only vae --profile paper`."
+    )
+    assert comparison.answer({"Dice": contrasts({})}, "vae", store) == "*There is nothing to compare yet.*"
 
 
 def test_a_channel_that_never_learnt_is_told():
@@ -124,6 +137,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path):
     found = comparison.contrasts_of("choices", store)
     assert found.empty
     assert list(found.columns) == list(contrasts({}).columns)
+    assert comparison.overview("choices", store)[0] == text.NOTHING_YET
 
 
 def test_gliomas_are_shown_on_the_nested_regions(tmp_path):
@@ -160,8 +174,14 @@ def test_all_choices_are_shown_at_the_largest_scale_that_has_all_of_them(tmp_pat
         put("short", label, down)
     put("study", "instance norm", 0)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.1)
+    found, figure, caption = comparison.overview("untested", store)
+    assert found.startswith("**batch norm: ")
+    assert list(figure.data[-1].x) == pytest.approx([-0.1])
+    assert caption.startswith("*Change in mean Dice of each variant against the paper's network")
+    assert comparison.longer_runs("untested", store).endswith(" run msd:PATH --only untested`.")
     put("study", "batch norm", 0.3)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.3)
+    assert comparison.longer_runs("untested", store).endswith("--only untested --profile paper`.")
 
 
 def test_scales_are_what_the_study_runs():
@@ -190,17 +210,3 @@ def test_records_are_found_where_the_store_has_them(trained, monkeypatch):
     assert [record.id for record in found["test"]["with VAE"]] == [record.id for record in records["with VAE"]]
     # Every choice that has its base shows; all share it.
     assert comparison.contrasts_of("choices", store, "test").empty
-
-
-def test_a_reconstruction_is_of_a_training_patch_and_repeatable(trained):
-    from gbmlib.cohorts import open_cohort
-
-    _, records = trained
-    with_branch, without = records["with VAE"][0], records["without VAE"][0]
-    cohort = open_cohort(scales.SCALES["test"]["cohort"], with_branch.experiment.modalities)
-    image, redrawn = reconstruct(with_branch, cohort, cohort.cases[0])
-    assert image.shape == redrawn.shape == (2, 32, 32, 32)
-    assert not np.array_equal(image, redrawn)
-    np.testing.assert_array_equal(reconstruct(with_branch, cohort, cohort.cases[0])[1], redrawn)
-    with pytest.raises(ValueError, match="no VAE branch"):
-        reconstruct(without, cohort, cohort.cases[0])

@@ -1,6 +1,4 @@
-"""Figures of a chapter each: the readings of table 1, learning rates, what is left of maps without the weights."""
-
-from types import SimpleNamespace
+"""Figures of a chapter each: the readings of table 1, what is left of maps without the weights."""
 
 import numpy as np
 import pandas as pd
@@ -37,11 +35,3 @@ def test_maps_without_weights_have_a_panel_a_network_and_a_colour_a_map(monkeypa
     assert (list(figure.data[3].x), list(figure.data[3].y)) == (["trained", "encoder 0"], [1, 0.2])
     assert figure.data[4].yaxis == "y2"
     assert len(curves.as_weights_are_lost({}).data) == 0
-
-
-def test_networks_that_share_a_learning_rate_both_show(monkeypatch):
-    monkeypatch.delenv("GBM_STATIC", raising=False)
-    run = SimpleNamespace(history=pd.DataFrame({"epoch": [0, 1], "learning_rate": [1e-3, 5e-4]}))
-    two, three = curves.learning_rates({"2D": [run], "3D": [run]}, "words").data
-    assert list(two.y) == list(three.y) == [1e-3, 5e-4]
-    assert (two.line.dash, three.line.dash) == ("solid", "dash")

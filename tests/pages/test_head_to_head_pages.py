@@ -1,5 +1,7 @@
 """The chapter on the head to head with made-up records: whole, partly missing, and without any."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,11 @@ import pandas as pd
 import pytest
 
 from gbmlib.analysis import factorial, treatments
+from gbmlib.analysis.soundness import Soundness
 from gbmlib.cohorts import GLIOMA
 from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import head_to_head_pages as pages
+from gbmlib.pages import interactive
 from gbmlib.pages.text import Prose
 from gbmlib.study import head_to_head
 from gbmlib.study.records import Store
@@ -57,9 +61,10 @@ def record(store, experiment, cell, levels=LEVELS):
 
 
 @pytest.fixture(autouse=True)
-def _searched(monkeypatch):
-    """As if the learning rate of each network had been searched for."""
+def _fairly_trained(monkeypatch):
+    """As if the rate of each network had been searched for, and twice its schedule changed nothing."""
     monkeypatch.setattr(treatments, "searched", lambda record: True)
+    monkeypatch.setattr(treatments, "_plateau", lambda records: True)
 
 
 @pytest.fixture
@@ -98,7 +103,8 @@ def test_lines_of_the_figure_are_the_cells(groups):
 
 
 def test_what_changes_is_said_with_its_interval(groups):
-    forest, caption, table, said = pages.answers(groups)
+    forest, caption = pages.changes(groups)
+    table, said = pages.details(groups)
     assert sum(len(trace.y) for trace in forest.data) == 3 + 1 + 3
     statistics = ["decided", "mean", "p (Holm)", "rank-biserial"]
     assert list(table.columns) == ["effect", "over", *statistics, "WT", "TC", "ET", "cases", "seeds"]
@@ -117,23 +123,23 @@ def test_the_verdict_follows_the_numbers(wanted, tmp_path):
     store = Store(tmp_path)
     levels = dict(zip(CELLS, (0.4, 0.41, 0.6, 0.61, 0.8, 0.81), strict=True))
     groups = {cell: [record(store, e, cell, levels) for e in of] for cell, of in wanted.items()}
-    assert "**Which matters more: the architecture.**" in words(pages.answers(groups))
+    assert "**Which matters more: the architecture.**" in words(pages.details(groups))
     levels["U-Net", "B"] = 0.9
     groups["U-Net", "B"] = [record(store, e.changed(seed=1), ("U-Net", "B"), levels) for e in wanted["U-Net", "B"]]
-    assert "**gain by B: U-Net − V-Net**: a larger gain; +0.090" in words(pages.answers(groups))
+    assert "**gain by B: U-Net − V-Net**: a larger gain; +0.090" in words(pages.details(groups))
 
 
 def test_an_answer_that_one_network_carries_says_so(wanted, tmp_path):
     levels = dict(zip(CELLS, (0.4, 0.43, 0.6, 0.63, 0.6, 0.63), strict=True))
     store = Store(tmp_path)
     groups = {cell: [record(store, e, cell, levels) for e in of] for cell, of in wanted.items()}
-    said = words(pages.answers(groups))
+    said = words(pages.details(groups))
     assert "**Which matters more: the architecture.**" in said
     assert "compared: without V-Net it is the pipeline, -0.01" in said
 
 
 def test_phantoms_give_no_verdict(groups, wanted):
-    shown = [*pages.answers(groups, decides=False), *pages.within(groups, decides=False)]
+    shown = [*pages.changes(groups, decides=False), *pages.within(groups, decides=False)]
     assert not words(shown)
     assert not any("decided" in table for table in shown if isinstance(table, pd.DataFrame))
 
@@ -160,7 +166,7 @@ def test_missing_cells_and_folds_are_named_and_nothing_is_concluded_from_the_res
     assert "SegVAE under pipeline B: fold 4" in said
     assert "all of those with a record share: 0, 1, 2, 3." in said
     assert "--only headtohead" in said
-    answers = words(pages.answers(groups))
+    answers = words(pages.details(groups))
     assert "**pipeline B − A**: undecided; +0.20" in answers
     assert "4 folds, too few for an interval over networks" in answers
     assert "cannot be said before all cells have a record" in answers
@@ -171,15 +177,16 @@ def test_missing_cells_and_folds_are_named_and_nothing_is_concluded_from_the_res
 def test_cells_that_share_nothing_are_shown_without_a_difference(cells, groups, wanted):
     few = {cell: groups[cell] for cell in cells}
     assert isinstance(pages.results(few, wanted)[-1], pd.DataFrame)
-    assert "no difference to show" in words(pages.answers(few))
+    assert "no difference to show" in words(pages.changes(few))
+    assert pages.details(few) == []
     assert "Not before all cells" in words(pages.spreads(few))
     assert pages.within(few)[0].empty
 
 
 def test_a_network_that_is_wholly_missing_leaves_the_question_open(groups):
     few = {cell: of for cell, of in groups.items() if cell[0] != "V-Net"}
-    assert "cannot be said" in words(pages.answers(few))
-    said = words(pages.answers(few, networks=head_to_head.WITHOUT_VNET))
+    assert "cannot be said" in words(pages.details(few))
+    said = words(pages.details(few, networks=head_to_head.WITHOUT_VNET))
     assert "**Which matters more: " in said
     assert "any one of the networks" not in said  # of two none can be left out
 
@@ -188,7 +195,7 @@ def test_cells_without_a_common_fold_say_so(groups, wanted):
     groups["V-Net", "A"], groups["U-Net", "A"] = groups["V-Net", "A"][:1], groups["U-Net", "A"][1:]
     said = "*Nothing can be compared yet: there is no fold that every cell has run.*"
     assert said in words(pages.results(groups, wanted))
-    for show in (pages.answers, pages.within, pages.spreads):
+    for show in (pages.changes, pages.details, pages.within, pages.spreads):
         assert show(groups) == [said]
 
 
@@ -198,3 +205,19 @@ def test_curves_are_of_one_pipeline_at_a_time(groups):
     assert ("A" in a, "B" in b) == (True, True)
     assert [trace.name.split(" (")[0] for trace in first.data if trace.showlegend] == ["V-Net", "SegVAE", "U-Net"]
     assert [trace.name.split(" (")[0] for trace in second.data if trace.showlegend] == ["SegVAE", "U-Net"]
+
+
+def test_the_reviewers_piece_has_what_the_store_has(groups, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "judged", lambda groups: Soundness((), ()))
+    [piece] = interactive.reviewer(Store(tmp_path))
+    [data] = re.findall(r'<script type="application/json">(.*?)</script>', piece.data)
+    two, three = json.loads(data)["settings"]
+    assert (two["networks"], three["networks"]) == (["SegVAE", "U-Net"], ["V-Net", "SegVAE", "U-Net"])
+    assert {len(two["dice"]), len(three["dice"])} == {20}
+    assert len(two["verdicts"]) == 2 + 1
+    assert two["verdicts"][-1] == three["verdicts"][-1] == "lower"  # the pipeline matters more
+    assert np.mean(two["dice"], axis=0) == pytest.approx(np.array([[0.503, 0.703], [0.506, 0.706]]) - 0.1375)
+
+
+def test_without_records_there_is_nothing_to_review(tmp_path):
+    assert "No record of these runs" in words(interactive.reviewer(Store(tmp_path)))

@@ -1,12 +1,11 @@
 """What the chapter on the planner shows, and that it would show a difference."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from gbmlib.pages import planner_pages
-from gbmlib.planner import Fingerprint, memory, plan, table_1
+from gbmlib.planner import plan, table_1
 
 FACTS = Path(__file__).resolve().parents[2] / "book" / "facts"
 
@@ -83,12 +82,3 @@ def test_the_figures_draw(tasks, monkeypatch):
     assert [line.name for line in lines.data] == ["2D", "3D", "3D low resolution"]
     assert list(lines.data[1].x) == [32, 128]
     assert lines.data[1].y[0] < lines.data[1].y[1]
-
-
-@pytest.mark.slow
-def test_the_estimate_is_near_what_a_step_takes():
-    """The estimate leaves out the working space of convolutions, and gradients of activations."""
-    hippocampus = Fingerprint([(36, 50, 35)], [(1, 1, 1)], cases=260, labels=2)
-    network = dataclasses.replace(plan(hippocampus).three_d, batch_size=2)
-    ratio = planner_pages.measured_mb(network, 1, 2) / memory.memory_mb(network, 1, 2)
-    assert 0.9 < ratio < 2

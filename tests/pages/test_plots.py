@@ -12,7 +12,7 @@ from leaderboard_records import glioma_groups
 from gbmlib.analysis import leaderboard
 from gbmlib.analysis.family import contrasts
 from gbmlib.evaluation.metrics import NAMES
-from gbmlib.pages import curves, pictures, plots
+from gbmlib.pages import curves, plots
 from gbmlib.study.records import Store
 from gbmlib.viewer.display import StaticFigure
 
@@ -81,19 +81,6 @@ def test_curves_end_with_the_shortest_run():
     assert list(lines(figure, "solid")[0].x) == [0, 1]
 
 
-def test_curves_on_crops_need_runs_that_logged_them():
-    with pytest.raises(ValueError, match=r"crops_dice.*run-0-0"):
-        curves.compared({"one": [record(0, 0, 0.1)]}, on="crops")
-    logged = record(0, 0, 0.1, crops_dice=0.7, crops_loss=0.3)
-    assert lines(curves.compared({"one": [logged]}, on="crops"), "solid")[0].y[0] == 0.7
-
-
-def test_terms_are_those_that_were_logged():
-    figure = curves.terms([record(0, 0, 0.5, train_reconstruction=0.2, train_kl=0.01)], "words")
-    assert [trace.name for trace in figure.data] == ["segmentation", "reconstruction", "Kullback-Leibler divergence"]
-    assert figure.data[1].y[0] == pytest.approx(0.2)
-
-
 def test_figures_show_the_intervals_of_the_words():
     """The luck of two seeds is in the bars, as it is in what they decide."""
     base, other = ([of for seed in (0, 1) for of in seeded(value, seed)] for value in (0.5, 0.6))
@@ -158,27 +145,11 @@ def test_lines_through_depth_keep_the_order_of_the_forward_pass():
     assert figure.layout.yaxis.type == "log"
 
 
-def test_a_reconstruction_lies_beside_its_image_the_patients_left_on_the_right():
-    images = np.zeros((2, 3, 4, 5), np.float32)
-    images[0, 1, 0, 0] = 1  # the patient's left, at the back
-    figure = pictures.reconstruction(images, images + 1, ("t1ce", "flair"))
-    assert [axes.get_title() for axes in figure.axes] == [
-        "t1ce, image",
-        "t1ce, reconstruction",
-        "flair, image",
-        "flair, reconstruction",
-    ]
-    shown = np.asarray(figure.axes[0].images[0].get_array())
-    assert shown[0, -1] == 1
-    # One window for both, so that what the reconstruction lost shows.
-    assert figure.axes[0].images[0].get_clim() == figure.axes[1].images[0].get_clim()
-
-
 def test_long_labels_leave_a_phone_room():
     assert max(map(len, plots.wrapped("data-set normalisation, flipped copies").split("<br>"))) <= 16
 
 
-@pytest.mark.parametrize("kind", ["curves", "forest", "waterfall", "terms", "through_depth"])
+@pytest.mark.parametrize("kind", ["curves", "forest", "waterfall", "through_depth"])
 def test_every_figure_becomes_a_static_page(kind, monkeypatch):
     monkeypatch.setenv("GBM_STATIC", "1")
     groups = {"text": group(0.5), "one": group(0.6)}
@@ -187,7 +158,6 @@ def test_every_figure_becomes_a_static_page(kind, monkeypatch):
         "curves": lambda: curves.compared(groups, "words"),
         "forest": lambda: plots.forest(contrasts(groups), description="words"),
         "waterfall": lambda: plots.waterfall(groups, "words"),
-        "terms": lambda: curves.terms(groups["text"], "words"),
         "through_depth": lambda: plots.on_a_log_axis({"a": table["root mean square"]}, "size", "words"),
     }[kind]()
     assert isinstance(made, StaticFigure)

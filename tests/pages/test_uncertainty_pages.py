@@ -7,7 +7,7 @@ import pytest
 from gbmlib.analysis import uncertainty
 from gbmlib.analysis.intervals import Interval
 from gbmlib.pages import uncertainty_pages
-from gbmlib.pages.uncertainty_pages import averaged, calibration, finding, in_words, over_cases, typical
+from gbmlib.pages.uncertainty_pages import answer, averaged, calibration, finding, over_cases, typical
 
 SHAPE = (10, 12, 14)
 
@@ -77,13 +77,17 @@ def test_the_average_beside_one_member(tables):
     assert row["average minus one"].low > 0  # it lies nearer
 
 
-def test_every_number_of_the_sentence_is_computed(tables):
-    members, said = in_words(*tables)
-    assert members == "Members: folds (2 members, 12 cases)."
+def test_every_number_of_the_answer_is_computed(tables):
+    said = answer(*tables)
+    assert said.startswith("**Doubt points at errors, and it warns of bad cases.** (folds, 2 members; WT; 12 cases.)")
     top = value(tables[0], "WT", "found 5%", "brain", "entropy of the mean").dropna().mean()
-    assert f"**WT**: the most uncertain 5 % of the brain's voxels hold {top:.0%} of the errors" in said
-    worse = tables[0].assign(value=tables[0].value / 2)
-    assert in_words(worse, tables[1])[1] != said
+    assert f"hold {top:.3f} (" in said
+    assert str(over_cases(tables[0]).loc[("folds", "WT"), "entropy of the mean, predicted region"]) in said
+    assert str(calibration(tables[1]).loc[("folds", "WT"), uncertainty_pages.WHERE["band"]]) in said
+    halved = tables[0].assign(value=tables[0].value / 2)
+    assert "**Doubt does not reliably point at errors, and it warns" in answer(halved, tables[1])
+    backwards = tables[0].assign(value=tables[0].value.where(tables[0].measure != "dice", -tables[0].value))
+    assert "it does not reliably warn of bad cases" in answer(backwards, tables[1])
 
 
 def test_figures_have_a_curve_for_each_region_and_place(tables, monkeypatch):
@@ -97,12 +101,9 @@ def test_figures_have_a_curve_for_each_region_and_place(tables, monkeypatch):
 def test_words_and_figures_are_of_the_first_source(tables, monkeypatch):
     monkeypatch.delenv("GBM_STATIC", raising=False)
     cases, counts = (pd.concat([table, table.assign(source="other")], ignore_index=True) for table in tables)
-    assert in_words(cases, counts)[1] == in_words(*tables)[1]
+    assert answer(cases, counts) == answer(*tables)
     assert [len(trace.x) for trace in uncertainty_pages.dice_over_uncertainty(cases).data] == [12, 11]
     both, one = (uncertainty_pages.reliability_curves(each).data for each in (counts, tables[1]))
     assert [list(trace.y) for trace in both] == [list(trace.y) for trace in one]
     dice = value(tables[0], "WT", "dice").sort_values()
     assert typical(cases) == dice.index[5]
-    shown = uncertainty_pages.everything(cases, counts)
-    assert shown[0].startswith("Members: folds (2 members, 12 cases); other (")
-    assert [len(table) for table in shown if isinstance(table, pd.DataFrame)] == [4, 12, 12, 4]

@@ -181,7 +181,7 @@ def test_one_that_fails_takes_those_that_need_it_with_it_and_no_others(runs, tmp
     above = Ensemble(members=(broken, runs[1]), elsewhere=runs[2].elsewhere)
     store, told = Store(tmp_path), []
     attempts = running.run_within(
-        [broken, above, runs[1]], store, 120, 1, lambda run: 1, told=lambda attempt, record: told.append(record)
+        [broken, above, runs[1]], store, 120, 1, lambda run: 1, on_end=lambda attempt, record: told.append(record)
     )
     assert {of.run.id: of.outcome for of in attempts} == {broken.id: running.FAILED, runs[1].id: running.FINISHED}
     assert "the loss is" in attempts[0].error

@@ -161,6 +161,24 @@ def test_a_case_with_and_without_its_label():
     assert (both.spec["truth"], both.spec["prediction"]) == (0, 1)
 
 
+def test_the_first_of_several_label_maps_is_the_prediction_and_each_is_measured(volume, label):
+    maps = {
+        "same": label,
+        "half": np.where(np.arange(16) < 7, label, 0),
+        "empty": np.zeros_like(label),
+        "of another class": np.uint8(4) * (label > 0),
+    }
+    names = {1: "core", 2: "oedema", 3: "enhancing", 4: "something else"}
+    spec = view({"t1": volume}, label, overlays=maps, names=names, spacing=(1, 1, 1), mode="static").spec
+    assert [overlay["style"] for overlay in spec["overlays"]] == ["outline", "fill", "off", "off", "off"]
+    assert spec["prediction"] == 1
+    # 9 of the 27 labelled voxels: 2 x 9 / (27 + 9). What has no class of the gold standard's is not measured.
+    assert [overlay["dice"] for overlay in spec["overlays"]] == [None, 1, 0.5, 0, None]
+    alone = view({"t1": volume}, overlays=maps, names=names, spacing=(1, 1, 1), mode="static").spec
+    assert [overlay["dice"] for overlay in alone["overlays"]] == [None] * 4
+    assert (alone["truth"], alone["prediction"]) == (None, 0)
+
+
 def test_html_stands_alone_and_holds_its_data_safely(volume, label):
     html = view({"t1": volume}, label, spacing=(1, 1, 1), title="</script><b>", mode="static")._repr_html_()
     assert "</script><b>" not in html

@@ -22,7 +22,7 @@ HOUNSFIELD = -900
 
 @dataclass
 class Contents:
-    """What a case holds.
+    """The contents of a case.
 
     Attributes:
         case: its id.
@@ -142,14 +142,14 @@ def _label(label: Volume, images: Iterable[Volume], zero_is_background: bool, co
     if what:
         contents.add(label.file, what, INTERPOLATED)
         return
-    whole = np.rint(label.data).astype(np.int32)
-    contents.values = frozenset(int(value) for value in np.unique(whole))
-    foreground = whole != 0
+    numbers = np.rint(label.data).astype(np.int32)
+    contents.values = frozenset(int(value) for value in np.unique(numbers))
+    foreground = numbers != 0
     count = int(foreground.sum())
     if not count:
         contents.add(label.file, "the label holds background only", "check that this is meant", "warning")
         return
-    contents.digests["label"] = _digest(whole)
+    contents.digests["label"] = _digest(numbers)
     beside = {image.name: image.data[foreground] == 0 for image in images if image.data.shape == label.data.shape}
     on_zero = {name: int(zero.sum()) for name, zero in beside.items() if zero.any()}
     if not (zero_is_background and on_zero):

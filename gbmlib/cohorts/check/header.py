@@ -25,7 +25,7 @@ PERPENDICULAR = 0.01
 
 
 def doubts(header: nib.Nifti1Header) -> Iterator[tuple[str, str]]:
-    """What is doubtful, and what to do about it; of a header with three axes and an affine that maps a volume."""
+    """The doubts about a header with three axes and an affine that maps a volume, each with what to do about it."""
     affine, spacing = affine_of(header), voxel_sizes(affine_of(header))
     if not all(PLAUSIBLE[0] <= step <= PLAUSIBLE[1] for step in spacing):
         yield f"has voxels of {_mm(spacing)}", "correct the voxel size or its unit in the header"

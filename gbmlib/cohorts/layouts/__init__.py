@@ -25,7 +25,7 @@ from gbmlib.files import counted, few
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies in a folder.
+    """The cases and files that lie in a folder.
 
     Attributes:
         kind: that of its spec, such as "brats".
@@ -123,8 +123,8 @@ def strange_values(layout: Layout, seen: Mapping[str, frozenset[int]], conventio
     ]
 
 
-def found(root: Path, source: Path, cases: Iterable[FileCase]) -> tuple[tuple[FileCase, ...], list[Problem]]:
-    """Cases as a list names them: sorted, with the files that are there, and what is missing or named twice.
+def listed_cases(root: Path, source: Path, cases: Iterable[FileCase]) -> tuple[tuple[FileCase, ...], list[Problem]]:
+    """The cases that a list names, sorted, with the files that exist, and what is missing or named twice.
 
     Args:
         root: what the list's paths are relative to.
@@ -137,9 +137,9 @@ def found(root: Path, source: Path, cases: Iterable[FileCase]) -> tuple[tuple[Fi
         one = len({file.path for file in case.files.values()}) == 1
         names = {file.path: "image" if one else name for name, file in case.files.items()}
         names |= {case.label_file: "label"} if case.label_file else {}
-        there = {path: present(path) for path in names}
+        paths = {path: present(path) for path in names}
         for path, name in names.items():
-            if there[path]:
+            if paths[path]:
                 continue
             what, remedy = f"the {name} is missing", f"fetch it again, or take the case out of {source.name}"
             if not path.is_relative_to(root):
@@ -152,8 +152,8 @@ def found(root: Path, source: Path, cases: Iterable[FileCase]) -> tuple[tuple[Fi
             what = f"{source.name} names two cases of this id"
             problems.append(Problem(case.id, source, "error", what, "keep one entry, or rename one of the files"))
             continue
-        files = {name: replace(file, path=there[file.path]) for name, file in case.files.items() if there[file.path]}
-        out[case.id] = replace(case, files=files, label_file=there.get(case.label_file))
+        files = {name: replace(file, path=paths[file.path]) for name, file in case.files.items() if paths[file.path]}
+        out[case.id] = replace(case, files=files, label_file=paths.get(case.label_file))
     return tuple(out[case_id] for case_id in sorted(out)), problems
 
 

@@ -56,7 +56,7 @@ _FILE = re.compile(rf"(?P<id>.+?)[_-](?P<name>{_NAMES}|seg)\.nii(\.gz)?", re.IGN
 
 
 def scan(path: str) -> Layout:
-    """What lies in a folder, complete or not.
+    """The layout of a folder, complete or not.
 
     Raises:
         CaseError: no such folder, no BraTS files in it, or files of both families.

@@ -48,7 +48,7 @@ class Entry(BaseModel):
 
 
 class Dataset(BaseModel, extra="allow"):
-    """What ``dataset.json`` says; a test case may be a path alone."""
+    """The content of ``dataset.json``; a test case may be a path alone."""
 
     name: str = ""
     modality: Annotated[dict[int, str], Field(min_length=1)]
@@ -58,7 +58,7 @@ class Dataset(BaseModel, extra="allow"):
 
 
 def scan(path: str) -> Layout:
-    """What ``dataset.json`` names and what of it is there.
+    """The layout that ``dataset.json`` names, with the files that exist.
 
     Raises:
         CaseError: no such folder, several tasks in it, no usable ``dataset.json``.
@@ -88,7 +88,7 @@ def scan(path: str) -> Layout:
 
 
 def family_name(kind: str, name: str) -> str:
-    """What a cohort is called, before its number of cases."""
+    """The name of a cohort before its number of cases."""
     letters = re.sub(r"[^a-z0-9]", "", name.lower())
     return "-".join(filter(None, (kind, TASKS.get(letters, letters))))
 
@@ -144,7 +144,8 @@ def _cases(
     split = layouts.present(root / "imagesTr" / f"{listed[0].id}_0000.nii.gz") if listed else None
     if split and not layouts.present(listed[0].reference):
         raise CaseError(f"msd:{root} has a file for each channel, as nnU-Net has, such as {split}; open nnunet:{root}")
-    cases, problems = layouts.found(root, source, [one for one in listed if not one.reference.name.startswith(".")])
+    visible = [one for one in listed if not one.reference.name.startswith(".")]
+    cases, problems = layouts.listed_cases(root, source, visible)
     return cases, [*notes, *problems]
 
 

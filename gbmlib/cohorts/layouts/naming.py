@@ -1,4 +1,4 @@
-"""What names mean: of modalities, of labels, of cases. One place for the synonyms of all layouts."""
+"""The meaning of names of modalities, labels and cases. One place for the synonyms of all layouts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PAIRS = {"290": "007", "275": "001", "293": "002", "278": "010", "288": "013", 
 
 @dataclass(frozen=True)
 class Convention:
-    """What label files hold: each value of a file to the internal one, the internal meanings, and a sentence."""
+    """A convention of label files: each value of a file to the internal one, the internal meanings, and a sentence."""
 
     values: Mapping[int, int]
     labels: Mapping[int, str]
@@ -98,8 +98,8 @@ def convention(names: Mapping[int, str], release: str, source: Path) -> Conventi
         CaseError: no label has a name, a value that is not from 1 to 255, or two labels of one name.
     """
     labels = {value: names[value] for value in sorted(names) if value}
-    given = [name.strip().lower() for name in labels.values()]
-    twice = sorted({name for name in given if given.count(name) > 1})
+    lowered = [name.strip().lower() for name in labels.values()]
+    twice = sorted({name for name in lowered if lowered.count(name) > 1})
     if not labels or max(labels) > 255 or min(labels) < 0:
         values = f"{few([str(value) for value in labels])}, not" if labels else "no value"
         raise CaseError(f"{source} cannot be used: labels name {values} from 1 to 255; correct it")

@@ -22,7 +22,7 @@ from gbmlib.cohorts.problems import CaseError
 
 
 class Dataset(BaseModel):
-    """What ``dataset.json`` says; version 1 names the label of a value, version 2 gives the value of a label."""
+    """The content of ``dataset.json``; version 1 names the label of a value, version 2 gives the value of a label."""
 
     name: str = ""
     channel_names: Annotated[
@@ -33,7 +33,7 @@ class Dataset(BaseModel):
 
 
 def scan(path: str) -> Layout:
-    """What lies in ``imagesTr``, ``labelsTr`` and ``imagesTs``.
+    """The layout of ``imagesTr``, ``labelsTr`` and ``imagesTs``.
 
     Raises:
         CaseError: no such folder, several data sets in it, no usable ``dataset.json``, no image named as nnU-Net does.
@@ -58,7 +58,7 @@ def scan(path: str) -> Layout:
     if not cases:
         advice = f"if its images have all channels in one file, open msd:{root}"
         raise CaseError(f"nnunet:{path}: no files named ID_0000{dataset.file_ending} … in {train}; {advice}")
-    cases, problems = layouts.found(root, file, [*cases, *(case(test, one, None) for one in _ids(test))])
+    cases, problems = layouts.listed_cases(root, file, [*cases, *(case(test, one, None) for one in _ids(test))])
     known = {file.path for case in cases for file in case.files.values()}
     strays = [one for folder in (train, test) for one in _images(folder) if one not in known]
     name = dataset.name or re.sub(r"^(Dataset|Task)\d+_?", "", root.name)

@@ -29,7 +29,7 @@ _LABEL = re.compile(r"label\s*(:.*)?", re.IGNORECASE)
 
 
 def scan(path: str) -> Layout:
-    """What a table names and what of it is there.
+    """The layout that a table names, with the files that exist.
 
     Raises:
         CaseError: no such file, no table in it, or a table without a case, an id or an image.
@@ -38,8 +38,9 @@ def scan(path: str) -> Layout:
     rows = _rows(file)
     label = next((column for column in rows[0] if _LABEL.fullmatch(column)), "")
     named = re.findall(r"(\d+)\s*[= ]\s*([^|]+)", label.partition(":")[2])
-    given = naming.convention({int(value): name.strip() for value, name in named}, "Table", file) if named else None
-    glioma = given is not None and given.labels == GLIOMA
+    names = {int(value): name.strip() for value, name in named}
+    convention = naming.convention(names, "Table", file) if named else None
+    glioma = convention is not None and convention.labels == GLIOMA
     images = [column for column in rows[0] if column not in OWN and column != label]
     if "case" not in rows[0] or not images:
         raise CaseError(f"{file}: needs a column case and one for each modality, not {', '.join(rows[0])}")
@@ -54,7 +55,7 @@ def scan(path: str) -> Layout:
             placed(file.parent, row[label]) if label and row[label] else None,
         )
 
-    cases, problems = layouts.found(file.parent, file, map(case, rows))
+    cases, problems = layouts.listed_cases(file.parent, file, map(case, rows))
     remedy = "name its file, or take the row out of the table"
     empty = [
         Problem(row["case"], file, "error", f"{image} is missing: its cell is empty", remedy)
@@ -69,7 +70,7 @@ def scan(path: str) -> Layout:
         cases=cases,
         modalities=tuple(channels),
         problems=(*empty, *problems, *layouts.doubtful_modalities(file, channels)),
-        recognise=lambda labels: given or _by_values(labels, file),
+        recognise=lambda labels: convention or _by_values(labels, file),
         skull_stripped=glioma,
     )
 

@@ -66,11 +66,12 @@ def _sharp_atlas() -> Atlas:
     t1, grey, white = (np.asarray(image.dataobj, np.float32).transpose(2, 1, 0) for image in images)
     start = np.array(images[0].affine[:3, 3][::-1])
     brain = ndimage.binary_fill_holes(t1 > 0)
-    box = tuple(slice(max(part.start - 12, 0), part.stop + 12) for part in ndimage.find_objects(brain.astype(int))[0])
+    extents = ndimage.find_objects(brain.astype(int))[0]
+    box = tuple(slice(max(extent.start - 12, 0), extent.stop + 12) for extent in extents)
     # A template that stops at its own border gets room below, so that distances to the cut are true.
     pad = [(12, 0), (0, 0), (0, 0)]
     grey, white, brain = (np.pad(volume[box], pad) for volume in (grey, white, brain))
-    start = start + [part.start for part in box] - [12, 0, 0]
+    start = start + [extent.start for extent in box] - [12, 0, 0]
 
     # The maps are averages over many brains. Raising the shares to a power gives back one brain's edges.
     fluid = np.clip(1 - grey - white, 0, 1)
@@ -159,9 +160,9 @@ class Body:
 
     def positions(self, template: np.ndarray) -> np.ndarray:
         """Where in the frame (point, 3; mm) the anatomy shows template positions (point, 3), before any mass effect."""
-        known, steps = self._coarse
-        nearest = [np.argmin(((known - point[:, None]) ** 2).sum(0)) for point in np.atleast_2d(template)]
-        return steps[nearest] + np.linalg.solve(self._matrix, template.T - known[:, nearest]).T
+        coarse, steps = self._coarse
+        nearest = [np.argmin(((coarse - point[:, None]) ** 2).sum(0)) for point in np.atleast_2d(template)]
+        return steps[nearest] + np.linalg.solve(self._matrix, template.T - coarse[:, nearest]).T
 
     @cached_property
     def _coarse(self) -> tuple[np.ndarray, np.ndarray]:
@@ -171,9 +172,9 @@ class Body:
         return self.place(grid).reshape(3, -1), where.T
 
     def depth(self, grid: VoxelGrid, template: np.ndarray) -> np.ndarray:
-        """mm below the surface of the stripped brain, whose edge is ragged as a skull-stripper's; (z, y, x)."""
-        known = atlas(grid.spacing).at("depth", template.reshape(3, -1)).reshape(grid.shape)
-        return known - 1.3 + self._edge.on(grid)
+        """Depth in mm (z, y, x) below the surface of the stripped brain, whose edge is ragged as a skull-stripper's."""
+        distance = atlas(grid.spacing).at("depth", template.reshape(3, -1)).reshape(grid.shape)
+        return distance - 1.3 + self._edge.on(grid)
 
     def pushed(self, grid: VoxelGrid, template: np.ndarray, depth: np.ndarray, pushes: tuple[Push, ...]) -> np.ndarray:
         """Template positions with mass effect; it fades out towards the surface, which bone holds in place."""
@@ -184,7 +185,7 @@ class Body:
         move = np.zeros_like(template)
         for push in pushes:
             away = [line - at for line, at in zip(grid.axes(), push.centre, strict=True)]
-            size = push.share * np.exp(-sum(part**2 for part in away) / push.reach**2) * held
+            size = push.share * np.exp(-sum(offset**2 for offset in away) / push.reach**2) * held
             for axis in range(3):
                 move[axis] -= away[axis] * size
         return template + np.tensordot(self._matrix, move, 1)

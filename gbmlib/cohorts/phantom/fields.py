@@ -46,7 +46,7 @@ class VoxelGrid:
 
     def crop(self, box: Sequence[slice]) -> VoxelGrid:
         """The part of the grid inside a box of slices."""
-        bounds = [part.indices(size)[:2] for part, size in zip(box, self.shape, strict=True)]
+        bounds = [extent.indices(size)[:2] for extent, size in zip(box, self.shape, strict=True)]
         return VoxelGrid(
             tuple(stop - first for first, stop in bounds),
             self.spacing,
@@ -72,7 +72,7 @@ class Field:
     start: tuple[float, float, float]
 
     def on(self, grid: VoxelGrid) -> np.ndarray:
-        """Its mean over each voxel of a grid, float64 (z, y, x)."""
+        """The field's mean over each voxel of a grid, float64 (z, y, x)."""
         out = self.coefficients
         for axis in range(3):
             along = (grid.shape[axis], grid.spacing[axis], grid.start[axis])
@@ -83,7 +83,7 @@ class Field:
 
 @lru_cache(maxsize=256)
 def _weights(size: int, spacing: float, start: float, knots: int, pitch: float, first: float) -> np.ndarray:
-    """What each knot contributes to the mean over each voxel along one axis: (voxel, knot)."""
+    """The weight of each knot in the mean over each voxel along one axis: (voxel, knot)."""
     centres = start + spacing * np.arange(size)
     out = np.zeros((size, knots))
     for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
@@ -136,10 +136,10 @@ def arrival(times: np.ndarray, cost: np.ndarray, spacing: float, steps: int) -> 
     for _ in range(steps):
         # The front can have moved one voxel in each direction since the last step: look no further.
         low, high = np.maximum(low - 1, 0), np.minimum(high + 1, times.shape)
-        part = tuple(slice(first + 1, last + 1) for first, last in zip(low, high, strict=True))
+        front = tuple(slice(first + 1, last + 1) for first, last in zip(low, high, strict=True))
         window = out[tuple(slice(first, last + 2) for first, last in zip(low, high, strict=True))]
         new = _upwind(window, spacing * cost[tuple(map(slice, low, high))])
-        out[part] = np.fmin(out[part], new)
+        out[front] = np.fmin(out[front], new)
     return out[1:-1, 1:-1, 1:-1]
 
 

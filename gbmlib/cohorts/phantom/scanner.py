@@ -1,4 +1,4 @@
-"""What a scanner makes of a phantom: four contrasts, distractors, blur, bias and noise.
+"""Simulated scans of a phantom: four contrasts, distractors, blur, bias and noise.
 
 Intensities are ratios to normal white matter until the last step, which scales them to integers as BraTS has them. The
 table of contrasts was read off 19 BraTS 2018 cases (medians within tissues and labels, spread between cases).

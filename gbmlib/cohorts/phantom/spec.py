@@ -1,4 +1,4 @@
-"""What names a phantom cohort: ``phantom:cases=24,spacing=3,seed=0``, read, checked and written in one way."""
+"""The spec of a phantom cohort: ``phantom:cases=24,spacing=3,seed=0``, read, checked and written in one way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALLOWED = (
 
 @dataclass(frozen=True)
 class Spec:
-    """What a phantom cohort's spec says: number of cases, spacing (z, y, x) in mm, seed."""
+    """The values of a phantom cohort's spec: number of cases, spacing (z, y, x) in mm, seed."""
 
     cases: int = 24
     spacing: tuple[float, float, float] = (3.0, 3.0, 3.0)

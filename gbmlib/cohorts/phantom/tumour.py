@@ -27,7 +27,7 @@ _FAR = 90.0
 
 @dataclass(frozen=True)
 class Amounts:
-    """What is drawn for a tumour: volumes in ml, the enhancing fraction of the core, and its mass effect."""
+    """The random quantities of a tumour: volumes in ml, the enhancing fraction of the core, and its mass effect."""
 
     core: float
     oedema: float
@@ -37,7 +37,7 @@ class Amounts:
 
     @property
     def radius(self) -> float:
-        """mm of a ball with the volume of the core."""
+        """The radius in mm of a ball with the volume of the core."""
         return (self.core * 1000 * 3 / 4 / np.pi) ** (1 / 3)
 
 

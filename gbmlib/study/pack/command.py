@@ -43,9 +43,9 @@ def in_order_of_worth(profile: str, cohorts: Sequence[str], only: Sequence[str] 
     return [runs[name] for name in sorted(runs, key=lambda name: (last[name], place[name]))]
 
 
-def do(asked: argparse.Namespace) -> None:
+def do(args: argparse.Namespace) -> None:
     """Do what the arguments ask (:func:`add_to`); see ``study.pack``."""
-    {"make": _make, "wheels": _wheels, "list": _list, "smoke": _smoke, "run": _run, "take": _take}[asked.what](asked)
+    {"make": _make, "wheels": _wheels, "list": _list, "smoke": _smoke, "run": _run, "take": _take}[args.what](args)
 
 
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -87,65 +87,65 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def _make(asked: argparse.Namespace) -> None:
-    names = [open_cohort(spec).name for spec in (*asked.prepared, *asked.whole)]
+def _make(args: argparse.Namespace) -> None:
+    names = [open_cohort(spec).name for spec in (*args.prepared, *args.whole)]
     # Weights that lie here do not travel, so only published records count as made.
-    there = Store(Path(asked.pack).parent / "no runs of one's own", asked.published)
-    missing = to_do(in_order_of_worth(asked.profile, names, asked.only), there)
-    left_out = making.make(asked.pack, missing, asked.prepared, asked.whole)
+    published = Store(Path(args.pack).parent / "no runs of one's own", args.published)
+    missing = to_do(in_order_of_worth(args.profile, names, args.only), published)
+    left_out = making.make(args.pack, missing, args.prepared, args.whole)
     for why in dict.fromkeys(left_out.values()):
         print(f"left out: {sum(other == why for other in left_out.values())} runs: {why}")
-    size = Path(asked.pack).stat().st_size / 2**20
-    print(f"{asked.pack}: {len(missing) - len(left_out)} runs on {', '.join(names)}, {size:.1f} MB")
+    size = Path(args.pack).stat().st_size / 2**20
+    print(f"{args.pack}: {len(missing) - len(left_out)} runs on {', '.join(names)}, {size:.1f} MB")
 
 
-def _wheels(asked: argparse.Namespace) -> None:
-    versions = [f"{name}=={importlib.metadata.version(name)}" for name in asked.names]
+def _wheels(args: argparse.Namespace) -> None:
+    versions = [f"{name}=={importlib.metadata.version(name)}" for name in args.names]
     platforms = [f"--platform={name}_x86_64" for name in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
-    kind = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={asked.python}"]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", *kind, *platforms, f"--dest={asked.to}"]
+    kind = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={args.python}"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", *kind, *platforms, f"--dest={args.to}"]
     if subprocess.run([*pip, *versions], check=False).returncode:
-        raise ValueError(f"pip could not fetch all of {', '.join(versions)} for Python {asked.python}; see above")
-    files = sorted(Path(asked.to).glob("*.whl"))
-    print(f"{asked.to}: {len(files)} wheels, {sum(file.stat().st_size for file in files) / 2**20:.1f} MB")
+        raise ValueError(f"pip could not fetch all of {', '.join(versions)} for Python {args.python}; see above")
+    files = sorted(Path(args.to).glob("*.whl"))
+    print(f"{args.to}: {len(files)} wheels, {sum(file.stat().st_size for file in files) / 2**20:.1f} MB")
 
 
-def _prepared(asked: argparse.Namespace) -> tuple[list[Run], Store, dict[str, float], float]:
+def _prepared(args: argparse.Namespace) -> tuple[list[Run], Store, dict[str, float], float]:
     """A pack's runs in order of worth, the store it was unpacked into, the expected seconds of what is missing, and
     those until a process computes."""
-    if asked.processes < 1:
-        raise ValueError(f"--processes is {asked.processes}, not at least 1")
-    store = Store(asked.store, asked.published)
-    runs = making.unpack(asked.pack, store)
-    card = expected.Card.load(asked.card) if asked.card else expected.Card()
-    times = {run.id: expected.seconds(run, store, card, asked.processes) for run in to_do(runs, store)}
+    if args.processes < 1:
+        raise ValueError(f"--processes is {args.processes}, not at least 1")
+    store = Store(args.store, args.published)
+    runs = making.unpack(args.pack, store)
+    card = expected.Card.load(args.card) if args.card else expected.Card()
+    times = {run.id: expected.seconds(run, store, card, args.processes) for run in to_do(runs, store)}
     return runs, store, times, card.begin
 
 
-def _list(asked: argparse.Namespace) -> None:
-    runs, store, times, begin = _prepared(asked)
+def _list(args: argparse.Namespace) -> None:
+    runs, store, times, begin = _prepared(args)
     missing = to_do(runs, store)
-    ends = running.planned(missing, times, asked.seconds, asked.processes, begin)
+    ends = running.planned(missing, times, args.seconds, args.processes, begin)
     for run in missing:
         when = f"ends at {ends[run.id]:5.0f} s" if run.id in ends else "does not fit   "
         print(f"{times[run.id]:5.0f} s  {when}  {described(run)}")
     total, fitting = sum(times.values()), sum(times[name] for name in ends)
     print(
-        f"{len(missing)} of {len(runs)} runs are missing, {total:.0f} s of one process; in {asked.seconds:.0f} s of "
-        f"{asked.processes}: {len(ends)} runs, {fitting:.0f} s"
+        f"{len(missing)} of {len(runs)} runs are missing, {total:.0f} s of one process; in {args.seconds:.0f} s of "
+        f"{args.processes}: {len(ends)} runs, {fitting:.0f} s"
     )
 
 
-def _run(asked: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> None:
     began = time.monotonic()
-    runs, store, times, begin = _prepared(asked)
-    home = shards.Shards(Path(asked.out))
+    runs, store, times, begin = _prepared(args)
+    home = shards.Shards(Path(args.out))
     for run in runs:  # made before, by a command that was cut off
         if (record := store.local(run)) is not None:
             home.add(record)
     attempts: list[running.Attempt] = []
 
-    def told(attempt: running.Attempt, record: Record | None) -> None:
+    def on_end(attempt: running.Attempt, record: Record | None) -> None:
         attempts.append(attempt)
         if record is not None:
             home.add(record)
@@ -156,40 +156,41 @@ def _run(asked: argparse.Namespace) -> None:
         print(attempt.error, end="", flush=True)
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes; a run sets its own number in training
-    left = asked.seconds - (time.monotonic() - began) - CLOSING
-    running.run_within(runs, store, left, asked.processes, times, begin, asked.device, told)
-    for run in runs if asked.beside else ():
+    left = args.seconds - (time.monotonic() - began) - CLOSING
+    running.run_within(runs, store, left, args.processes, times, begin, args.device, on_end)
+    for run in runs if args.beside else ():
         if (record := store.local(run)) is not None:
             home.add_beside(record)
     if home.left_out:
-        print(f"no room in {asked.out} for {', '.join(home.left_out)}; they are in {asked.store}")
+        print(f"no room in {args.out} for {', '.join(home.left_out)}; they are in {args.store}")
     outcomes = [attempt.outcome for attempt in attempts]
     print(", ".join(f"{outcomes.count(name)} {name}" for name in (running.FINISHED, running.STOPPED, running.FAILED)))
 
 
 def _write(attempts: Sequence[running.Attempt], path: Path) -> None:
-    """What became of each run, as a table."""
+    """Write the outcome of each run as a table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["run", "outcome", "expected", "taken", "error"])
-        for of in attempts:
-            error = of.error.strip().splitlines()[-1:]
-            table.writerow([of.run.id, of.outcome, f"{of.expected:.1f}", f"{of.taken:.1f}", *(error or [""])])
+        for attempt in attempts:
+            error = attempt.error.strip().splitlines()[-1:]
+            seconds = (f"{attempt.expected:.1f}", f"{attempt.taken:.1f}")
+            table.writerow([attempt.run.id, attempt.outcome, *seconds, *(error or [""])])
 
 
-def _smoke(asked: argparse.Namespace) -> None:
-    runs = making.unpack(asked.pack, Store(asked.store))
-    table, card = smoke.measure(runs, asked.device, asked.seconds)
+def _smoke(args: argparse.Namespace) -> None:
+    runs = making.unpack(args.pack, Store(args.store))
+    table, card = smoke.measure(runs, args.device, args.seconds)
     print(table.to_string(index=False))
-    card.save(asked.card)
-    if asked.processes:
+    card.save(args.card)
+    if args.processes:
         first = next(run for run in runs if isinstance(run, Experiment))
-        print(smoke.side_by_side(first, asked.device, asked.processes).to_string(index=False))
+        print(smoke.side_by_side(first, args.device, args.processes).to_string(index=False))
 
 
-def _take(asked: argparse.Namespace) -> None:
-    became = shards.take(asked.folder, asked.to, asked.beside)
+def _take(args: argparse.Namespace) -> None:
+    became = shards.take(args.folder, args.to, args.beside)
     for name, what in became.items():
         print(f"{name}  {what}")
     if refused := [name for name, what in became.items() if what.startswith("refused")]:

@@ -67,8 +67,8 @@ class Card:
             ValueError: the file cannot be read, or holds something else.
         """
         try:
-            said = json.loads(Path(path).read_text())
-            return cls(**{field.name: float(said[field.name]) for field in fields(cls)})
+            content = json.loads(Path(path).read_text())
+            return cls(**{field.name: float(content[field.name]) for field in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} does not hold what a card can do ({error}); the smoke test writes it") from error
 
@@ -129,7 +129,7 @@ def _passes(run: Experiment, shape: Sequence[int]) -> int:
 
 
 def _shape(run: Experiment, cohort: Cohort, store: Store) -> tuple[int, ...]:
-    """Of the first case of a cohort on the grid of a run."""
+    """The shape of a cohort's first case on the grid of a run."""
     case = cohort.with_modalities(run.modalities).cases[0]
     if statistics_kind(run.normalisation) is None:
         return prepare(run, case, None, store.prepared).shape

@@ -65,14 +65,14 @@ def make(path: str | Path, runs: Iterable[Run], prepared: Sequence[str], whole: 
             raise ValueError(f"nothing to pack: {next(iter(left_out.values()), 'no run is missing')}")
         (folder / RUNS).write_text(json.dumps(wanted) + "\n")
         with written(path) as unfinished, tarfile.open(unfinished, "w:xz") as archive:
-            for part in (RUNS, DATA, PREPARED):
-                if (folder / part).exists():
-                    archive.add(folder / part, part, filter=_anonymous)
+            for item in (RUNS, DATA, PREPARED):
+                if (folder / item).exists():
+                    archive.add(folder / item, item, filter=_anonymous)
     return left_out
 
 
 def _add(run: Run, originals: dict[str, Cohort], folder: Path) -> str:
-    """Prepare the cases that a run needs, where that was not done for another; why it cannot be packed, or nothing."""
+    """Prepare the cases that a run needs, once for all runs; returns why it cannot be packed, or an empty text."""
     for name, experiment in cases_of(run):
         if name.startswith("phantom:"):
             return "phantoms are grown where they are used, from an anatomy that does not travel"
@@ -101,7 +101,7 @@ def cases_of(run: Run) -> list[tuple[str, Experiment]]:
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Whose files they were is not packed, so that a pack depends on its content alone; nor are the cache's locks."""
+    """An entry without owner and time, so that a pack depends on its content alone; None for the cache's locks."""
     if entry.name.endswith(".lock"):
         return None
     entry.mtime = entry.uid = entry.gid = 0

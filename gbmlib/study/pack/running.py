@@ -1,4 +1,4 @@
-"""As many runs as fit into a time, in order of worth, several processes side by side.
+"""Make as many runs as fit into a time, the most valuable first, several processes side by side.
 
 Each process makes one whole run after another. While some measure on their cores, others train on the card, so a few
 more processes than the card needs keep it busy. When time is up they are ended: what is finished is in the store, what
@@ -28,7 +28,7 @@ FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a run within the time.
+    """The outcome of a run within the time.
 
     Attributes:
         outcome: :data:`FINISHED`; :data:`STOPPED` when time was up; or :data:`FAILED`.
@@ -90,7 +90,7 @@ def run_within(
     expected: Mapping[str, float] | Callable[[Run], float],
     begin: float = 0,
     device: str | None = None,
-    told: Callable[[Attempt, Record | None], None] = lambda attempt, record: None,
+    on_end: Callable[[Attempt, Record | None], None] = lambda attempt, record: None,
     checkpoint_seconds: float = 30,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Attempt]:
@@ -104,7 +104,7 @@ def run_within(
         seconds: from now on; processes still at work are ended then.
         processes: at a time. Each needs a core, and on a graphics card about a gigabyte besides its run's own memory.
         expected: seconds of a run, by id or computed; ``begin`` more until a new process computes.
-        told: called with each attempt that ended, and the record where it finished.
+        on_end: called with each attempt that ended, and the record where it finished.
         clock: in seconds; for tests.
     """
     end = clock() + seconds
@@ -122,7 +122,7 @@ def run_within(
             del missing[run.id]
         for name in needing(run.id, waiting) if outcome == FAILED else ():
             del waiting[name]
-        told(attempts[-1], record)
+        on_end(attempts[-1], record)
 
     try:
         while (left := end - clock()) > 0:

@@ -1,4 +1,4 @@
-"""Records on their way home: a few files of limited size, each a tar of records, each of those a compressed tar.
+"""Records packed for the way home: a few tar files of limited size, in which each record is a compressed tar.
 
 A record travels whole or not at all, and is taken in only where it is what its name says.
 """
@@ -43,7 +43,7 @@ class Shards:
     limit: int = LIMIT
     number: int = SHARDS
     left_out: list[str] = field(default_factory=list)
-    _there: list[list[tuple[str, bytes]]] = field(default_factory=list)
+    _shards: list[list[tuple[str, bytes]]] = field(default_factory=list)
 
     def add(self, record: Record) -> None:
         """Add the record, without what lies beside it."""
@@ -59,27 +59,27 @@ class Shards:
             self._add(record.id + _BESIDE, _tar(record.path, names))
 
     def _add(self, name: str, content: bytes) -> None:
-        sizes = [_END + sum(_size(of) for _, of in shard) + _size(content) for shard in [*self._there, []]]
+        sizes = [_END + sum(_size(member) for _, member in shard) + _size(content) for shard in [*self._shards, []]]
         number = next((number for number, size in enumerate(sizes) if size <= self.limit), self.number)
         if number == self.number:
             self.left_out.append(name)
             return
-        if number == len(self._there):
-            self._there.append([])
-        self._there[number].append((name, content))
+        if number == len(self._shards):
+            self._shards.append([])
+        self._shards[number].append((name, content))
         self._write(number)
 
     def _write(self, number: int) -> None:
         path = self.folder / f"records-{number + 1}.tar"
         with written(path) as unfinished, tarfile.open(unfinished, "w") as archive:
-            for name, content in self._there[number]:
+            for name, content in self._shards[number]:
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
 
 
 def _size(content: bytes) -> int:
-    """Of a member of a tar, in bytes."""
+    """The bytes that a member takes in a tar."""
     return _BLOCK - (-len(content) // _BLOCK) * _BLOCK
 
 
@@ -109,17 +109,17 @@ def take(folder: str | Path, to: str | Path, beside: bool = False) -> dict[str, 
     shards = sorted(folder.glob("records-*.tar"))
     if not shards:
         raise RecordError(f"{folder} holds no records-1.tar; give the folder that a pack was run with as --out")
-    found: dict[str, dict[str, bytes]] = {}
+    records: dict[str, dict[str, bytes]] = {}
     for shard in shards:
         try:
             with tarfile.open(shard) as archive:
                 for entry in archive:
                     name, _, kind = Path(entry.name).name.partition(".")
-                    found.setdefault(name, {})[f".{kind}"] = archive.extractfile(entry).read()
+                    records.setdefault(name, {})[f".{kind}"] = archive.extractfile(entry).read()
         except (tarfile.TarError, OSError, AttributeError) as error:
             raise RecordError(f"{shard} is damaged ({error}); copy it again") from error
     to.mkdir(parents=True, exist_ok=True)
-    return {name: _take(name, parts, to, beside) for name, parts in found.items()}
+    return {name: _take(name, parts, to, beside) for name, parts in records.items()}
 
 
 def _take(name: str, parts: dict[str, bytes], to: Path, beside: bool) -> str:
@@ -136,7 +136,7 @@ def _take(name: str, parts: dict[str, bytes], to: Path, beside: bool) -> str:
         if not final.exists():
             unfinished.replace(final)
             return "taken"
-        if differ := [of for of in FILES if not _same(final / of, unfinished / of)]:
+        if differ := [file for file in FILES if not _same(final / file, unfinished / file)]:
             return f"refused: {final} is there with another {', '.join(differ)}; move it away to take this one"
         if beside:
             for path in unfinished.iterdir():

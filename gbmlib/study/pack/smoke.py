@@ -1,4 +1,4 @@
-"""Half a minute on a card before anything else: is it right, how long is a step, and which way of stepping is faster.
+"""A test of half a minute on a card: does it compute rightly, how long is a step, which way of stepping is faster.
 
 Each network that a pack trains is tried on one patch: how far the card's float32 and mixed precision are from float32
 on the processor; the time of a forward pass and of a training step as the study makes it (``eager``); and of the same
@@ -35,7 +35,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def measure(runs: Iterable[Run], device: str | None = None, seconds: float = 30) -> tuple[pd.DataFrame, Card]:
-    """What a card makes of the networks of some runs, one run of each network and number of axes.
+    """Errors and times of some runs' networks on a card, one run of each network and number of axes.
 
     Args:
         seconds: what would begin later is left out.
@@ -51,21 +51,21 @@ def measure(runs: Iterable[Run], device: str | None = None, seconds: float = 30)
     with full_float32(place):  # as in a run
         for run in networks.values():
             for precision in ("float32", "bfloat16"):
-                of = run.changed(precision=precision, previous=None)
+                experiment = run.changed(precision=precision, previous=None)
                 row = {
-                    "network": of.model,
-                    "patch": "x".join(map(str, (of.batch_size, *of.patch_size))),
+                    "network": experiment.model,
+                    "patch": "x".join(map(str, (experiment.batch_size, *experiment.patch_size))),
                     "precision": precision,
                 }
                 row |= {"error": None, "forward": None} | dict.fromkeys(ways)
-                rows.append(row | {"operations": _operations(of)})
+                rows.append(row | {"operations": _operations(experiment)})
                 if time.monotonic() < end:
                     rows[-1] |= _tried(
-                        lambda of=of: {"error": error(of, place), "forward": _forward(of, place)}, "error"
+                        lambda e=experiment: {"error": error(e, place), "forward": _forward(e, place)}, "error"
                     )
                 for name, way in ways.items():
                     if time.monotonic() < end:
-                        rows[-1] |= _tried(lambda of=of, way=way, name=name: {name: way(of, place)}, name)
+                        rows[-1] |= _tried(lambda e=experiment, way=way, name=name: {name: way(e, place)}, name)
     table = pd.DataFrame(rows)
     return table.drop(columns="operations"), _card(table)
 
@@ -83,8 +83,8 @@ def side_by_side(
     context = multiprocessing.get_context("spawn")
     rounds = [*(2**n for n in range(10) if 2**n < processes), processes]
     barrier, answers = context.Barrier(processes, timeout=patience), context.SimpleQueue()
-    given = (experiment, device, rounds, seconds, barrier, answers)
-    workers = [context.Process(target=_step_by_turns, args=(n, *given), daemon=True) for n in range(processes)]
+    arguments = (experiment, device, rounds, seconds, barrier, answers)
+    workers = [context.Process(target=_step_by_turns, args=(n, *arguments), daemon=True) for n in range(processes)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -100,22 +100,22 @@ def _step_by_turns(mine, experiment, device, rounds, seconds, barrier, answers) 
     """The work of one process of :func:`side_by_side`."""
     place = device_of(device)
     with loop.cpu_threads(experiment.threads):
-        state, given = _state(experiment, place), batch(experiment, place)
+        state, patches = _state(experiment, place), batch(experiment, place)
         state.network.train()
         for _ in range(3):
-            loop.step(state, experiment, *given)
+            loop.step(state, experiment, *patches)
         for number in rounds:
             barrier.wait()
             count, began = 0, time.perf_counter()
             while mine < number and time.perf_counter() - began < seconds:
-                float(loop.step(state, experiment, *given)[1]["total"])  # or launches run ahead of the clock
+                float(loop.step(state, experiment, *patches)[1]["total"])  # or launches run ahead of the clock
                 count += 1
             if count:
                 answers.put((number, count / (time.perf_counter() - began)))
 
 
 def _tried(what: Callable[[], dict], name: str) -> dict:
-    """What a measurement gives; where it fails, the first line of why, and the others go on."""
+    """The result of a measurement; where it fails, the first line of the error, so that the others go on."""
     try:
         return what()
     except Exception as error:
@@ -130,18 +130,18 @@ def error(experiment: Experiment, device: torch.device) -> float:
     """
     plain = experiment.changed(precision="float32")
     with torch.no_grad():
-        here, there = (
-            _logits(_state(of, where), of, batch(of, where)[0]).double().cpu()
-            for of, where in ((plain, torch.device("cpu")), (experiment, device))
+        reference, logits = (
+            _logits(_state(run, where), run, batch(run, where)[0]).double().cpu()
+            for run, where in ((plain, torch.device("cpu")), (experiment, device))
         )
-    found = float((here - there).norm() / here.norm())
-    if not found <= RIGHT[experiment.precision]:  # NaN never passes
-        raise ValueError(f"wrong: {found:.2g}")
-    return found
+    difference = float((reference - logits).norm() / reference.norm())
+    if not difference <= RIGHT[experiment.precision]:  # NaN never passes
+        raise ValueError(f"wrong: {difference:.2g}")
+    return difference
 
 
 def batch(experiment: Experiment, device: torch.device) -> Batch:
-    """Images and a target of the size that a run trains on, made up; the same on every device."""
+    """Made-up images and a target of the size that a run trains on; the same on every device."""
     generator = torch.Generator().manual_seed(0)
     size = (experiment.batch_size, len(experiment.modalities), *experiment.patch_size)
     images = torch.randn(size, generator=generator)
@@ -169,14 +169,14 @@ def _forward(experiment: Experiment, device: torch.device) -> float:
 
 
 def _eager(experiment: Experiment, device: torch.device) -> float:
-    state, given = _state(experiment, device), batch(experiment, device)
+    state, patches = _state(experiment, device), batch(experiment, device)
     state.network.train()
-    return _milliseconds(lambda: loop.step(state, experiment, *given), device)
+    return _milliseconds(lambda: loop.step(state, experiment, *patches), device)
 
 
 def _graph(experiment: Experiment, device: torch.device) -> float:
     """A whole step, captured once and replayed; the optimiser keeps its count of steps on the card for it."""
-    state, given = _state(experiment, device), batch(experiment, device)
+    state, patches = _state(experiment, device), batch(experiment, device)
     state.network.train()
     for group in state.optimiser.param_groups:
         group["capturable"] = True
@@ -184,11 +184,11 @@ def _graph(experiment: Experiment, device: torch.device) -> float:
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):
         for _ in range(3):
-            loop.step(state, experiment, *given)
+            loop.step(state, experiment, *patches)
     torch.cuda.current_stream().wait_stream(beside)
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
-        loop.step(state, experiment, *given)
+        loop.step(state, experiment, *patches)
     return _milliseconds(captured.replay, device)
 
 
@@ -217,9 +217,9 @@ def _operations(experiment: Experiment) -> float:
 
 
 def _card(table: pd.DataFrame) -> Card:
-    """The shortest step and forward pass are what the host needs; the most work in a time is what the card can do."""
+    """The card of a table of times: the shortest ones are the host's share, the highest rate is the card's."""
     times = table.assign(**{name: pd.to_numeric(table[name], errors="coerce") / 1000 for name in ("eager", "forward")})
-    found = {"step": times.eager.min(), "forward": times.forward.min()}
-    for precision, of in times.groupby("precision"):
-        found[precision] = (of.operations / of.eager).max()
-    return replace(Card(), **{name: float(value) for name, value in found.items() if pd.notna(value)})
+    measured = {"step": times.eager.min(), "forward": times.forward.min()}
+    for precision, rows in times.groupby("precision"):
+        measured[precision] = (rows.operations / rows.eager).max()
+    return replace(Card(), **{name: float(value) for name, value in measured.items() if pd.notna(value)})
