@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 #: Of a page, and of all pages together.
-A_PAGE, ALL = 3_000, 33_000
+A_PAGE, ALL = 3_000, 28_000
 
 #: What is no prose, table or caption, what is folded, and what only a reader's own training shows.
 NOT_READ = (
