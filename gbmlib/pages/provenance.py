@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from gbmlib.analysis.scores import Groups
-from gbmlib.files import counted, minutes
+from gbmlib.files import NETWORKS, counted, minutes
 from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue, records
 from gbmlib.study.records import Record
@@ -129,7 +129,7 @@ def where_from(shown: Iterable[Record]) -> Sources:
 
 def line(shown: Sequence[Record]) -> str:
     """How many records, from when, of which code, on which data, how many minutes, where computed, in a line."""
-    kinds = Counter(record.published for record in shown)
+    kinds = Counter(record.published or record.path.parent == NETWORKS for record in shown)
     how_many = [counted(kinds[True], "published record")] * (kinds[True] > 0)
     how_many += [counted(kinds[False], "run") + " of the local store"] * (kinds[False] > 0)
     days = sorted(datetime.fromisoformat(day) for record in shown if (day := _began(record)[:10]))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
+from gbmlib.files import NETWORKS
 from gbmlib.pages import provenance
 from gbmlib.study import Ensemble, nnunet, records, scales
 from gbmlib.study.records import Record, Store
@@ -178,3 +179,7 @@ def test_in_an_executed_notebook_the_line_is_below_what_its_cell_shows(record, t
         if pages:
             assert "gbm-sources" in str(cell.outputs[-1])
     assert named == [set(), set(), {ids[0]}, set(ids), {ids[1]}, set()]
+
+
+def test_the_network_that_comes_with_the_study_is_published():
+    assert provenance.line(Store(NETWORKS).all()).startswith("1 published record;")
