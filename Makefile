@@ -28,8 +28,8 @@ NOW       := $(shell date -u +%Y%m%dT%H%M%SZ)
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make book       the rendered study in _build/html: about 25 minutes the first time, then seconds"
-	@echo "make test       all tests: about 20 minutes; TESTARGS=\"-k viewer\" passes on to pytest"
+	@echo "make book       the rendered study in _build/html: about 8 minutes the first time, then seconds"
+	@echo "make test       all tests: about 15 minutes; TESTARGS=\"-k viewer\" passes on to pytest"
 	@echo "make bench      ours against others, as ratios of time and memory: about 10 minutes; BENCHARGS=\"--only step\""
 	@echo "make lab        JupyterLab on the notebooks; LABARGS=\"--no-browser\" passes on to it"
 	@echo "make rerun      one notebook with other parameters, kept in runs/notebooks:"
