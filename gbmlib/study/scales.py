@@ -1,9 +1,9 @@
 """The experiments that the chapters show, at each scale of the study.
 
-``demo`` is what a chapter trains at unless told otherwise, on phantoms: it shows the machinery and gives no verdict. ``study``
-trains on real cases at a reduced resolution, in CPU hours, until more training no longer helps; ``paper`` is the scale
-of the papers, for a graphics card. ``short`` is what ``study`` was at first: the same cases, trained a quarter as long
-or less, which decides little. ``test`` is as small as can be, for the tests of the chapters themselves.
+``demo`` is what a chapter trains unless told otherwise, on phantoms: it shows the machinery and gives no verdict.
+``study`` trains on real cases at a reduced resolution, in CPU hours, until more training no longer helps; ``paper`` is
+the scale of the papers, for a graphics card. ``short`` is what ``study`` was at first: the same cases, trained a
+quarter as long or less, which decides little. ``test`` is as small as can be, for the tests of the chapters themselves.
 """
 
 from __future__ import annotations
