@@ -27,14 +27,14 @@ def test_a_page_is_accessible(browser_page, pages, name, width, scheme):
     page = browser_page.open(pages / f"{name}.html", width=WIDTHS[width], height=900, color_scheme=scheme)
     page.wait_for_load_state("networkidle")
     page.evaluate("window.MathJax?.startup?.promise")
+    # What unfolds fades in, and text is pale while it does.
+    page.add_style_tag(content="* { animation: none !important; transition: none !important; }")
+    page.evaluate("document.querySelectorAll('article details').forEach((folded) => (folded.open = true))")
     for viewer in page.locator(".gbm-viewer").all():
         viewer.locator(":scope[data-ready]").wait_for()
     for figure in page.locator(".gbm-figure").all():
         figure.scroll_into_view_if_needed()
         figure.locator(".main-svg").first.wait_for()
-    # What unfolds fades in, and text is pale while it does.
-    page.add_style_tag(content="* { animation: none !important; transition: none !important; }")
-    page.evaluate("document.querySelectorAll('article details').forEach((folded) => (folded.open = true))")
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     assert axe.findings(page) == []
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
