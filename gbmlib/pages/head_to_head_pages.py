@@ -76,9 +76,9 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
     ]
     more = f"the difference between the two is {apart}"
     if apart.high < 0:
-        more = f"everything around it moves Dice by {-apart} more than the network does"
+        more = f"everything around it spreads mean Dice by {-apart} more than the network does"
     if apart.low > 0:
-        more = f"the network moves Dice by {apart} more than everything around it does"
+        more = f"the network spreads mean Dice by {apart} more than everything around it does"
     if unsound := [row.unsound for row in (pipeline, network) if row.decided == NOT_YET]:
         return [
             *each,

@@ -25,7 +25,7 @@ def test_three_sentences_of_what_is_decided():
     assert network.startswith("**The network: too close to tell.** ")
     assert network.endswith("network changes Dice by -0.010 (-0.030 to +0.010).")
     assert pipeline.startswith("**Everything around it: nnU-Net's way is better.** ")
-    assert so.startswith("**So here it is everything around it**: it moves Dice by ")
+    assert so.startswith("**So here it is everything around it**: it spreads mean Dice by ")
     assert "+0.060 (+0.030 to +0.090)" in so
 
 
