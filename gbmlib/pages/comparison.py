@@ -60,9 +60,7 @@ def answer(tables_by_measure: Mapping[str, pd.DataFrame], name: str, store: Stor
             size = f"{label} minus {row.against} is {row.difference}{text.inside_margin(row)}"
             lines.append(f"**{word}.** In {measure}, {size} on {counted(row.cases, 'case')}{why}.")
     if reasons:
-        longest = catalogue.shown_scale(name, store) != scales.FIRST
-        makes = catalogue.command(name, scales.PUBLISHED[0] if longest else scales.DEFAULT)
-        lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). Longer ones can: `{makes}`.")
+        lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). {longer_runs(name, store)}")
     return Prose("\n\n".join(lines) or text.NOTHING_YET)
 
 

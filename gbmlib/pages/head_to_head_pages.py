@@ -76,9 +76,9 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
     ]
     more = f"the difference between the two is {apart}"
     if apart.high < 0:
-        more = f"everything around it spreads mean Dice by {-apart} more than the network does"
+        more = f"the means of the pipelines lie further apart than those of the networks, by a spread of {-apart}"
     if apart.low > 0:
-        more = f"the network spreads mean Dice by {apart} more than everything around it does"
+        more = f"the means of the networks lie further apart than those of the pipelines, by a spread of {apart}"
     if unsound := [row.unsound for row in (pipeline, network) if row.decided == NOT_YET]:
         return [
             *each,
@@ -87,7 +87,7 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
     if apart.low <= 0 <= apart.high:
         return [*each, f"**Which matters more cannot be told**: {more}."]
     it = "everything around it" if apart.high < 0 else "the network"
-    return [*each, f"**So here it is {it}**: {more.replace(it, 'it', 1)}."]
+    return [*each, f"**Which matters more: {it}.** {more[0].upper()}{more[1:]}."]
 
 
 def answer(groups: Cells) -> Prose:

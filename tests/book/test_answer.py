@@ -25,12 +25,12 @@ def test_three_sentences_of_what_is_decided():
     assert network.startswith("**The network: too close to tell.** ")
     assert network.endswith("network changes Dice by -0.010 (-0.030 to +0.010).")
     assert pipeline.startswith("**Everything around it: nnU-Net's way is better.** ")
-    assert so.startswith("**So here it is everything around it**: it spreads mean Dice by ")
+    assert so.startswith("**Which matters more: everything around it.** The means of the pipelines lie further apart ")
     assert "+0.060 (+0.030 to +0.090)" in so
 
 
 @pytest.mark.parametrize(
-    ("apart", "words"), [((0.02, 0.01, 0.03), "it is the network"), ((0.0, -0.01, 0.02), "cannot be told")]
+    ("apart", "words"), [((0.02, 0.01, 0.03), "more: the network."), ((0.0, -0.01, 0.02), "cannot be told")]
 )
 def test_the_third_sentence_follows_the_interval(apart, words):
     assert words in sentences(effects(), Difference(*apart, 19))[2]

@@ -61,8 +61,8 @@ def test_the_answer_is_the_verdict_with_its_size_and_once_what_would_decide_it(t
     assert comparison.answer({"Dice": unsound, "the gap": unsound}, "vae", store) == (
         "**Not decided yet.** In Dice, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
         "**Not decided yet.** In the gap, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
-        "These runs decide nothing (undertrained: it still rose). Longer ones can: `python -m gbmlib run brats:PATH "
-        "--only vae --profile paper`."
+        "These runs decide nothing (undertrained: it still rose). Longer runs can decide it: `python -m gbmlib run "
+        "brats:PATH --only vae --profile paper`."
     )
     assert comparison.answer({"Dice": contrasts({})}, "vae", store) == "*There is nothing to compare yet.*"
 
