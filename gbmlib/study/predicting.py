@@ -239,14 +239,19 @@ def schemes(experiment: Experiment | Ensemble, cohort: Cohort) -> tuple[str, ...
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Let float32 mean float32 in the convolutions of a graphics card, which round to TF32 unless told otherwise."""
+    """Let float32 mean float32 in the convolutions of a graphics card, which round to TF32 unless told otherwise.
+
+    Shapes hardly change within a run, so cuDNN may try its algorithms on each once and keep the fastest.
+    """
     settings = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn) if device.type == "cuda" else ()
-    precisions = [setting.fp32_precision for setting in settings]
+    precisions, tries = [setting.fp32_precision for setting in settings], torch.backends.cudnn.benchmark
     try:
         for setting in settings:
             setting.fp32_precision = "ieee"
+        torch.backends.cudnn.benchmark = tries or device.type == "cuda"
         yield
     finally:
+        torch.backends.cudnn.benchmark = tries
         for setting, precision in zip(settings, precisions, strict=True):
             setting.fp32_precision = precision
 
