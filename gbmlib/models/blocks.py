@@ -161,8 +161,9 @@ def checkpointed(
     """Activation checkpointing: recompute this tensor in the backward pass instead of storing it.
 
     What a normalisation returns follows in one cheap pass from its input, which it stores anyway, so of every two
-    tensors at full resolution one is spared. Results are the same bit for bit. Nothing is recomputed behind a batch
-    norm, which would count each pass in its running statistics.
+    tensors at full resolution one is spared. Results are the same bit for bit: autocast, which does not reach the
+    backward pass, is as it was. Nothing is recomputed behind a batch norm, which would count each pass in its running
+    statistics.
 
     Args:
         tensor: what operations inside the context would store.
@@ -174,13 +175,16 @@ def checkpointed(
         return nullcontext()
     address = tensor.data_ptr()  # a reference to the tensor itself would keep it alive
     recomputed: list[Tensor] = []
+    kind = tensor.device.type
+    dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
     @torch.no_grad()
     def unpack(stored: Tensor | Callable[[], Tensor]) -> Tensor:
         if isinstance(stored, Tensor):
             return stored
         if not recomputed:
-            recomputed.extend([stored()] * uses)
+            with torch.autocast(kind, dtype, enabled, cache_enabled=False):
+                recomputed.extend([stored()] * uses)
         return recomputed.pop()
 
     return torch.autograd.graph.saved_tensors_hooks(

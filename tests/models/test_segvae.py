@@ -168,16 +168,32 @@ def test_magnitudes_grow_through_strides_without_norm():
 
 
 @pytest.mark.parametrize("options", [{}, {"last_relu": "before"}, {"norm": "slab"}, {"norm": "batch"}], ids=str)
-def test_activation_checkpointing_changes_no_gradient(monkeypatch, options):
+@pytest.mark.parametrize("mixed", [False, True])
+def test_activation_checkpointing_changes_no_gradient(monkeypatch, options, mixed):
     def gradients() -> list[torch.Tensor]:
         network = small(**options).train()
-        outputs = network(torch.randn(2, 2, *PATCH))
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            outputs = network(torch.randn(2, 2, *PATCH))
         (outputs.logits.square().mean() + outputs.reconstruction.square().mean()).backward()
         return [p.grad for p in network.parameters()] + list(network.buffers())
 
     lean = gradients()
     monkeypatch.setattr(residual, "checkpointed", lambda *of, **how: nullcontext())
     assert all(torch.equal(a, b) for a, b in zip(lean, gradients(), strict=True))
+
+
+def test_what_is_computed_again_is_computed_in_the_precision_of_the_forward_pass():
+    """Autocast ends with the forward pass, and a graphics card's group norm takes no bfloat16 without it."""
+    network, seen = small().train(), []
+    for module in network.modules():
+        if isinstance(module, torch.nn.GroupNorm):
+            module.register_forward_pre_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(torch.randn(1, 2, *PATCH)).logits
+    forward = len(seen)
+    logits.float().square().mean().backward()
+    assert len(seen) > forward and all(seen)
+    assert not torch.is_autocast_enabled("cpu")
 
 
 def test_a_block_keeps_four_tensors_for_the_backward_pass(monkeypatch):
