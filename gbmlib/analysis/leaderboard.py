@@ -180,6 +180,26 @@ def choose(board: Leaderboard, candidates: Iterable[str] | None = None) -> Choic
     )
 
 
+def chosen_elsewhere(groups: Groups) -> list[Record]:
+    """For each fold the records of the candidate that does best on the other folds: the choice, on unseen cases.
+
+    Raises:
+        SelectionError: no candidate can be compared, or there is one fold.
+    """
+    board = {label: row for label, row in read(groups).items() if not row.problems}
+    merits = pd.DataFrame({label: row.merit for label, row in board.items()})
+    choices = _chosen_elsewhere(merits, next(iter(board.values())).fold_of) if board else {}
+    if not choices:
+        raise SelectionError(f"none of {', '.join(groups)} has records of several folds that can be compared")
+    return [one for fold, label in choices.items() for one in board[label].records if one.experiment.fold == fold]
+
+
+def candidates_of(labels: Iterable[str]) -> list[str]:
+    """The labels of a cross-validation between which it chooses: not the cascade's first network and its pairs, nor a
+    label such as ``3D, once``, which switches a step of inference."""
+    return [label for label in labels if LOW_RESOLUTION not in label.split(PLUS) and "," not in label]
+
+
 def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[int], classes: Sequence[str]) -> Row:
     designs = {(record.experiment.cohort, record.experiment.folds) for record in records} - {design}
     problems = [
@@ -253,11 +273,17 @@ def _shares(merits: pd.DataFrame) -> pd.Series:
 
 def _elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> Interval | None:
     """The mean where each fold's network is chosen on the other folds, so that picking the best does not flatter it."""
-    folds = merits.index.map(fold_of)
-    if folds.nunique() < 2:
+    choices = _chosen_elsewhere(merits, fold_of)
+    if not choices:
         return None
-    each = [merits.loc[folds == fold, _best(merits[folds != fold])] for fold in folds.unique()]
-    return mean_interval(pd.concat(each))
+    folds = merits.index.map(fold_of)
+    return mean_interval(pd.concat([merits.loc[folds == fold, label] for fold, label in choices.items()]))
+
+
+def _chosen_elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> dict[int, str]:
+    """For each fold the candidate that does best on the others; empty where there is one fold."""
+    folds = merits.index.map(fold_of)
+    return {fold: _best(merits[folds != fold]) for fold in folds.unique()} if folds.nunique() > 1 else {}
 
 
 def _usual(values: Iterable[Value]) -> Value:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gbmlib.analysis import factorial, intervals, paired, scores
+from gbmlib.analysis import factorial, intervals, leaderboard, paired, scores
 from gbmlib.analysis.intervals import MARGIN, Difference, OverNetworks, within
 from gbmlib.analysis.paired import Paired
 from gbmlib.analysis.scores import UnpairedError
-from gbmlib.claims.ledger import ByFactorial, ByRuns, Claim
+from gbmlib.claims.ledger import CHOSEN, ByFactorial, ByRuns, Claim
 from gbmlib.cohorts import regions
 from gbmlib.files import FACTS
 from gbmlib.study import scales
@@ -111,7 +111,13 @@ def wanted(claim: Claim, scale: str) -> list[Run]:
         if isinstance(by, ByFactorial)
         else dict.fromkeys(label for pair in by.pairs for label in pair)
     )
-    return list({run.id: run for label in labels for run in groups.get(label, ())}.values())
+    return list({run.id: run for label in labels for run in _runs(label, groups)}.values())
+
+
+def _runs(label: str, groups: Runs) -> list[Run]:
+    """The runs behind a label."""
+    labels = leaderboard.candidates_of(groups) if label == CHOSEN else [label]
+    return [run for one in labels for run in groups.get(one, ())]
 
 
 def runs_of_claims(claims: Sequence[Claim], scale: str, cohorts: Sequence[str]) -> dict[str, list[Run]]:
@@ -134,7 +140,7 @@ def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
     tried = {}
     for scale in (by.scale,) if by.scale else scales.PUBLISHED:
         runs = runs_of(by.source, scale)
-        if isinstance(by, ByRuns) and not {label for pair in pairs for label in pair} <= set(runs):
+        if isinstance(by, ByRuns) and not {label for pair in pairs for label in pair} <= {*runs, CHOSEN}:
             continue  # not every scale asks every question
         tried[scale] = [compare(by, *pair, runs, evidence) for pair in pairs]
         if all(one.complete for one in tried[scale]):
@@ -147,15 +153,15 @@ def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
 
 
 def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> Comparison:
-    wanted = {run.id: run for label in (this, that) for run in runs[label]}
-    first, second = (evidence.records(runs[label]) for label in (this, that))
+    wanted = {run.id: run for label in (this, that) for run in _runs(label, runs)}
     available = sum(1 for run in wanted.values() if evidence.records([run]))
     comparison = Comparison(this, that, available=available, wanted=len(wanted), less_is_better=by.split == scores.GAP)
-    if by.split != scales.EXTERNAL:  # whose cases are in no fold
-        first, second = scores.on_shared_folds(first, second)
-    if not first or not second:
-        return comparison
     try:
+        first, second = (_records(label, runs, evidence) for label in (this, that))
+        if by.split != scales.EXTERNAL:  # whose cases are in no fold
+            first, second = scores.on_shared_folds(first, second)
+        if not first or not second:
+            return comparison
         statistics = _paired(by, first, second)
     except ValueError as error:
         return replace(comparison, problem=str(error))
@@ -170,6 +176,13 @@ def _pair(by: ByRuns, this: str, that: str, runs: Runs, evidence: Evidence) -> C
         caution="; ".join(statistics.cautions),
         ids=ids,
     )
+
+
+def _records(label: str, runs: Runs, evidence: Evidence) -> list[Record]:
+    if label != CHOSEN:
+        return evidence.records(runs[label])
+    candidates = {one: evidence.records(runs[one]) for one in leaderboard.candidates_of(runs)}
+    return leaderboard.chosen_elsewhere(candidates) if any(candidates.values()) else []
 
 
 def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paired:

@@ -33,11 +33,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+#: A group of a cross-validation: each fold predicted by the candidate that the other folds choose.
+CHOSEN = "chosen on the other folds"
+
+
 class ByRuns(_Strict):
     """Groups of a source compared in pairs, (this, that): the claim is that this is better, worse, … than that.
 
     Attributes:
-        source: a name of ``study.catalogue.FAMILIES``, whose labels the pairs hold.
+        source: a name of ``study.catalogue.FAMILIES``, whose labels the pairs hold, or :data:`CHOSEN`.
         measure, split: of what; ``gap`` is how much better cases do where they were trained on, and less is better;
             the name of another cohort is of its cases, which no network has seen.
         that_measure, that_split: of the second of each pair, where it is not the same.
@@ -191,7 +195,7 @@ def _problems(claim: Claim, chapters: Sequence[str]) -> list[str]:
     scales = (by.scale,) if by.scale else PUBLISHED
     labels = dict.fromkeys(label for scale in scales for label in runs_of(by.source, scale))
     for label in dict.fromkeys(name for pair in by.pairs for name in pair):
-        if label not in labels:
+        if label not in (*labels, CHOSEN):
             problems.append(f"{by.source} has no group {label!r} at any scale; it has {', '.join(labels)}")
     alike = [pair for pair in by.pairs if pair[0] == pair[1]]
     if alike and not (by.that_measure or by.that_split):

@@ -151,6 +151,16 @@ def test_each_fold_under_the_choice_of_the_others_is_not_flattered():
     assert leaderboard.choose(one_fold).elsewhere is None
 
 
+def test_the_records_of_each_fold_under_the_choice_of_the_others():
+    good, bad = ({"a": up, "b": up, "c": -up, "d": -up} for up in (0.1, -0.1))
+    groups = {"2D": group(good), "3D": group(bad), "2D + 3D": group(-0.3)}
+    assert leaderboard.chosen_elsewhere(groups) == [groups["3D"][0], groups["2D"][1]]
+    with pytest.raises(SelectionError, match="none of 2D has records of several folds"):
+        leaderboard.chosen_elsewhere({"2D": group(folds=(0,))})
+    labels = ["2D", "low resolution", "2D + low resolution", "2D + 3D", "2D, once"]
+    assert leaderboard.candidates_of(labels) == ["2D", "2D + 3D"]
+
+
 # --------------------------------------------------------------------------------------------- what cannot be compared
 
 
