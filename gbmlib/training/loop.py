@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from gbmlib import models
 from gbmlib.evaluation import metrics
-from gbmlib.training import batches, tensors
+from gbmlib.training import batches, graphs, tensors
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.losses import LOSSES, kl_loss, l2_penalty, reconstruction_loss
 from gbmlib.training.samples import Sample
@@ -76,6 +77,7 @@ def train(
     origin = {"configuration": experiment.canonical, "device": device.type, **(origin or {})}
     if checkpoint.exists():
         _resume(state, checkpoint, origin, device)
+    take_step = stepper(state, experiment, device)
     steps, done = batches.per_epoch(experiment, len(training)), len(state.history)
     saved = time.monotonic()
     with tqdm(total=experiment.epochs * steps, initial=done * steps, disable=not progress, unit="step") as bar:
@@ -87,7 +89,7 @@ def train(
             # A forward pass that goes wrong spoils the running statistics of a batch norm before it is noticed.
             statistics = {name: value.clone() for name, value in state.network.named_buffers()}
             try:
-                row |= _epoch(state, experiment, training, epoch, bar)
+                row |= _epoch(state, experiment, training, epoch, bar, take_step)
             except TrainingError as error:
                 # A step that is not finite changes no weight. On a graphics card later steps of the epoch may have.
                 tensors.save(folder / LAST_GOOD, state.network.state_dict() | statistics)
@@ -139,7 +141,15 @@ def _start(experiment: Experiment, channels: int, device: torch.device) -> State
     return State(network, optimiser, torch.Generator().manual_seed(experiment.drawn_from), [], [])
 
 
-def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epoch: int, bar: tqdm) -> dict[str, float]:
+def stepper(state: State, experiment: Experiment, device: torch.device) -> graphs.Step:
+    """:func:`step` of a run, on a graphics card replayed (``training.graphs``)."""
+    plain = partial(step, state, experiment)
+    return graphs.Replayed(plain, state.optimiser, device) if device.type == "cuda" else plain
+
+
+def _epoch(
+    state: State, experiment: Experiment, training: Sequence[Sample], epoch: int, bar: tqdm, take_step: graphs.Step
+) -> dict[str, float]:
     """One pass over the epoch's batches; mean loss, its terms, and Dice.
 
     On a graphics card nothing is read back before the end of the epoch, so that the host runs ahead: a step whose loss
@@ -150,7 +160,7 @@ def _epoch(state: State, experiment: Experiment, training: Sequence[Sample], epo
     rows: list[dict[str, float]] = []
     for chosen in batches.choose(experiment, len(training), state.generator):
         images, target = batches.draw(experiment, training, chosen, state.generator)
-        logits, terms = step(state, experiment, images, target)
+        logits, terms = take_step(images, target)
         pending.append((terms, counts(logits, target, experiment.loss), [training[case].id for _, case in chosen]))
         if images.device.type == "cpu":
             rows += _read(pending, state, epoch)
@@ -224,7 +234,7 @@ def loss_terms(
 
 
 def _diagnosis(state: State, epoch: int, cases: list[str], values: dict[str, float]) -> str:
-    rate = state.optimiser.param_groups[0]["lr"]
+    rate = float(state.optimiser.param_groups[0]["lr"])
     others = {name: value for name, value in values.items() if name not in ("loss", "gradient", "total")}
     terms = ", ".join(f"{name} {value:g}" for name, value in others.items())
     return (
@@ -242,7 +252,7 @@ def _set_rate(state: State, experiment: Experiment, epoch: int) -> float:
             experiment.schedule, epoch, experiment.learning_rate, experiment.epochs, warmup=experiment.warmup
         )
     for group in state.optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
     return rate
 
 
