@@ -33,8 +33,8 @@ from gbmlib.training.validation import SLICES
 
 @dataclass(frozen=True)
 class Card:
-    """What a card and its host can do. The defaults are for an H100 and 16 cores, where 35 trainings, 16 side by side,
-    took 0.9 to 2.3 times as long as they say; the smoke test measures the first four (``study.pack.smoke``).
+    """What a card and its host can do. The defaults are for an H100 and 16 cores, where 31 trainings, 16 side by side,
+    took 0.9 to 2.5 times as long as they say; the smoke test measures the first four (``study.pack.smoke``).
 
     Attributes:
         step: seconds in which the host launches a training step.
