@@ -38,7 +38,7 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1600,
-    "study": 3205,
+    "study": 3220,
     "study/pack": 1150,
     "analysis": 3380,
     "claims": 865,
