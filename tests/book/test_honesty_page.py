@@ -12,7 +12,7 @@ import yaml
 from gbmlib.study import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
-CLAIMS = ("branch-reduces-overfitting", "leaky-relu-helps", "borders-are-worse", "table-1")
+CLAIMS = ("blocks-change-little", "leaky-relu-helps", "borders-are-worse", "table-1")
 CONFIGURATION = """
 import sys
 sys.path.insert(0, {ext!r})
