@@ -46,20 +46,21 @@ def test_what_follows_from_the_data_and_what_does_not_fit_it(tmp_path, capsys):
     assert "vnet-" in every
     assert "unet-" in every
     with pytest.raises(SystemExit) as fault:
-        main([*asked, "--only", "hippocampus", "vae"])
+        main([*asked, "--only", "hippocampus-folds", "vae"])
     assert fault.value.code == 2
     told = capsys.readouterr().err
-    assert told.startswith(f"error: --only hippocampus: not at scale test for {COHORT}; has headtohead, vnet, vae")
+    assert told.startswith(f"error: --only hippocampus-folds: not at scale test for {COHORT}; has headtohead, vnet, vae")
     assert len(told.splitlines()) == 1
 
 
 def test_the_hippocampus_has_its_own_runs(hippocampus_folder, tmp_path, capsys):
-    asked = ["run", f"msd:{hippocampus_folder}", "--profile", "short", "--list", "--store", str(tmp_path)]
+    asked = ["run", f"msd:{hippocampus_folder}", "--only", "hippocampus-folds", "dice-terms", "--list"]
+    asked += ["--store", str(tmp_path)]
     main([*asked, "--published", str(tmp_path)])
-    assert "47 runs on msd-task04-hippocampus-260, 47 of them to do" in capsys.readouterr().out
+    assert "45 runs on msd-task04-hippocampus-260, 45 of them to do" in capsys.readouterr().out
     main([*asked, "--published", "book/records"])
     printed = capsys.readouterr().out
-    assert "47 runs on msd-task04-hippocampus-260, 5 of them to do" in printed  # what is published is not made again
+    assert "45 runs on msd-task04-hippocampus-260, 5 of them to do" in printed  # what is published is not made again
     assert "hippocampus-folds: 40 of 40 are there" in printed
 
 
@@ -110,7 +111,7 @@ def test_modalities_and_folds_are_chosen_as_in_the_notebooks(tmp_path, capsys):
     assert "6 runs on msd-north-3, 6 of them to do" in capsys.readouterr().out
     assert main([*asked, "--folds", "3", "--modalities", "t1ce"]) == 1
     assert capsys.readouterr().err == "error: cohort msd-north-3 has no modality ['t1ce']; it has ['ct', 'pet']\n"
-    assert main(["run", spec, "--only", "unet", "--list", "--folds", "3", "--spacing", "1", *asked[-2:]]) == 0
+    assert main(["run", spec, "--only", "crossvalidation", "--list", "--folds", "3", "--spacing", "1", *asked[-2:]]) == 0
     with pytest.raises(SystemExit):
         main(["run", spec, "--claims", "--folds", "3"])
 
@@ -182,7 +183,7 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
             "1 folds: one to hold out and one to train on are the",
         ),
         (
-            ["run", COHORT, "--profile", "test", "--only", "unet", "--spacing", "0"],
+            ["run", COHORT, "--profile", "test", "--only", "crossvalidation", "--spacing", "0"],
             1,
             "spacing (0.0, 0.0, 0.0): it takes",
         ),

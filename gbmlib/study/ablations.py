@@ -54,8 +54,8 @@ SE = Comparison(
 SCREENING: dict[str, dict[str, Any]] = {"short": {"epochs": 12, "warmup": 3}}
 
 #: At the study's scale choices that are not about gliomas are decided on the hippocampus, whose 260 cases give narrower
-#: intervals: its own grid of 1 mm, a patch that holds the whole of it, exclusive labels, 4,000 steps, five folds. On the
-#: pilot's fold 2,000 steps were too few: twice as many raised the Dice by 0.020.
+#: intervals: its own grid of 1 mm, a patch that holds the whole of it, exclusive labels, 4,000 steps, five folds. On
+#: the pilot's fold 2,000 steps were too few: twice as many raised the Dice by 0.020.
 HIPPOCAMPUS: dict[str, Any] = {
     "cohort": "msd-task04-hippocampus-260",
     "modalities": ("mri",),

@@ -122,10 +122,6 @@ def _transfer(profile: str, **changes: Any) -> Runs:
     return {"V-Net": [scales.phantom_to_real()]} if profile == scales.FIRST else {}
 
 
-def _two_and_three(make: Callable[..., list[Experiment]]) -> Callable[..., Runs]:
-    return lambda profile, **changes: {f"{number}D": make(profile, number, **changes) for number in (2, 3)}
-
-
 def _choice(name: str) -> Callable[..., Runs]:
     return lambda profile, **changes: ablations.runs(ablations.choice(name, profile), profile, **changes)
 
@@ -166,12 +162,8 @@ FAMILIES: dict[str, Family] = {
             nnunet_ablations.masked_normalisation,
         ),
         Family("anisotropy", "slice thickness", "07b_untested_choices", _slices),
-        Family("unet", "U-Nets, gliomas", "07_unet_2d_vs_3d", _two_and_three(nnunet.glioma)),
         Family("rescue", "dead channels, rescued", "05d_a_dead_channel", _rescued),
         Family("code", "text to code", "05b_from_paper_to_code", code_differences.ladder),
-        Family(
-            "hippocampus", "U-Nets, hippocampus", "07_unet_2d_vs_3d", _two_and_three(nnunet.hippocampus), gliomas=False
-        ),
         Family("transfer", "phantoms to patients", "01_the_data", _transfer),
     )
 }
