@@ -43,7 +43,7 @@ BUDGETS = {
     "analysis": 3380,
     "claims": 865,
     "viewer": 2570,
-    "pages": 3215,
+    "pages": 3305,
     "lab": 1200,
 }
 

@@ -257,7 +257,6 @@ def matters(table: pd.DataFrame, groups: Cells) -> str:
 
 
 @_or_why_not
-@_or_why_not
 def spreads(groups: Cells, decides: bool = True) -> list[Any]:
     """``analysis.factorial.spreads``, and ``leaving_out`` with what it decides, once all cells have a record."""
     table = factorial.by_case(groups)

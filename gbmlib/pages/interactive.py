@@ -11,9 +11,11 @@ from IPython.display import HTML
 from scipy import stats
 
 from gbmlib.analysis import factorial, intervals, prevalence, published
-from gbmlib.pages import head_to_head_pages, provenance
+from gbmlib.analysis.factorial import Cells
+from gbmlib.pages import head_to_head_pages, patients, plots, provenance
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.records import Store
+from gbmlib.viewer import view
 
 _HERE = Path(__file__).resolve().parent
 
@@ -78,3 +80,40 @@ def reviewer(store: Store) -> list[Any]:
     most = max(len(one["dice"]) for one in settings)
     t = {n: stats.t.ppf((1 + intervals.CONFIDENCE) / 2, n - 1) for n in range(2, most + 1)}
     return [piece("reviewer", {"settings": settings, "t": t})]
+
+
+def by_patient(groups: Cells) -> list[Any]:
+    """Mean Dice of every held-out patient in every cell: a figure, and below it a list of the patients.
+
+    A patient who is chosen in the list, or by a click in the figure, is shown in numbers and, where the book holds the
+    images, in a viewer with what the network of each cell drew.
+
+    Args:
+        groups: of networks whose label maps the book holds too (``pages.patients``).
+    """
+    dice = factorial.by_case(groups)
+    dice = dice.loc[dice.mean(axis=1).sort_values(ascending=False).index].rename(index=_short)
+    networks, symbols = list(dice.columns.unique("network")), {"A": "circle-open", "B": "diamond"}
+    marks = [(plots.series(networks.index(network)), symbols[pipeline]) for network, pipeline in dice]
+    dice.columns = [", pipeline ".join(cell) for cell in dice]
+    viewers = {_short(case): _viewer(groups, case) for case in patients.NUMBERS if _short(case) in dice.index}
+    listed = [
+        {"name": name, "dice": {cell: f"{value:.3f}" for cell, value in row.items()}, "viewer": viewers.get(name)}
+        for name, row in dice.iterrows()
+    ]
+    description = f"Mean Dice of {len(dice)} held-out patients, a row each, the best on top: {', '.join(dice)}"
+    figure = plots.dumbbells(dice, dict(zip(dice, marks, strict=True)), description, list(viewers))
+    return [figure, piece("patients", listed)]
+
+
+def _short(case: str) -> str:
+    """A patient's name in the challenge, as a row has room for."""
+    return case.removeprefix("Brats18_")
+
+
+def _viewer(groups: Cells, case: str) -> str:
+    """HTML of a viewer of a patient with the label map of each cell's network, side by side."""
+    patient = patients.case(patients.NUMBERS[case])
+    label_maps = patients.predictions(patient, tuple(patients.folder_of(*cell) for cell in groups))
+    shown = {"title": f"{_short(case)} ({patient.id} of the Decathlon)", "modalities": ("t1ce",), "mode": "static"}
+    return view(patient, patient.label(), overlays=label_maps, side_by_side=True, **shown)._repr_html_()

@@ -21,6 +21,7 @@ from gbmlib.pages.text import Prose
 from gbmlib.planner.table_1 import tasks
 from gbmlib.study.cross_validation import LOW_RESOLUTION
 from gbmlib.study.records import TRAIN, Record
+from gbmlib.viewer import colours
 
 PAPER, SECOND = "Isensee et al. 2018", "nnU-Net v2"
 
@@ -256,7 +257,10 @@ def beside_second(groups: Groups, task: str, labels: Sequence[str] | None = None
     if len(row.dices) > LINES:
         figure = plots.case_by_case({labels[0]: row.dices}, theirs, SECOND, said)
     else:
-        figure = plots.dumbbells(row.merit, theirs.mean(axis=1), labels[0], SECOND, said)
+        marks = {SECOND: (colours.GREY, "circle"), f"{labels[0]}, ours": (colours.BLUE, "diamond")}
+        dice = pd.DataFrame(dict(zip(marks, (theirs.mean(axis=1), row.merit), strict=True)))
+        furthest_behind_first = row.merit.sub(dice[SECOND]).sort_values().index
+        figure = plots.dumbbells(dice.loc[furthest_behind_first], marks, said)
     return [
         _trained_on(groups, task, known, row.fold_of),
         pd.DataFrame.from_dict(levels, orient="index"),

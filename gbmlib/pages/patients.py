@@ -10,6 +10,9 @@ from gbmlib.files import CASES
 
 SCANS, PREDICTIONS = CASES / "gliomas", CASES / "predictions"
 
+#: The Decathlon's case number of each patient, by the name in the challenge, under which the records have them.
+NUMBERS = {"Brats18_CBICA_AME_1": "BRATS_308", "Brats18_TCIA01_378_1": "BRATS_452", "Brats18_TCIA02_606_1": "BRATS_482"}
+
 
 def folder_of(network: str, pipeline: str) -> str:
     """Where the label maps of a network under a pipeline lie: ``V-Net-normalised-A``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -201,33 +201,35 @@ def standings(choice: Choice, description: str = "") -> Any:
     return finish(figure, description, 170 + 26 * sum(heights), None, l=20, t=40, b=30)
 
 
-def dumbbells(ours: pd.Series, theirs: pd.Series, name: str, mark: str, description: str = "") -> Any:
-    """Dice of every case, ours and a mark's joined by a line; the case in which we are furthest behind on top.
+def dumbbells(
+    dice: pd.DataFrame, marks: Mapping[str, tuple[str, str]], description: str, opening: Collection[str] = ()
+) -> Any:
+    """Dice of every case (rows, the first on top) in several series (columns), joined by a line.
 
     Args:
-        ours, theirs: by case; cases that ``theirs`` has besides are not shown.
-        name, mark: what they are called.
+        marks: colour and symbol of each series.
+        opening: cases that a click opens; they are highlighted.
     """
-    gap = (ours - theirs.loc[ours.index]).sort_values()
-    cases, figure = list(gap.index), go.Figure()
-    figure.add_scatter(
-        x=[value for case in cases for value in (theirs[case], ours[case], None)],
-        y=[name for case in cases for name in (case, case, None)],
-        mode="lines",
-        line={"color": AXIS, "width": 2},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    ends = ((theirs, mark, colours.GREY, "circle"), (ours, f"{name}, ours", colours.BLUE, "diamond"))
-    for values, label, colour, symbol in ends:
-        hover, marker = "%{y}: %{x:.3f}<extra>" + label + "</extra>", {"color": colour, "size": 9, "symbol": symbol}
-        points = {"name": label, "mode": "markers", "marker": marker, "hovertemplate": hover}
-        figure.add_scatter(x=values.loc[cases], y=cases, **points)
+    figure = go.Figure()
+
+    def add_spans(cases: pd.DataFrame, **style: Any) -> None:
+        """Lines from the lowest to the highest value of cases."""
+        ends = zip(cases.min(axis=1), cases.max(axis=1), strict=True)
+        x = [value for low, high in ends for value in (low, high, None)]
+        y = [name for case in cases.index for name in (case, case, None)]
+        figure.add_scatter(x=x, y=y, hoverinfo="skip", **style)
+
+    add_spans(dice, mode="lines", line={"color": AXIS, "width": 2}, showlegend=False)
+    if len(opening):
+        pill = {"line": {"color": colours.YELLOW, "width": 18}, "marker": {"color": colours.YELLOW, "size": 18}}
+        add_spans(dice.loc[opening], mode="lines+markers", opacity=0.6, name="opens when clicked", **pill)
+    for name, (colour, symbol) in marks.items():
+        marker, hover = {"color": colour, "size": 9, "symbol": symbol}, "%{x:.3f}<extra>" + name + "</extra>"
+        figure.add_scatter(x=dice[name], y=dice.index, name=name, mode="markers", marker=marker, hovertemplate=hover)
     figure.update_xaxes(title_text="Dice", range=[-0.02, 1.02])
     figure.update_yaxes(autorange="reversed", tickfont={"size": 10})
-    figure.update_layout(legend_yanchor="bottom")
-    ahead = f"Dice of {len(cases)} cases, {name} of this study beside {mark}: ahead in {int((gap > 0).sum())}"
-    return finish(figure, description or ahead, 150 + 18 * len(cases), 1.02, l=20, t=10)
+    figure.update_layout(hovermode="y unified", dragmode=False)
+    return finish(figure, description, 190 + 18 * len(dice), 0, l=20, t=30)
 
 
 def case_by_case(ours: Mapping[str, pd.DataFrame], theirs: pd.DataFrame, mark: str, description: str) -> Any:

@@ -207,6 +207,19 @@ def test_curves_are_of_one_pipeline_at_a_time(groups):
     assert [trace.name.split(" (")[0] for trace in second.data if trace.showlegend] == ["SegVAE", "U-Net"]
 
 
+def test_patients_are_a_row_and_an_entry_of_the_list_each_the_best_first(groups):
+    figure, piece = interactive.by_patient(groups)
+    assert [trace.name for trace in figure.data[1:]] == [", pipeline ".join(cell) for cell in CELLS]
+    [data] = re.findall(r'<script type="application/json">(.*?)</script>', piece.data)
+    listed = json.loads(data)
+    assert [patient["name"] for patient in listed] == list(figure.data[1].y)
+    means = [np.mean([float(value) for value in patient["dice"].values()]) for patient in listed]
+    assert means == sorted(means, reverse=True)
+    dice = factorial.by_case(groups).loc[listed[0]["name"]]
+    assert list(listed[0]["dice"].values()) == [f"{value:.3f}" for value in dice]
+    assert {patient["viewer"] for patient in listed} == {None}  # made-up patients have no images
+
+
 def test_the_reviewers_piece_has_what_the_store_has(groups, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "judged", lambda groups: Soundness((), ()))
     [piece] = interactive.reviewer(Store(tmp_path))

@@ -164,13 +164,16 @@ def test_every_figure_becomes_a_static_page(kind, monkeypatch):
     assert 'aria-label="words"' in made._repr_html_()
 
 
-def test_dumbbells_are_sorted_by_how_far_behind_we_are():
-    ours, theirs = (pd.Series(values, list("abc")) for values in ([0.5, 0.9, 0.4], [0.6, 0.5, 0.9]))
-    lines, marked, points = plots.dumbbells(ours, theirs, "3D", "nnU-Net v2").data
-    assert list(points.y) == list(marked.y) == ["c", "a", "b"]
-    assert list(points.x) == [0.4, 0.5, 0.9]
-    assert list(lines.x)[:3] == [0.9, 0.4, None]
-    assert list(lines.y)[:3] == ["c", "c", None]
+def test_dumbbells_join_a_cases_values_and_highlight_what_opens():
+    dice = pd.DataFrame({"marked": [0.9, 0.5, 0.6], "ours": [0.4, 0.9, 0.5]}, list("cba"))
+    marks = {"marked": ("grey", "circle"), "ours": ("blue", "diamond")}
+    spans, opening, marked, ours = plots.dumbbells(dice, marks, "words", ["b"]).data
+    assert (list(spans.x)[:3], list(spans.y)[:3]) == ([0.4, 0.9, None], ["c", "c", None])
+    assert (list(opening.x), list(opening.y)) == ([0.5, 0.9, None], ["b", "b", None])
+    assert list(ours.y) == list(marked.y) == ["c", "b", "a"]
+    assert (list(marked.x), list(ours.x)) == ([0.9, 0.5, 0.6], [0.4, 0.9, 0.5])
+    assert (ours.marker.color, ours.marker.symbol) == ("blue", "diamond")
+    assert len(plots.dumbbells(dice, marks, "words").data) == 3
 
 
 def test_standings_show_the_chosen_one_first_and_candidates_filled(tmp_path):
