@@ -42,7 +42,7 @@ BUDGETS = {
     "study/pack": 1150,
     "analysis": 3380,
     "claims": 865,
-    "viewer": 2570,
+    "viewer": 2572,
     "pages": 3305,
     "lab": 1200,
 }

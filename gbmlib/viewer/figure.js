@@ -37,8 +37,10 @@ window.gbmAsTable ??= {
     bundle.className = "gbm-plotly";
     bundle.src = (document.documentElement.dataset.content_root ?? "") + "PLOTLY";
     document.head.append(bundle);
-    // A figure that was drawn within a closed fold takes its width when the fold opens.
-    document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
+    // A figure takes its width anew when the page is whole, since what follows may narrow it, and when a fold opens.
+    const resize = () => window.dispatchEvent(new Event("resize"));
+    window.addEventListener("load", resize);
+    document.addEventListener("toggle", resize, true);
   }
   bundle.addEventListener("load", draw);
 })();

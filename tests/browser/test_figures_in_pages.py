@@ -53,6 +53,15 @@ def test_a_figure_in_a_fold_takes_its_width_when_the_fold_opens(browser_page, bo
     )
 
 
+def test_a_figure_takes_the_width_that_the_whole_page_leaves_it(browser_page, book):
+    """The sidebar follows the figures, which may be drawn before the browser has read it."""
+    narrower = "document.querySelector('.gbm-plotly').onload = () => { document.body.style.width = '500px'; }"
+    book.write_text(book.read_text().replace("</body>", f"<script>{narrower}</script></body>"), encoding="utf-8")
+    page = browser_page.open(book, width=1100)
+    narrow = "document.querySelector('.gbm-figure .main-svg')?.getBoundingClientRect().width <= 500"
+    page.wait_for_function(narrow, timeout=10_000)
+
+
 def test_a_figure_follows_the_width_of_the_window(browser_page, book):
     page = browser_page.open(book, width=1100)
     page.wait_for_selector(".gbm-figure .main-svg")
