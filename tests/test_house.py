@@ -43,7 +43,7 @@ BUDGETS = {
     "analysis": 3380,
     "claims": 865,
     "viewer": 2572,
-    "pages": 3305,
+    "pages": 3308,
     "lab": 1200,
 }
 

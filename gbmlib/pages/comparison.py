@@ -135,13 +135,13 @@ def overview(name: str, store: Store) -> list[Any]:
     """Every choice of a set of the catalogue at a glance: what was found, and what would decide the rest; the figure;
     how it is read."""
     differences = contrasts_of(name, store)
-    found = f"**{text.findings(differences)}**" if len(differences) else text.NOTHING_YET
+    findings = f"**{text.findings(differences)}**" if len(differences) else text.NOTHING_YET
     if (differences.decided == NOT_YET).any():
-        found += f" {longer_runs(name, store)}"
+        findings += f" {longer_runs(name, store)}"
     shows = "Change in mean Dice of each variant against the paper's network"
     read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
     figure = plots.forest(differences, f"{shows}. {text.findings(differences)}")
-    return [Prose(found), figure, text.caption(read)]
+    return [Prose(findings), figure, text.caption(read)]
 
 
 def longer_runs(name: str, store: Store) -> str:

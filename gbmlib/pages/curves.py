@@ -165,10 +165,10 @@ def as_weights_are_lost(tables: Mapping[str, pd.DataFrame]) -> Any:
         tables: network -> ``analysis.saliency_checks.sanity``: a row a layer, columns (where, map). The first place is
             solid, others are dotted.
     """
-    panels, said = {}, []
+    panels, sentences = {}, []
     for network, table in tables.items():
         first, order = table.columns[0][0], list(dict.fromkeys(table.columns.get_level_values("map")))
-        said.append(f"{network}: " + ", ".join(f"{name} {table.iloc[-1][first, name]:.2f}" for name in order))
+        sentences.append(f"{network}: " + ", ".join(f"{name} {table.iloc[-1][first, name]:.2f}" for name in order))
         panels[network], layers = [], [layer.replace(".", " ") for layer in table.index]
         for place, name in table.columns:
             line = {"color": plots.series(order.index(name)), "width": 2.5}
@@ -180,7 +180,7 @@ def as_weights_are_lost(tables: Mapping[str, pd.DataFrame]) -> Any:
     figure = plots.panels(panels, rows, vertical_spacing=0.16 if rows > 1 else 0)
     figure.update_yaxes(title_text="rank correlation", range=[-1.05, 1.05])
     figure.update_xaxes(tickangle=-45)
-    description = f"Rank correlation of maps as weights are lost. At the end, {'; '.join(said)}"
+    description = f"Rank correlation of maps as weights are lost. At the end, {'; '.join(sentences)}"
     return plots.finish(figure, description, 120 + 330 * rows, 0, t=30)
 
 

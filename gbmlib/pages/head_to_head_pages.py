@@ -86,8 +86,8 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
         ]
     if apart.low <= 0 <= apart.high:
         return [*each, f"**Which matters more cannot be told**: {more}."]
-    it = "everything around it" if apart.high < 0 else "the network"
-    return [*each, f"**Which matters more: {it}.** {more[0].upper()}{more[1:]}."]
+    larger = "everything around it" if apart.high < 0 else "the network"
+    return [*each, f"**Which matters more: {larger}.** {more[0].upper()}{more[1:]}."]
 
 
 def answer(groups: Cells) -> Prose:
@@ -102,7 +102,7 @@ def answer(groups: Cells) -> Prose:
 def results(groups: Cells, wanted: head_to_head.Cells, decides: bool = True) -> list[Any]:
     """Where the runs come from, what is missing, Dice of every cell as a figure and a table, and collapsed runs."""
     shown = [provenance.about(groups), *missing(groups, wanted), *levels(groups)]
-    return shown + comparison.collapsed({named(cell): of for cell, of in groups.items()}) if decides else shown
+    return shown + comparison.collapsed({named(cell): group for cell, group in groups.items()}) if decides else shown
 
 
 @_or_why_not
@@ -132,16 +132,16 @@ def interaction(table: pd.DataFrame) -> Any:
         range=[-0.4, len(pipelines) - 0.6],
     )
     figure.update_yaxes(title_text="mean Dice of held-out cases")
-    said = "; ".join(f"{' under pipeline '.join(cell)}: {table[cell].mean():.3f}" for cell in table)
-    return plots.finish(figure, f"Mean Dice of every cell. {said}", 420, -0.15)
+    cell_means = "; ".join(f"{' under pipeline '.join(cell)}: {table[cell].mean():.3f}" for cell in table)
+    return plots.finish(figure, f"Mean Dice of every cell. {cell_means}", 420, -0.15)
 
 
 def missing(groups: Cells, wanted: head_to_head.Cells) -> list[Prose]:
     """Which runs of which cells have no record, and on which folds the comparison rests then; empty if all have."""
     lines = []
-    for cell, of in wanted.items():
-        there = {record.id for record in groups.get(cell, ())}
-        lacking = dict.fromkeys(str(e.fold) for e in of if e.id not in there)
+    for cell, experiments in wanted.items():
+        recorded = {record.id for record in groups.get(cell, ())}
+        lacking = dict.fromkeys(str(e.fold) for e in experiments if e.id not in recorded)
         if lacking:
             lines.append(f"- {named(cell)}: {'fold' if len(lacking) == 1 else 'folds'} {listed(list(lacking))}")
     if not lines:
@@ -172,8 +172,8 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
     if complete(table):
         for network in networks:
             rows[network]["mean"] = mean_interval(table[network].mean(axis=1))
-        of = {p: table.xs(p, axis=1, level="pipeline").mean(axis=1) for p in pipelines}
-        rows["mean"] = {f"pipeline {p}": mean_interval(values) for p, values in of.items()}
+        by_pipeline = {p: table.xs(p, axis=1, level="pipeline").mean(axis=1) for p in pipelines}
+        rows["mean"] = {f"pipeline {p}": mean_interval(values) for p, values in by_pipeline.items()}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
@@ -181,14 +181,14 @@ def dice(table: pd.DataFrame) -> pd.DataFrame:
 def changes(groups: Cells, decides: bool = True) -> list[Any]:
     """The effects of both factors and what they do together, as a figure with a caption; without one where nothing is
     decided."""
-    found = factorial.effects(groups)
-    if found.empty:
+    effects = factorial.effects(groups)
+    if effects.empty:
         return [Prose("*No two cells share a network or a pipeline yet, so there is no difference to show.*")]
     if not decides:
-        said = "; ".join(f"{label}: {of}" for label, of in found.difference.items())
-        return [plots.forest(found, f"Differences in mean Dice. {said}")]
-    said = f"Differences in mean Dice with their intervals. {text.findings(found.drop(columns='against'))}"
-    return [plots.forest(found, said), text.caption(said)]
+        listed = "; ".join(f"{label}: {difference}" for label, difference in effects.difference.items())
+        return [plots.forest(effects, f"Differences in mean Dice. {listed}")]
+    description = f"Differences in mean Dice with their intervals. {text.findings(effects.drop(columns='against'))}"
+    return [plots.forest(effects, description), text.caption(description)]
 
 
 @_or_why_not
@@ -197,43 +197,44 @@ def details(groups: Cells, networks: Sequence[str] = head_to_head.NETWORKS) -> l
 
     ``networks``: those that are asked about; while one of their cells is missing, which factor matters more is open.
     """
-    found = factorial.effects(groups)
-    if found.empty:
+    effects = factorial.effects(groups)
+    if effects.empty:
         return []
-    return [by_region(groups), Prose(verdict(found, factorial.by_case(groups), groups, networks))]
+    return [by_region(groups), Prose(verdict(effects, factorial.by_case(groups), groups, networks))]
 
 
 def by_region(groups: Cells, decides: bool = True) -> pd.DataFrame:
     """``analysis.factorial.effects`` of the mean over regions, with what it decides, and of each region by itself."""
-    found = factorial.effects(groups)
-    shown = tables.decided(found, "mean") if decides else found[["difference"]].rename(columns={"difference": "mean"})
-    out = found[["effect", "over"]].join(shown)
+    effects = factorial.effects(groups)
+    shown = tables.decided(effects, "mean") if decides else effects.difference.to_frame("mean")
+    out = effects[["effect", "over"]].join(shown)
     for region in scores.common_regions(groups) or ():
         out[region] = factorial.effects(groups, region).difference
-    return out.assign(cases=found.cases, seeds=found.seeds)
+    return out.assign(cases=effects.cases, seeds=effects.seeds)
 
 
 def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks: Sequence[str]) -> str:
     """What ``analysis.factorial.effects`` decide, as Markdown. For published runs on real cases alone."""
     lines = []
-    for effect, said in EFFECTS.items():
+    for effect, name in EFFECTS.items():
         words = {"higher": "a larger gain", "lower": "a smaller gain"} if effect == "interaction" else text.DICE
-        of = effects[effects.effect == effect].drop(columns="against")
-        if len(of):
-            lines.append(f"- What {said} change{'' if effect == 'interaction' else 's'}:")
-            lines += [f"  {line}" for line in text.verdict(of, words).splitlines()]
+        rows = effects[effects.effect == effect].drop(columns="against")
+        if len(rows):
+            lines.append(f"- What {name} change{'' if effect == 'interaction' else 's'}:")
+            lines += [f"  {line}" for line in text.verdict(rows, words).splitlines()]
     if not complete(table, networks):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
-    found = factorial.leaving_out(table)
-    network, pipeline, change = found.iloc[0]
+    left_out = factorial.leaving_out(table)
+    network, pipeline, change = left_out.iloc[0]
     over = factorial.over_networks(table, groups)
     word = MATTERS.get(matters(table, groups), intervals.UNDECIDED)
     if unsound := judged(groups).unsound:
         word = f"{intervals.NOT_YET} ({'; '.join(unsound)})"
     otherwise = [
-        f"without {name} it is {_by_cases(of, groups)}, {of}" for name, of in factorial.otherwise_without(found).items()
+        f"without {name} it is {_by_cases(difference, groups)}, {difference}"
+        for name, difference in factorial.otherwise_without(left_out).items()
     ]
-    carried = "The answer is the same without any one of the networks." if len(found) > 1 else ""
+    carried = "The answer is the same without any one of the networks." if len(left_out) > 1 else ""
     if otherwise:
         carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
     return "\n".join(
@@ -262,11 +263,10 @@ def spreads(groups: Cells, decides: bool = True) -> list[Any]:
     table = factorial.by_case(groups)
     if not complete(table):
         return [Prose("*Not before all cells have a record.*")]
-    found = factorial.leaving_out(table)
-    out = found.set_axis(["spread of networks", "of pipelines", "difference"], axis=1)
+    out = factorial.leaving_out(table).set_axis(["spread of networks", "of pipelines", "difference"], axis=1)
     if decides:
-        out["matters more, by cases"] = [_by_cases(change, groups) for change in found.difference]
-    return [factorial.spreads(table), out.set_axis(["all networks", *(f"without {name}" for name in found.index[1:])])]
+        out["matters more, by cases"] = [_by_cases(change, groups) for change in out.difference]
+    return [factorial.spreads(table), out.set_axis(["all networks", *(f"without {name}" for name in out.index[1:])])]
 
 
 def _by_cases(change: Difference, groups: Cells) -> str:
@@ -282,17 +282,17 @@ def complete(table: pd.DataFrame, networks: Sequence[str] = head_to_head.NETWORK
 @_or_why_not
 def within(groups: Cells, decides: bool = True) -> list[Any]:
     """``analysis.factorial.within``, with what each difference decides."""
-    found = factorial.within(groups)
-    shown = tables.decided(found) if decides else found[["difference"]]
-    return [shown.assign(cases=found.cases, seeds=found.seeds)]
+    differences = factorial.within(groups)
+    shown = tables.decided(differences) if decides else differences[["difference"]]
+    return [shown.assign(cases=differences.cases, seeds=differences.seeds)]
 
 
 def over_epochs(groups: Cells) -> list[Any]:
     """Dice and loss over epochs of the networks, a figure a pipeline: between pipelines neither is on one scale."""
     shown: list[Any] = []
     for pipeline in head_to_head.PIPELINES:
-        of = {network: records for (network, under), records in groups.items() if under == pipeline}
-        if of:
-            said = f"Dice and loss over epochs under pipeline {pipeline}: {', '.join(of)}"
-            shown += [Prose(f"**Pipeline {pipeline}**"), curves.compared(of, said)]
+        by_network = {network: records for (network, under), records in groups.items() if under == pipeline}
+        if by_network:
+            description = f"Dice and loss over epochs under pipeline {pipeline}: {', '.join(by_network)}"
+            shown += [Prose(f"**Pipeline {pipeline}**"), curves.compared(by_network, description)]
     return shown

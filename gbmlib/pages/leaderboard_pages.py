@@ -46,7 +46,7 @@ def compared(
         classes, folds: as in ``analysis.leaderboard.read``.
         decides: whether the choice is worded. Runs on phantoms decide nothing.
     """
-    records = [record for of in groups.values() for record in of]
+    records = [record for group in groups.values() for record in group]
     if not records:
         return [text.NOTHING_YET], []
     board = leaderboard.read(groups, classes, folds)
@@ -78,28 +78,28 @@ def learned(records: Sequence[Record]) -> Prose:
     if not records:
         return Prose("*No record with the single-component rule yet.*")
     names = leaderboard.classes_of(records[0])
-    found = dict.fromkeys(names, 0)
+    counts = dict.fromkeys(names, 0)
     for record in records:
         # Records from before labels were kept are of cohorts that count theirs from 1.
         labels = record.provenance.get("labels") or {str(value): name for value, name in enumerate(names, 1)}
         for value in record.provenance["single_components"]:
-            found[labels[str(value)]] += 1
-    said = ", ".join(f"{name} in {count} of {counted(len(records), 'fold')}" for name, count in found.items())
-    return Prose(f"Of the training labels each of these is a single component: {said}.")
+            counts[labels[str(value)]] += 1
+    listed = ", ".join(f"{name} in {count} of {counted(len(records), 'fold')}" for name, count in counts.items())
+    return Prose(f"Of the training labels each of these is a single component: {listed}.")
 
 
 def about(records: Sequence[Record]) -> Prose:
     """Where the rows of a leaderboard come from, in a line of Markdown."""
-    of = [record.experiment for record in records]
+    experiments = [record.experiment for record in records]
     trained = {record.id for record in records if not hasattr(record.experiment, "members")}
     others = len({record.id for record in records}) - len(trained)
     words = [counted(len(trained), "trained network")]
     if others:
         words.append(f"{counted(others, 'prediction')} made of them by averaging, mirroring or post-processing")
-    counts = [counted(len({getattr(one, name) for one in of}), name) for name in ("fold", "seed")]
+    counts = [counted(len({getattr(one, name) for one in experiments}), name) for name in ("fold", "seed")]
     return Prose(
-        f"**{provenance.cohorts(records)}**: {' and '.join(words)}; {counts[0]} of {of[0].folds}, {counts[1]}; "
-        f"{provenance.cost(records)}."
+        f"**{provenance.cohorts(records)}**: {' and '.join(words)}; {counts[0]} of {experiments[0].folds}, "
+        f"{counts[1]}; {provenance.cost(records)}."
     )
 
 
@@ -151,26 +151,26 @@ def switched(
         name: of the switch, such as "mirroring".
         folds: as in ``analysis.leaderboard.read``.
     """
-    rows, found, lines = {}, {}, []
+    rows, comparisons, lines = {}, {}, []
     for label in [label for label in without if without[label] and switched_on.get(label)]:
         pair = leaderboard.read({"off": without[label], "on": switched_on[label]}, folds=folds)
         if problems := [f"{which}: {'; '.join(row.problems)}" for which, row in pair.items() if row.problems]:
             lines.append(f"- **{label}** cannot be compared ({'; '.join(problems)}).")
             continue
         off, on = (pair[which].merit for which in ("off", "on"))
-        found[label] = paired.compare(pair["off"].records, pair["on"].records, regions=list(pair["on"].dices))
+        comparisons[label] = paired.compare(pair["off"].records, pair["on"].records, regions=list(pair["on"].dices))
         touched = (pair["on"].dices - pair["off"].dices).ne(0).any(axis=1).sum()
         rows[label] = {f"without {name}": mean_interval(off), f"with {name}": mean_interval(on)}
         rows[label] |= {"cases": len(off), "cases that change": int(touched)}
     if not rows and not lines:
         return [Prose(f"*No network has records with and without {name} yet.*")]
-    shown, table = [], family.table(found)
+    shown, table = [], family.table(comparisons)
     if rows:
         lines = text.verdict(table).splitlines() + lines if decides else lines
         levels, change = pd.DataFrame.from_dict(rows, orient="index"), table[["difference"]]
         change = tables.decided(table) if decides else change
-        found_in_short = [Prose(text.findings(table))] if decides else []
-        shown = [*found_in_short, levels.iloc[:, :2].join(change).join(levels.iloc[:, 2:])]
+        in_short = [Prose(text.findings(table))] if decides else []
+        shown = [*in_short, levels.iloc[:, :2].join(change).join(levels.iloc[:, 2:])]
     return shown + [Prose(f"What {name} changes:\n\n" + "\n".join(lines))] * bool(lines)
 
 
@@ -212,8 +212,8 @@ def beside_paper(groups: Groups, task: str) -> list[Any]:
 
 def _apart(gaps: pd.Series) -> str:
     """Differences in hundredths of Dice, and whether all are small."""
-    said = ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
-    return f"{said}; {'within' if gaps.abs().max() <= POINTS else 'not within'} {POINTS:g} of it in every class"
+    listed = ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
+    return f"{listed}; {'within' if gaps.abs().max() <= POINTS else 'not within'} {POINTS:g} of it in every class"
 
 
 def _their_choice(theirs: pd.DataFrame) -> str:
@@ -252,38 +252,39 @@ def beside_second(groups: Groups, task: str, labels: Sequence[str] | None = None
     theirs, known = theirs.loc[first.index, list(first)], known.loc[first.index]
     levels = {f"3D, {SECOND}, the same cases": tables.levels(theirs)}
     levels |= {f"{label}, ours": tables.levels(board[label].dices) for label in labels}
-    found, row = published.differences({label: board[label].records for label in labels}, theirs), board[labels[0]]
-    said = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {text.findings(found[:1])}"
+    row = board[labels[0]]
+    differences = published.differences({label: board[label].records for label in labels}, theirs)
+    description = f"Dice of each case, {labels[0]} of this study beside {SECOND}. {text.findings(differences[:1])}"
     if len(row.dices) > LINES:
-        figure = plots.case_by_case({labels[0]: row.dices}, theirs, SECOND, said)
+        figure = plots.case_by_case({labels[0]: row.dices}, theirs, SECOND, description)
     else:
         marks = {SECOND: (colours.GREY, "circle"), f"{labels[0]}, ours": (colours.BLUE, "diamond")}
         dice = pd.DataFrame(dict(zip(marks, (theirs.mean(axis=1), row.merit), strict=True)))
         furthest_behind_first = row.merit.sub(dice[SECOND]).sort_values().index
-        figure = plots.dumbbells(dice.loc[furthest_behind_first], marks, said)
+        figure = plots.dumbbells(dice.loc[furthest_behind_first], marks, description)
     return [
         _trained_on(groups, task, known, row.fold_of),
         pd.DataFrame.from_dict(levels, orient="index"),
         Prose(f"**Ours minus {SECOND}**, paired by case:"),
-        found[list(theirs)].join(tables.decided(found, "mean")).assign(cases=found.cases),
+        differences[list(theirs)].join(tables.decided(differences, "mean")).assign(cases=differences.cases),
         figure,
-        text.caption(said),
+        text.caption(description),
     ]
 
 
 def _trained_on(groups: Groups, task: str, known: pd.DataFrame, fold_of: Mapping[str, int]) -> Prose:
     """What the marks' networks were trained on, and ours."""
     others = round(tasks()[task].cases * (1 - 1 / FOLDS))
-    cases = [record.cases for of in groups.values() for record in of]
+    cases = [record.cases for group in groups.values() for record in group]
     ours = sorted({count for table in cases if (count := table.case[table.split == TRAIN].nunique())})
-    said = f"The {SECOND} that held out these cases was trained on about {others} others"
-    said += f", ours on {' or '.join(map(str, ours))}." if ours else "."
+    sentence = f"The {SECOND} that held out these cases was trained on about {others} others"
+    sentence += f", ours on {' or '.join(map(str, ours))}." if ours else "."
     if all(known.fold[case] == fold for case, fold in fold_of.items()):
-        said += " The folds are the same."
+        sentence += " The folds are the same."
     if "twin" in known:
-        for case, of in known[known.twin.notna() & (known.twin_fold != known.fold)].iterrows():
-            said += (
-                f" Case {case} ({of.decathlon} in the Decathlon) is the same patient as {of.twin}, which was among "
+        for case, mark in known[known.twin.notna() & (known.twin_fold != known.fold)].iterrows():
+            sentence += (
+                f" Case {case} ({mark.decathlon} in the Decathlon) is the same patient as {mark.twin}, which was among "
                 "them: its Dice is flattered."
             )
-    return Prose(said)
+    return Prose(sentence)

@@ -47,7 +47,7 @@ class ParameterError(ValueError):
 def _several(value: Any) -> Any:
     """``t1ce,flair`` and ``0,1,2`` as a command line gives them; a lone value stands for a list of one."""
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(item.strip() for item in value.split(",") if item.strip())
     return (value,) if isinstance(value, int) else value
 
 

@@ -107,10 +107,10 @@ const number = (value) => value.toLocaleString("en-US", { maximumFractionDigits:
 const sizes = (values) => values.map(number).join(" x ");
 
 function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
 }
 
 /** What the fields hold, and what is wrong with it. */

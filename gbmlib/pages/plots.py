@@ -196,8 +196,8 @@ def standings(choice: Choice, description: str = "") -> Any:
     figure = panels(titles, 2, row_heights=heights, vertical_spacing=0.2)
     shade_margin(figure, others.margin.max() if len(others) else 0, row=2, col=1)
     figure.update_yaxes(autorange="reversed", tickson="boundaries")
-    said = "; ".join(f"{label}: {dice}" for label, dice in dices.items())
-    description = description or f"Mean Dice over classes, the chosen network first. {said}"
+    listed = "; ".join(f"{label}: {dice}" for label, dice in dices.items())
+    description = description or f"Mean Dice over classes, the chosen network first. {listed}"
     return finish(figure, description, 170 + 26 * sum(heights), None, l=20, t=40, b=30)
 
 

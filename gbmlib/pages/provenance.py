@@ -61,8 +61,9 @@ def cohorts(shown: Iterable[Record]) -> str:
 
 def cost(shown: Iterable[Record]) -> str:
     """``12 minutes in all on X, 4 cores``."""
-    made = [record.provenance for record in shown]
-    return f"{minutes(sum(one['seconds'] for one in made))} minutes in all on {_listed(one['device'] for one in made)}"
+    origins = [record.provenance for record in shown]
+    seconds = sum(origin["seconds"] for origin in origins)
+    return f"{minutes(seconds)} minutes in all on {_listed(origin['device'] for origin in origins)}"
 
 
 # ---------------------------------------------------------------------------------------------- what each cell has read
@@ -150,7 +151,7 @@ def rows(shown: Sequence[Record]) -> list[tuple[str, ...]]:
     """A row a record, of :data:`COLUMNS`."""
     table = []
     for record in shown:
-        run, made = record.experiment, record.provenance
+        run, origin = record.experiment, record.provenance
         members = getattr(run, "members", None)
         table.append(
             (
@@ -159,9 +160,9 @@ def rows(shown: Sequence[Record]) -> list[tuple[str, ...]]:
                 str(run.fold),
                 str(run.seed),
                 _began(record)[:16].replace("T", " "),
-                f"{made.get('gbmlib', 'unknown')}, commit {made.get('commit', 'unknown')}",
-                minutes(made["seconds"]),
-                made["device"],
+                f"{origin.get('gbmlib', 'unknown')}, commit {origin.get('commit', 'unknown')}",
+                minutes(origin["seconds"]),
+                origin["device"],
             )
         )
     return table

@@ -50,14 +50,14 @@ function mount(root, data) {
     </table><p role="status"></p>`;
   const fields = [...root.querySelectorAll("select")];
   const update = () => {
-    const found = examined(data, reading);
+    const implied = examined(data, reading);
     fields.forEach((field, at) => (field.value = reading[at]));
-    root.querySelectorAll("td span").forEach((cell, at) => (cell.textContent = percent(found.fractions[at])));
+    root.querySelectorAll("td span").forEach((cell, at) => (cell.textContent = percent(implied.fractions[at])));
     root.querySelectorAll("i").forEach((bar, at) => {
-      bar.style.width = percent(found.fractions[at]);
-      bar.classList.toggle("gbm-impossible", found.fractions[at] > 1);
+      bar.style.width = percent(implied.fractions[at]);
+      bar.classList.toggle("gbm-impossible", implied.fractions[at] > 1);
     });
-    root.querySelector("[role=status]").innerHTML = sentence(found);
+    root.querySelector("[role=status]").innerHTML = sentence(implied);
   };
   fields.forEach((field, at) => field.addEventListener("change", () => {
     reading[reading.indexOf(field.value)] = reading[at];

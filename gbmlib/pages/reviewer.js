@@ -57,14 +57,14 @@ function mount(root, { settings, t }) {
     const reach = 1.5 * Math.max(...whole.flatMap(({ low, high }) => [-low, high]));
     const at = (value) => 50 + Math.max(-50, Math.min(50, (50 * value) / reach));
     const drawn = asked.map(([label, higher, lower, statistic], row) => {
-      const found = interval(statistic, dice.slice(0, count), t), word = decided(found, limit);
+      const effect = interval(statistic, dice.slice(0, count), t), word = decided(effect, limit);
       const say = (verdict, within) => ({ higher, lower, "no difference": `no difference above ${within}` })[verdict]
         ?? verdict;
       const span = (low, high) => `left: ${at(low)}%; width: ${at(high) - at(low)}%`;
       return { word, html: `<li><span>${label}</span><strong>${say(word, limit)}</strong>
-        <div class="gbm-interval"><i style="${span(-limit, limit)}"></i><i style="${span(found.low, found.high)}"></i>
-          <i style="left: ${at(found.mean)}%"></i></div>
-        <span>${signed(found.mean)} (${signed(found.low)} to ${signed(found.high)})</span>
+        <div class="gbm-interval"><i style="${span(-limit, limit)}"></i><i style="${span(effect.low, effect.high)}"></i>
+          <i style="left: ${at(effect.mean)}%"></i></div>
+        <span>${signed(effect.mean)} (${signed(effect.low)} to ${signed(effect.high)})</span>
         <span>the book: ${say(verdicts[row], usual)}</span></li>` };
     });
     const open = drawn.filter(({ word }) => word === "undecided").length;

@@ -24,7 +24,7 @@ NETWORKS, DIFFERENCE = ("2D", "3D"), "2D minus 3D"
 
 def compared(sweep: Groups, decides: bool = True) -> list[Any]:
     """A sweep as a line of where it comes from, a figure and a table; where it ``decides``, also what it says."""
-    records = [record for of in sweep.values() for record in of]
+    records = [record for group in sweep.values() for record in group]
     first, known = records[0].experiment, [mm for _, mm in sweep]
     origin = Prose(
         f"**{first.cohort}**, {records[0].provenance['cases']} cases, {first.spacing[-1]:g} mm within slices, "
@@ -35,10 +35,10 @@ def compared(sweep: Groups, decides: bool = True) -> list[Any]:
     if not decides:
         shown = table[[*NETWORKS, "difference", "cases"]].rename(columns={"difference": DIFFERENCE})
         return [origin, figure(table), shown]
-    said = overtaking(table, first.spacing[-1])
+    sentence = overtaking(table, first.spacing[-1])
     shown = table[list(NETWORKS)].join(tables.decided(table, DIFFERENCE)).assign(cases=table.cases)
-    collapsed = comparison.collapsed({f"{name}, {mm:g} mm": of for (name, mm), of in sweep.items()})
-    return [origin, figure(table, said.replace("**", "")), Prose(said), shown, *collapsed]
+    collapsed = comparison.collapsed({f"{name}, {mm:g} mm": group for (name, mm), group in sweep.items()})
+    return [origin, figure(table, sentence.replace("**", "")), Prose(sentence), shown, *collapsed]
 
 
 def differences(sweep: Groups) -> pd.DataFrame:
@@ -48,12 +48,12 @@ def differences(sweep: Groups) -> pd.DataFrame:
         Index: thickness in mm, rising; columns ``2D``, ``3D`` (NaN without a record), and those of
         ``analysis.family.table``.
     """
-    nested, found = comparison.nested(sweep), {}
+    nested, comparisons = comparison.nested(sweep), {}
     levels = scores.levels(nested).unstack(0).reindex(columns=list(NETWORKS))
     for mm in levels.index:
         pair = scores.on_shared_folds(nested.get(("3D", mm), []), nested.get(("2D", mm), []))
-        found[mm] = paired.compare(*pair) if all(pair) else None
-    return levels.join(family.table(found)).rename_axis("slices (mm)")
+        comparisons[mm] = paired.compare(*pair) if all(pair) else None
+    return levels.join(family.table(comparisons)).rename_axis("slices (mm)")
 
 
 def overtaking(table: pd.DataFrame, in_plane: float) -> str:
@@ -73,13 +73,13 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
     first = next((n for n in range(len(means)) if all(mean > 0 for mean in means[n:])), None)
     if first is None:
         ahead = [f"{mm:g}" for mm, mean in zip(thickness, means, strict=True) if mean > 0]
-        said = f"2D overtakes 3D **nowhere in the range** of {span}"
-        said += f", though it is ahead at {', '.join(ahead)} mm" if ahead else ""
+        sentence = f"2D overtakes 3D **nowhere in the range** of {span}"
+        sentence += f", though it is ahead at {', '.join(ahead)} mm" if ahead else ""
     elif first == 0:
-        said = f"2D is **ahead in the whole range** of {span}"
+        sentence = f"2D is **ahead in the whole range** of {span}"
     else:
         at = np.interp(0, means[first - 1 : first + 1], thickness[first - 1 : first + 1])
-        said = (
+        sentence = (
             f"2D overtakes 3D at slices of about **{at:.1f} mm**, {at / in_plane:.1f} times the spacing within a slice"
         )
     sides = ([f"{mm:g}" for mm in table.index[table.decided == word]] for word in (HIGHER, LOWER))
@@ -87,7 +87,7 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
     reliable = "at no thickness is there a reliable winner"
     if (table.decided.isin((HIGHER, LOWER))).any():
         reliable = f"2D is higher {two}, and 3D {three}"
-    return f"By the means, {said}. By the one rule of the book, {reliable}."
+    return f"By the means, {sentence}. By the one rule of the book, {reliable}."
 
 
 def figure(table: pd.DataFrame, description: str = "") -> Any:
@@ -108,8 +108,8 @@ def figure(table: pd.DataFrame, description: str = "") -> Any:
     panels.update_xaxes(title_text="slice thickness (mm)", row=2)
     panels.update_yaxes(title_text="Dice", row=1)
     panels.update_yaxes(title_text=DIFFERENCE, row=2)
-    said = "; ".join(f"{mm:g} mm: {change}" for mm, change in table.difference.items())
-    description = description or f"Held-out Dice over slice thickness of both networks. {DIFFERENCE}, {said}"
+    listed = "; ".join(f"{mm:g} mm: {change}" for mm, change in table.difference.items())
+    description = description or f"Held-out Dice over slice thickness of both networks. {DIFFERENCE}, {listed}"
     return plots.finish(panels, description, 560, -0.12)
 
 

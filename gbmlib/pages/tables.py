@@ -100,17 +100,17 @@ def printed(dices: pd.Series, cases: int) -> dict[str, Any]:
 def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
     """How the planned networks of each group are trained: a row a group."""
     rows = {}
-    for label, (of, *_) in groups.items():
+    for label, (run, *_) in groups.items():
         rows[label] = {
-            "cohort": of.cohort,
-            "spacing (mm)": sizes(of.spacing, 2) if of.spacing else "own",
-            "channels": ", ".join(of.modalities),
-            "filters": (models.options_of("unet") | of.options)["filters"],
-            "patch (z, y, x)": sizes(of.patch_size),
-            "batch": of.batch_size,
-            "steps": f"{of.epochs} x {of.batches}",
-            "rate": f"{of.learning_rate:g}, {of.schedule.replace('_', ' ')}",
-            "Dice of": "the whole batch" if of.loss == "dice_ce_batch" else "each sample",
+            "cohort": run.cohort,
+            "spacing (mm)": sizes(run.spacing, 2) if run.spacing else "own",
+            "channels": ", ".join(run.modalities),
+            "filters": (models.options_of("unet") | run.options)["filters"],
+            "patch (z, y, x)": sizes(run.patch_size),
+            "batch": run.batch_size,
+            "steps": f"{run.epochs} x {run.batches}",
+            "rate": f"{run.learning_rate:g}, {run.schedule.replace('_', ' ')}",
+            "Dice of": "the whole batch" if run.loss == "dice_ce_batch" else "each sample",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -135,8 +135,8 @@ def schedules(profiles: Sequence[str] = ("demo", "short", "study", "paper")) -> 
 
 def pipelines(wanted: head_to_head.Cells) -> pd.DataFrame:
     """What each paper's pipeline fixes, a row a choice, from the configuration of the network that is at home in it."""
-    found = {f"pipeline {p}": _pipeline(wanted[network, p][0]) for p, network in head_to_head.AT_HOME.items()}
-    table = pd.DataFrame(found)
+    at_home = head_to_head.AT_HOME.items()
+    table = pd.DataFrame({f"pipeline {p}": _pipeline(wanted[network, p][0]) for p, network in at_home})
     alike = table.nunique(axis=1) == 1
     return table.assign(**{"": ["the same" if same else "" for same in alike]})
 
@@ -147,62 +147,63 @@ def costs(wanted: head_to_head.Cells, groups: factorial.Cells | None = None) -> 
     Counted in the first of its folds, where every patient has one case.
     """
     rows = {}
-    for cell, (of, *_) in wanted.items():
-        steps = of.epochs * batches.per_epoch(of, training_cases(of))
-        patches = steps * of.batch_size
+    for cell, (run, *_) in wanted.items():
+        steps = run.epochs * batches.per_epoch(run, training_cases(run))
+        patches = steps * run.batch_size
         row = rows[head_to_head.named(cell)] = {
-            "patch (z, y, x)": sizes(of.patch_size),
-            "batch": of.batch_size,
-            "epochs": of.epochs,
+            "patch (z, y, x)": sizes(run.patch_size),
+            "batch": run.batch_size,
+            "epochs": run.epochs,
             "steps": f"{steps:,}",
             "patches": f"{patches:,}",
-            "voxels (million)": f"{patches * np.prod(of.patch_size) / 1e6:.3g}",
-            "peak rate": f"{of.learning_rate:g}",
-            "warm-up (epochs)": of.warmup,
-            "parameters (million)": f"{parameters(of) / 1e6:.2f}",
+            "voxels (million)": f"{patches * np.prod(run.patch_size) / 1e6:.3g}",
+            "peak rate": f"{run.learning_rate:g}",
+            "warm-up (epochs)": run.warmup,
+            "parameters (million)": f"{parameters(run) / 1e6:.2f}",
         }
         if groups and groups.get(cell):
             seconds = [record.provenance["seconds"] for record in groups[cell]]
-            row |= {"minutes a run": f"{np.mean(seconds) / 60:.1f}", "threads": str(of.threads)}
+            row |= {"minutes a run": f"{np.mean(seconds) / 60:.1f}", "threads": str(run.threads)}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
-def training_cases(of: Experiment) -> int:
+def training_cases(run: Experiment) -> int:
     """How many cases a fold trains on, where every patient has one."""
-    cases = nnunet.plan_of(of.cohort).cases
-    return cases - len(range(of.fold, cases, of.folds))
+    cases = nnunet.plan_of(run.cohort).cases
+    return cases - len(range(run.fold, cases, run.folds))
 
 
-def parameters(of: Experiment) -> int:
+def parameters(run: Experiment) -> int:
     """The number of trainable parameters of a configuration's network, for the three labels of a glioma."""
-    channels = len(regions.members(of.regions, GLIOMA)) + of.softmax
+    channels = len(regions.members(run.regions, GLIOMA)) + run.softmax
     with torch.device("meta"):  # shapes without memory
-        network = models.build(of.model, len(of.modalities), channels, of.patch_size, **of.options)
+        network = models.build(run.model, len(run.modalities), channels, run.patch_size, **run.options)
     return models.parameters(network)
 
 
-def _pipeline(of: Experiment) -> dict[str, str]:
-    drawn = f"{of.batches} batches of cases at random" if of.batches else f"{of.crops} x every case"
-    simple = f"each axis mirrored with p = {of.flips:g}" + (
-        f", intensities by {of.intensity:g}" if of.intensity else ""
+def _pipeline(run: Experiment) -> dict[str, str]:
+    drawn = f"{run.batches} batches of cases at random" if run.batches else f"{run.crops} x every case"
+    simple = f"each axis mirrored with p = {run.flips:g}" + (
+        f", intensities by {run.intensity:g}" if run.intensity else ""
     )
-    whole = [name for name in TRANSFORMS if name not in of.without]
+    whole = [name for name in TRANSFORMS if name not in run.without]
+    warmup = f", {run.warmup} epochs of warm-up" if run.warmup else ""
     return {
-        "grid (mm)": sizes(of.spacing, 2) if of.spacing else "each case's own",
-        "resampling": of.resampling,
-        "normalisation": of.normalisation if isinstance(of.normalisation, str) else ", ".join(of.normalisation),
-        "patch (z, y, x)": sizes(of.patch_size),
-        "patches a step": str(of.batch_size),
-        "patches that must hold foreground": {"none": "none"}.get(of.foreground, "more than a third"),
-        "augmentation": simple if of.augmentation == "simple" else ", ".join(whole),
-        "classes": "nested regions" if of.regions == "brats" else "exclusive labels",
-        "output": "softmax, with the background" if of.softmax else "a sigmoid for each",
-        "loss": LOSSES[of.loss],
-        "penalty": f"{of.l2:g} x sum of squared kernels" if of.l2 else "none",
-        "peak learning rate": f"{of.learning_rate:g}",
-        "course of the rate": of.schedule.replace("_", " ") + (f", {of.warmup} epochs of warm-up" if of.warmup else ""),
+        "grid (mm)": sizes(run.spacing, 2) if run.spacing else "each case's own",
+        "resampling": run.resampling,
+        "normalisation": run.normalisation if isinstance(run.normalisation, str) else ", ".join(run.normalisation),
+        "patch (z, y, x)": sizes(run.patch_size),
+        "patches a step": str(run.batch_size),
+        "patches that must hold foreground": {"none": "none"}.get(run.foreground, "more than a third"),
+        "augmentation": simple if run.augmentation == "simple" else ", ".join(whole),
+        "classes": "nested regions" if run.regions == "brats" else "exclusive labels",
+        "output": "softmax, with the background" if run.softmax else "a sigmoid for each",
+        "loss": LOSSES[run.loss],
+        "penalty": f"{run.l2:g} x sum of squared kernels" if run.l2 else "none",
+        "peak learning rate": f"{run.learning_rate:g}",
+        "course of the rate": run.schedule.replace("_", " ") + warmup,
         "an epoch": drawn,
-        "epochs": str(of.epochs),
-        "tiles of inference": sizes(of.tile),
-        "inference": "averaged over mirrorings" if of.mirrored_inference else "once",
+        "epochs": str(run.epochs),
+        "tiles of inference": sizes(run.tile),
+        "inference": "averaged over mirrorings" if run.mirrored_inference else "once",
     }

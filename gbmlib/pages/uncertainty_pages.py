@@ -28,8 +28,8 @@ MEASURES = {"auc": "AUC", "found 1%": "errors in the top 1 %", "found 5%": "erro
 def averaged(cases: pd.DataFrame) -> pd.DataFrame:
     """Dice of the average of the members and of the first one alone, paired by case: a row a source and region."""
     rows = {}
-    for (source, region), of in cases.groupby(["source", "region"], sort=False):
-        both = _by_case(of, "", "dice"), _by_case(of, "", "dice of one member")
+    for (source, region), group in cases.groupby(["source", "region"], sort=False):
+        both = _by_case(group, "", "dice"), _by_case(group, "", "dice of one member")
         rows[source, region] = {
             "average": mean_interval(both[0]),
             "one member": mean_interval(both[1]),
@@ -42,10 +42,10 @@ def averaged(cases: pd.DataFrame) -> pd.DataFrame:
 def calibration(counts: pd.DataFrame) -> pd.DataFrame:
     """Calibration error of the average with intervals over cases: a row a source and region, a column a place."""
     rows = {}
-    for (source, region), of in counts.groupby(["source", "region"], sort=False):
+    for (source, region), group in counts.groupby(["source", "region"], sort=False):
         rows[source, region] = {}
         for place, words in WHERE.items():
-            tables = [_bins(table) for _, table in of[of.place == place].groupby("case")]
+            tables = [_bins(table) for _, table in group[group.place == place].groupby("case")]
             filled = any(table.voxels.any() for table in tables)
             rows[source, region][words] = uncertainty.calibration_interval(tables) if filled else "–"
     return _table(rows)
@@ -54,11 +54,11 @@ def calibration(counts: pd.DataFrame) -> pd.DataFrame:
 def finding(cases: pd.DataFrame, place: str = "brain") -> pd.DataFrame:
     """How well each detector finds the errors, means over the cases that have any: a row a source, region, detector."""
     rows = {}
-    of = cases[(cases.place == place) & cases.detector.isin(DETECTORS)]
-    for key, part in of.groupby(["source", "region", "detector"], sort=False):
-        found = {heading: _by_case(part, key[2], name).dropna() for name, heading in MEASURES.items()}
-        rows[key] = {name: mean_interval(values) if len(values) else "–" for name, values in found.items()}
-        rows[key]["cases with errors"] = len(found["AUC"])
+    measured = cases[(cases.place == place) & cases.detector.isin(DETECTORS)]
+    for key, group in measured.groupby(["source", "region", "detector"], sort=False):
+        measures = {heading: _by_case(group, key[2], name).dropna() for name, heading in MEASURES.items()}
+        rows[key] = {name: mean_interval(values) if len(values) else "–" for name, values in measures.items()}
+        rows[key]["cases with errors"] = len(measures["AUC"])
     return _table(rows)
 
 
@@ -66,12 +66,12 @@ def over_cases(cases: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of a case's mean uncertainty with its Dice: a row a source and region, a column for where the
     mean was taken. A good warning is a strong negative one."""
     rows = {}
-    for (source, region), of in cases.groupby(["source", "region"], sort=False):
-        dice = _by_case(of, "", "dice")
+    for (source, region), group in cases.groupby(["source", "region"], sort=False):
+        dice = _by_case(group, "", "dice")
         row = {}
         for detector in DETECTORS[:2]:
             for place, words in (("brain", "brain"), ("predicted", "predicted region")):
-                mean = _by_case(of[of.place == place], detector, "mean").dropna()
+                mean = _by_case(group[group.place == place], detector, "mean").dropna()
                 row[f"{detector}, {words}"] = uncertainty.correlation(mean, dice[mean.index])
         rows[source, region] = row | {"cases": len(dice)}
     return _table(rows)
@@ -82,15 +82,15 @@ def answer(cases: pd.DataFrame, counts: pd.DataFrame) -> Prose:
     probabilities are right."""
     cases, counts = _first(cases), _first(counts)
     region, source = cases.region.iloc[0], cases.source.iloc[0]
-    of, counted = cases[cases.region == region], counts[(counts.region == region) & (counts.place == "band")]
-    top = mean_interval(_by_case(of[of.place == "brain"], DETECTORS[0], "found 5%").dropna())
-    auc = mean_interval(_by_case(of[of.place == "band"], DETECTORS[0], "auc").dropna())
-    doubt = _by_case(of[of.place == "predicted"], DETECTORS[0], "mean").dropna()
-    warning = uncertainty.correlation(doubt, _by_case(of, "", "dice")[doubt.index])
+    of_region, counted = cases[cases.region == region], counts[(counts.region == region) & (counts.place == "band")]
+    top = mean_interval(_by_case(of_region[of_region.place == "brain"], DETECTORS[0], "found 5%").dropna())
+    auc = mean_interval(_by_case(of_region[of_region.place == "band"], DETECTORS[0], "auc").dropna())
+    doubt = _by_case(of_region[of_region.place == "predicted"], DETECTORS[0], "mean").dropna()
+    warning = uncertainty.correlation(doubt, _by_case(of_region, "", "dice")[doubt.index])
     error = uncertainty.calibration_interval([_bins(table) for _, table in counted.groupby("case")])
     finds = "points at errors" if auc.low > 0.5 else "does not reliably point at errors"
     warns = "warns of bad cases" if warning.high < 0 else "does not reliably warn of bad cases"
-    near, basis = WHERE["band"], f"{source}, {cases.members.max()} members; {region}; {of.case.nunique()} cases"
+    near, basis = WHERE["band"], f"{source}, {cases.members.max()} members; {region}; {of_region.case.nunique()} cases"
     return Prose(
         f"**Doubt {finds}, and it {warns}.** ({basis}.)\n\n"
         f"- The most uncertain 5 % of the brain's voxels hold {top} of all errors. {near.capitalize()}, a wrong voxel "
@@ -124,19 +124,19 @@ def reliability_curves(counts: pd.DataFrame) -> Any:
     figure.update_yaxes(range=[0, 1])
     figure.update_yaxes(title_text="share in the region", col=1)
     source = counts.source.iloc[0]
-    said = f"Reliability of the probabilities averaged over {source}, in the brain and near the boundary"
-    return plots.finish(figure, said, 400, t=40)
+    description = f"Reliability of the probabilities averaged over {source}, in the brain and near the boundary"
+    return plots.finish(figure, description, 400, t=40)
 
 
 def dice_over_uncertainty(cases: pd.DataFrame) -> Any:
     """Dice of each case over the mean entropy within its prediction, a colour a region; cases are named on hover."""
     cases, figure = _first(cases), go.Figure()
     for region, colour in plots.region_colours(cases.region.unique()).items():
-        of = cases[cases.region == region]
-        mean = _by_case(of[of.place == "predicted"], DETECTORS[0], "mean").dropna()
+        of_region = cases[cases.region == region]
+        mean = _by_case(of_region[of_region.place == "predicted"], DETECTORS[0], "mean").dropna()
         style = {"name": region, "mode": "markers", "marker": {"color": colour, "size": 8}, "text": mean.index}
         style["hovertemplate"] = "%{text}: entropy %{x:.3f}, Dice %{y:.3f}<extra>" + region + "</extra>"
-        figure.add_scatter(x=mean, y=_by_case(of, "", "dice")[mean.index], **style)
+        figure.add_scatter(x=mean, y=_by_case(of_region, "", "dice")[mean.index], **style)
     figure.update_xaxes(title_text="mean entropy within the prediction (bits)", rangemode="tozero")
     figure.update_yaxes(title_text="Dice", range=[-0.02, 1.02])
     return plots.finish(figure, f"Dice of each case over its mean uncertainty, {cases.source.iloc[0]}", 360, -0.25)
@@ -154,9 +154,9 @@ def _first(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.source == table.source.iloc[0]]
 
 
-def _by_case(of: pd.DataFrame, detector: str, measure: str) -> pd.Series:
-    found = of[(of.detector == detector) & (of.measure == measure)]
-    return found.set_index("case").value
+def _by_case(cases: pd.DataFrame, detector: str, measure: str) -> pd.Series:
+    chosen = cases[(cases.detector == detector) & (cases.measure == measure)]
+    return chosen.set_index("case").value
 
 
 def _bins(counts: pd.DataFrame) -> pd.DataFrame:
