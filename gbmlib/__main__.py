@@ -142,15 +142,14 @@ def segment(arguments: Sequence[str]) -> None:
     parser = _parser(segment)
     parser.add_argument("cohort", metavar="SPEC", help=f"{SPEC}; or a folder of NIfTI files, or one NIfTI file")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--network", choices=networks.NAMED, help="that comes with the study; by default what suits")
+    which.add_argument("--network", dest="run", choices=networks.NAMED, help="by default what suits the data")
     which.add_argument("--run", help="the id of a run in the store")
     parser.add_argument("--to", required=True, metavar="FOLDER")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="by default all")
     parser.add_argument("--view", action="store_true", help="write each as a page to look at, too")
     _add_stores(parser)
     args = parser.parse_args(arguments)
-    run = args.run or networks.NAMED.get(args.network)
-    for case, label_map in networks.segmented(args.cohort, args.cases, run, args.store, args.published):
+    for case, label_map in networks.segmented(args.cohort, args.cases, args.run, args.store, args.published):
         path = Path(args.to) / f"{case.id}.nii.gz"
         case.write(path, label_map)
         print(path, flush=True)

@@ -1,7 +1,7 @@
 """Make the cases that the book shows, with the label maps of networks that were not trained on them.
 
-``python book/cases/make.py brats:PATH RUNS PATIENT… --numbers TABLE``: of each patient the T1ce and FLAIR images in 254
-grey levels and the experts' labels, cropped to the head, under the case numbers of the Decathlon, which publishes them.
+``python book/cases/make.py brats:PATH RUNS``: of each glioma in ``gbmlib.pages.patients.NUMBERS`` the T1ce and FLAIR images
+in 254 grey levels and the experts' labels, cropped to the head, under the Decathlon's number, which publishes them.
 
 ``python book/cases/make.py msd:PATH RUNS``: of the 260 hippocampi the two that the rule :func:`typical_and_poor` names;
 images and labels as they are.
@@ -11,7 +11,6 @@ weights there; a run with neither is left out.
 """
 
 import argparse
-import csv
 import json
 import shutil
 from collections.abc import Sequence
@@ -61,12 +60,6 @@ def draw(case, shown, runs: Path, cohort: cohorts.Cohort, box: tuple[slice, ...]
 # -------------------------------------------------------------------------------------------------------------- gliomas
 
 
-def numbers(path: Path) -> dict[str, str]:
-    """The Decathlon's number of each case of the challenge, from a table with the columns ``case`` and ``msd_id``."""
-    with path.open(encoding="utf-8") as file:
-        return {row["case"]: row["msd_id"] for row in csv.DictReader(file)}
-
-
 def save(path: Path, volume: np.ndarray, box: tuple[slice, ...], case) -> None:
     """Write a volume (z, y, x), cropped, as bytes in patient coordinates."""
     affine = np.diag([*reversed(case.spacing), 1.0])
@@ -112,14 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cohort", help="brats:PATH of the challenge, or msd:PATH of Task04_Hippocampus")
     parser.add_argument("runs", type=Path, help="the folder of your runs, or of their label maps")
-    parser.add_argument("patients", nargs="*", help="gliomas by their names in the challenge")
-    parser.add_argument("--numbers", type=Path, help="for gliomas: a table with the columns case and msd_id")
     asked = parser.parse_args()
     cohort = cohorts.open_cohort(asked.cohort)
     if cohort.is_glioma:
-        known = numbers(asked.numbers)
-        for patient in asked.patients:
-            make_glioma(cohort[patient], known[patient], asked.runs, cohort)
+        for patient, number in patients.NUMBERS.items():
+            make_glioma(cohort[patient], number, asked.runs, cohort)
     else:
         make_hippocampi(asked.runs, cohort)
 

@@ -68,13 +68,13 @@ def segmented(
     Args:
         spec: of a data set; or the path of its folder, or of an image, which needs ``run``.
         cases: ids; all by default.
-        run: the id of a run; by default the network that comes with the study and suits the data.
+        run: the id of a run, or a key of :data:`NAMED`; by default the network of these that suits the data.
         store, published: the folders of one's own runs, and of published records.
 
     Raises:
         ValueError: a case that there is not, or no network that fits; and what ``out_of_fold.segment`` raises.
     """
-    record = Store(store, published=[NETWORKS, published]).named(run) if run else None
+    record = Store(store, published=[NETWORKS, published]).named(NAMED.get(run, run)) if run else None
     cohort = _opened(spec, record)
     record = record or fitting(cohort)
     holder = Store(NETWORKS if record.path.parent == NETWORKS else store)
@@ -91,21 +91,16 @@ def _opened(spec: str, record: Record | None) -> Cohort:
     if ":" in spec or not layouts.is_image(path.name):
         return open_cohort(spec_of(path) if path.exists() else spec)
     if record is None:
-        raise ValueError(
-            f"{spec} is one image: say which network it is for, as in --network hippocampus; images of a glioma lie "
-            "together in a folder, whose path to give"
-        )
-    run = record.experiment
-    if len(run.modalities) > 1:
-        raise ValueError(f"{spec} is one image, {record.id} takes {listed(run.modalities)}: give the folder of them")
+        advice = "say which network it is for, as in --network hippocampus; for a glioma give the folder of its images"
+        raise ValueError(f"{spec} is one image: {advice}")
+    names = record.experiment.modalities
+    if len(names) > 1:
+        raise ValueError(f"{spec} is one image, {record.id} takes {listed(names)}: give the folder of them")
     labels = {int(value): name for value, name in record.provenance.get("labels", {}).items()}
-    cohort = own_files.own_case(
-        {run.modalities[0]: path}, run.modalities, labels, tomographic(out_of_fold.members(run)[0])
-    )
+    ct = tomographic(out_of_fold.members(record.experiment)[0])
+    cohort = own_files.own_case({names[0]: path}, names, labels, ct)
     extent = np.multiply(cohort.cases[0].shape, cohort.cases[0].spacing)
     if record.id == NAMED["hippocampus"] and extent.max() > LONGEST:
-        raise ValueError(
-            f"{spec} is {sizes(extent, 0)} mm (z, y, x), and the network knows images cropped to one hippocampus, "
-            "about 36 x 50 x 35 mm; crop it alike"
-        )
+        known = "the network knows images cropped to one hippocampus, about 36 x 50 x 35 mm; crop it alike"
+        raise ValueError(f"{spec} is {sizes(extent, 0)} mm (z, y, x), and {known}")
     return cohort

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -21,11 +22,7 @@ NAMES = sorted(path.name for path in patients.SCANS.iterdir())
 TYPICAL, POOR = HIPPOCAMPI = ("hippocampus_107", "hippocampus_164")
 
 #: The challenge's names of the gliomas, as the records have them.
-IN_RECORDS = {
-    "BRATS_308": "Brats18_CBICA_AME_1",
-    "BRATS_452": "Brats18_TCIA01_378_1",
-    "BRATS_482": "Brats18_TCIA02_606_1",
-}
+IN_RECORDS = {number: name for name, number in patients.NUMBERS.items()}
 
 
 def held_out_dice(runs, name):
@@ -95,14 +92,38 @@ def test_what_the_chapter_says_of_the_hippocampus_is_so():
             assert metrics.dice(label_map == value, truth == value) < 0.8
 
 
-def test_the_hippocampi_are_those_that_the_rule_names():
+@pytest.fixture
+def make():
     spec = importlib.util.spec_from_file_location("make", CASES / "make.py")
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_hippocampi_are_those_that_the_rule_names(make):
     records = [Store(RECORDS).get(run) for run in cross_validation.of_hippocampus("study")["3D"]]
     assert make.typical_and_poor(records) == HIPPOCAMPI
     assert [case.id for case in open_cohort(f"msd:{patients.HIPPOCAMPI}")] == list(HIPPOCAMPI)
     assert json.loads((patients.HIPPOCAMPI / "dataset.json").read_text())["licence"] == "CC-BY-SA 4.0"
+
+
+def test_they_are_made_again_from_the_data_and_from_label_maps(make, hippocampus_folder, monkeypatch, tmp_path):
+    """Of 2D a folder RUN/CASE.nii.gz, of 3D a store as runs leave it behind."""
+    for label, folder in {"2D": "", "3D": "predictions"}.items():
+        run = cross_validation.of_hippocampus("study")[label][0]
+        shutil.copytree(patients.PREDICTIONS / label, tmp_path / "runs" / run.id / folder)
+    for name in ("HIPPOCAMPI", "PREDICTIONS"):
+        monkeypatch.setattr(patients, name, tmp_path / name)
+    make.make_hippocampi(tmp_path / "runs", open_cohort(f"msd:{hippocampus_folder}"))
+    made = {path.relative_to(tmp_path / "HIPPOCAMPI") for path in (tmp_path / "HIPPOCAMPI").rglob("*.*")}
+    assert len(made) == 5
+    for path in made:
+        assert (tmp_path / "HIPPOCAMPI" / path).read_bytes() == (CASES / "hippocampi" / path).read_bytes()
+    for name in HIPPOCAMPI:
+        again = patients.predictions(patients.case(name), ("2D", "3D"))
+        for label, label_map in again.items():
+            there = patients.case(name).read(CASES / "predictions" / label / f"{name}.nii.gz")
+            np.testing.assert_array_equal(label_map, there)
 
 
 def test_predictions_come_in_the_order_that_is_asked_for():
