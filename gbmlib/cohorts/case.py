@@ -180,7 +180,7 @@ class FileCase(Case):
         return np.ascontiguousarray(translate(volume(image, path, self.id), self.values, f"case {self.id}: {path}"))
 
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
-        """As :meth:`Case.write`; takes header, orientation and affine of the first image, and never replaces an image."""
+        """As :meth:`Case.write`; takes header, orientation and affine of the first image, and replaces no image."""
         if Path(path).resolve() in {file.path.resolve() for file in self.files.values()}:
             raise CaseError(f"{path} is an image of this case; save the segmentation under another name")
         if label_map.shape != self.shape:
