@@ -1,7 +1,7 @@
 """Make the cases that the book shows, with the label maps of networks that were not trained on them.
 
-``python book/cases/make.py brats:PATH RUNS``: of each glioma in ``patients.NUMBERS`` the T1ce and FLAIR images in 254 grey
-levels and the experts' labels, cropped to the head, under the number of the Decathlon, which publishes them.
+``python book/cases/make.py brats:PATH RUNS``: of each glioma in ``patients.NUMBERS`` the T1ce and FLAIR images in 254
+grey levels and the experts' labels, cropped to the head, under the number that the Decathlon publishes it by.
 
 ``python book/cases/make.py msd:PATH RUNS``: of the 260 hippocampi the two that the rule :func:`typical_and_poor` names;
 images and labels as they are.
