@@ -140,8 +140,10 @@ def segment(arguments: Sequence[str]) -> None:
     from gbmlib.study import networks
 
     parser = _parser(segment)
-    parser.add_argument("cohort", metavar="SPEC", help=SPEC)
-    parser.add_argument("--run", help="the id of a run in the store; by default the network that comes with the study")
+    parser.add_argument("cohort", metavar="SPEC", help=f"{SPEC}; or a folder of NIfTI files, or one NIfTI file")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--network", dest="run", choices=networks.NAMED, help="by default what suits the data")
+    which.add_argument("--run", help="the id of a run in the store")
     parser.add_argument("--to", required=True, metavar="FOLDER")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="by default all")
     parser.add_argument("--view", action="store_true", help="write each as a page to look at, too")

@@ -11,6 +11,7 @@ from small_data import decathlon
 
 from gbmlib.__main__ import COMMANDS, main
 from gbmlib.cohorts import open_cohort, phantom
+from gbmlib.files import CASES
 from gbmlib.planner import Fingerprint
 from gbmlib.study import run, scales
 from gbmlib.study.records import Store
@@ -94,6 +95,15 @@ def test_the_network_that_comes_with_the_study_needs_no_training(tmp_path, capsy
     volume, page = capsys.readouterr().out.split()
     assert nib.load(volume).shape == nib.load(next((tmp_path / "data").rglob("*_t1ce.nii.gz"))).shape
     assert "gbm-viewer" in Path(page).read_text()
+
+
+def test_a_file_is_segmented_by_the_network_that_is_named(tmp_path, capsys):
+    [scan, *_] = sorted((CASES / "hippocampi" / "imagesTr").iterdir())
+    assert main(["segment", str(scan), "--network", "hippocampus", "--to", str(tmp_path)]) == 0
+    [volume] = capsys.readouterr().out.split()
+    assert nib.load(volume).shape == nib.load(scan).shape
+    assert main(["segment", volume, "--network", "hippocampus", "--to", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.endswith("is an image of this case; save the segmentation under another name\n")
 
 
 def test_modalities_and_folds_are_chosen_as_in_the_notebooks(tmp_path, capsys):
@@ -196,6 +206,9 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
         (["plan", "nowhere.json"], 1, "nowhere.json"),
         (["plan", "/"], 1, "/ is a path; say how the data set is laid out, as in brats:/"),
         (["segment", COHORT, "--run", "vnet-unknown", "--to", "x"], 1, "there is no record vnet-unknown"),
+        (["segment", "scan.nii.gz", "--to", "x"], 1, "is one image: say which network it is for"),
+        (["segment", "x", "--to", "x", "--network", "heart"], 2, "invalid choice: 'heart'"),
+        (["segment", "x", "--to", "x", "--network", "glioma", "--run", "y"], 2, "not allowed with argument"),
         (["pack", "list", "nowhere.pack"], 1, "make it first"),
     ],
 )

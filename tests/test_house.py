@@ -38,12 +38,12 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1600,
-    "study": 3220,
+    "study": 3225,
     "study/pack": 1150,
     "analysis": 3380,
     "claims": 865,
     "viewer": 2572,
-    "pages": 3308,
+    "pages": 3313,
     "lab": 1200,
 }
 

@@ -1,31 +1,63 @@
-"""Make the cases that the book shows: ``python book/cases/make.py brats:PATH RUNS PATIENT…``.
+"""Make the cases that the book shows, with the label maps of networks that were not trained on them.
 
-Of each patient the T1ce and FLAIR images in 254 grey levels, the experts' labels, and the label maps of all networks of
-the head to head that were not trained on this patient, from the weights in the store RUNS; cropped to the head. The
-files have the Decathlon's case numbers, under which the data set is published.
+``python book/cases/make.py brats:PATH RUNS``: of each glioma in ``patients.NUMBERS`` the T1ce and FLAIR images in 254
+grey levels and the experts' labels, cropped to the head, under the number that the Decathlon publishes it by.
+
+``python book/cases/make.py msd:PATH RUNS``: of the 260 hippocampi the two that the rule :func:`typical_and_poor` names;
+images and labels as they are.
+
+Label maps are those that lie in RUNS, the store of one's own runs or a folder ``RUN/CASE.nii.gz``, or are made from the
+weights there; a run with neither is left out.
 """
 
 import argparse
-import csv
+import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from gbmlib import cohorts
+from gbmlib.analysis import scores
 from gbmlib.cohorts.folds import split
 from gbmlib.pages import patients
-from gbmlib.study import head_to_head, out_of_fold
-from gbmlib.study.records import Store
+from gbmlib.study import cross_validation, head_to_head, out_of_fold
+from gbmlib.study.records import BOOK, PREDICTIONS, Record, Store
 from gbmlib.viewer import sprites
 
-SCANS = patients.SCANS
+
+def networks(cohort: cohorts.Cohort) -> dict:
+    """The runs whose label maps are shown, one for each fold, by the folder that these go to."""
+    if not cohort.is_glioma:
+        return cross_validation.of_hippocampus("study")
+    cells = {patients.folder_of(*cell): runs for cell, runs in head_to_head.cells("study").items()}
+    planned = cross_validation.networks("study")
+    planned |= cross_validation.averages(planned)
+    return cells | {label: planned[label] for label in patients.PLANNED}
 
 
-def numbers(path: Path) -> dict[str, str]:
-    """The Decathlon's number of each case of the challenge, from a table with the columns ``case`` and ``msd_id``."""
-    with path.open(encoding="utf-8") as file:
-        return {row["case"]: row["msd_id"] for row in csv.DictReader(file)}
+def label_map(run, runs: Path, cohort: cohorts.Cohort, case) -> np.ndarray | None:
+    """The label map (z, y, x) of a case by a run that holds it out; None where there are neither map nor weights."""
+    for folder in (runs / run.id / PREDICTIONS, runs / run.id):
+        if (folder / f"{case.id}.nii.gz").exists():
+            return case.read(folder / f"{case.id}.nii.gz")
+    record = Store(runs).get(run)
+    return out_of_fold.segment([record], Store(runs), cohort, case.id) if record and record.weights else None
+
+
+def draw(case, shown, runs: Path, cohort: cohorts.Cohort, box: tuple[slice, ...] = ()) -> None:
+    """Write the label maps of a case, cropped, in the space of the case that is ``shown``."""
+    for folder, of_folds in networks(cohort).items():
+        [run] = [run for run in of_folds if case.id in split(cohort.cases, run.folds, run.fold)[1]]
+        drawn = label_map(run, runs, cohort, case)
+        if drawn is not None:
+            shown.write(patients.PREDICTIONS / folder / f"{shown.id}.nii.gz", drawn[box])
+            print(shown.id, folder, run.id, flush=True)
+
+
+# -------------------------------------------------------------------------------------------------------------- gliomas
 
 
 def save(path: Path, volume: np.ndarray, box: tuple[slice, ...], case) -> None:
@@ -36,30 +68,50 @@ def save(path: Path, volume: np.ndarray, box: tuple[slice, ...], case) -> None:
     nib.save(nib.Nifti1Image(np.ascontiguousarray(volume[box].T.astype(np.uint8)), affine), path)
 
 
+def make_glioma(case, name: str, runs: Path, cohort: cohorts.Cohort) -> None:
+    images = dict(zip(case.modalities, case.images(), strict=True))
+    box, folder = sprites.bounding_box(images.values()), patients.SCANS / name
+    for modality in ("t1ce", "flair"):
+        save(folder / f"{name}_{modality}.nii.gz", sprites.quantise(images[modality]).volume, box, case)
+    save(folder / f"{name}_seg.nii.gz", np.array([0, 1, 2, 4])[case.label()], box, case)
+    draw(case, patients.case(name), runs, cohort, box)
+
+
+# ----------------------------------------------------------------------------------------------------------- hippocampi
+
+
+def typical_and_poor(records: Sequence[Record]) -> tuple[str, str]:
+    """The held-out cases of (lower) median and of lowest Dice, mean over classes, by the records of all folds."""
+    ranked = scores.by_case(records).mean(axis=1).sort_values(kind="stable")
+    return ranked.index[(len(ranked) - 1) // 2], ranked.index[0]
+
+
+def make_hippocampi(runs: Path, cohort: cohorts.Cohort) -> None:
+    chosen = typical_and_poor([Store(BOOK).get(run) for run in cross_validation.of_hippocampus("study")["3D"]])
+    source, to = Path(cohort.spec.removeprefix("msd:")), patients.HIPPOCAMPI
+    dataset, files = json.loads((source / "dataset.json").read_text()), {"image": "imagesTr", "label": "labelsTr"}
+    dataset = {key: dataset[key] for key in ("name", "reference", "licence", "modality", "labels")}
+    for name in chosen:
+        for file in (f"{folder}/{name}.nii.gz" for folder in files.values()):
+            (to / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / file, to / file)
+    training = [{kind: f"./{folder}/{name}.nii.gz" for kind, folder in files.items()} for name in sorted(chosen)]
+    (to / "dataset.json").write_text(json.dumps(dataset | {"training": training}, indent=1) + "\n")
+    for name in chosen:
+        draw(cohort[name], patients.case(name), runs, cohort)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cohort", help="the challenge's cases, brats:PATH")
-    parser.add_argument("store", help="the folder of your runs, with their weights")
-    parser.add_argument("numbers", type=Path, help="a table with the columns case and msd_id")
-    parser.add_argument("patients", nargs="+")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", help="brats:PATH of the challenge, or msd:PATH of Task04_Hippocampus")
+    parser.add_argument("runs", type=Path, help="the folder of your runs, or of their label maps")
     asked = parser.parse_args()
-    cohort, store, known = cohorts.open_cohort(asked.cohort), Store(asked.store), numbers(asked.numbers)
-    for patient in asked.patients:
-        case, name = cohort[patient], known[patient]
-        images = dict(zip(case.modalities, case.images(), strict=True))
-        box = sprites.bounding_box(images.values())
-        for modality in ("t1ce", "flair"):
-            save(SCANS / name / f"{name}_{modality}.nii.gz", sprites.quantise(images[modality]).volume, box, case)
-        save(SCANS / name / f"{name}_seg.nii.gz", np.array([0, 1, 2, 4])[case.label()], box, case)
-        shown = cohorts.open_cohort(f"brats:{SCANS}")[name]
-        for (network, pipeline), runs in head_to_head.cells("study").items():
-            [run] = [run for run in runs if patient in split(cohort.cases, run.folds, run.fold)[1]]
-            record = store.get(run)
-            if record is not None and record.weights:
-                label_map = out_of_fold.segment([record], store, cohort, patient)
-                folder = patients.PREDICTIONS / patients.folder_of(network, pipeline)
-                shown.write(folder / f"{name}.nii.gz", label_map[box])
-                print(name, network, pipeline, record.id, flush=True)
+    cohort = cohorts.open_cohort(asked.cohort)
+    if cohort.is_glioma:
+        for patient, number in patients.NUMBERS.items():
+            make_glioma(cohort[patient], number, asked.runs, cohort)
+    else:
+        make_hippocampi(asked.runs, cohort)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,9 @@ class FileCase(Case):
         return np.ascontiguousarray(translate(volume(image, path, self.id), self.values, f"case {self.id}: {path}"))
 
     def write(self, path: str | Path, label_map: np.ndarray) -> None:
-        """As :meth:`Case.write`; the file takes header, orientation and affine of the case's first image."""
+        """As :meth:`Case.write`; takes header, orientation and affine of the first image, and replaces no image."""
+        if Path(path).resolve() in {file.path.resolve() for file in self.files.values()}:
+            raise CaseError(f"{path} is an image of this case; save the segmentation under another name")
         if label_map.shape != self.shape:
             raise CaseError(f"case {self.id}: the label map is {label_map.shape}, the case {self.shape} (z, y, x)")
         back = {internal: stored for stored, internal in reversed(self.values.items())}

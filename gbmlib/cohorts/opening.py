@@ -61,7 +61,7 @@ def place_of(name: str) -> str:
         raise CaseError(f"{name} is a path; say how the data set is laid out, as in {spec_of(Path(name))}")
     if name not in _opened:
         raise CaseError(
-            f"cohort {name!r} is the name of a data set that has not been opened yet; open it by its place "
+            f"cohort {name!r} is no path here, and no data set of that name has been opened; open it by its place "
             f"(such as brats:PATH) first, or list that place in GBM_COHORTS"
             + (f". Opened are {listed(sorted(_opened))}" if _opened else "")
             + "".join(f"\nGBM_COHORTS: {error}" for error in faults)

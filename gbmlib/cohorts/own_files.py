@@ -87,8 +87,6 @@ def save(
     if not str(path).strip():
         raise CaseError("no file is named to save to; give a path that ends in .nii.gz")
     path = Path(str(path).strip()).expanduser()
-    if any(path.resolve() == file.path.resolve() for file in case.files.values()):
-        raise CaseError(f"{path} is an image of this case; save the segmentation under another name")
     if path.exists() and not replace:
         raise CaseError(f"{path} is there already; choose another name, or allow replacing it")
     (case if convention is None else dataclasses.replace(case, values=convention)).write(path, label_map)

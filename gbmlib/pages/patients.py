@@ -1,4 +1,4 @@
-"""The real patients that the book carries, with what networks made of them that were not trained on them."""
+"""The gliomas and hippocampi that the book carries, with what networks made of them that were not trained on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from gbmlib import cohorts
 from gbmlib.cohorts.case import Case
 from gbmlib.files import CASES
 
-SCANS, PREDICTIONS = CASES / "gliomas", CASES / "predictions"
+SCANS, HIPPOCAMPI, PREDICTIONS = CASES / "gliomas", CASES / "hippocampi", CASES / "predictions"
+
+#: Of Paper B's networks those whose label maps of gliomas are here; of hippocampi there are the first two.
+PLANNED = ("2D", "3D", "cascade", "2D + 3D")
 
 #: The Decathlon's case number of each patient, by the name in the challenge, under which the records have them.
 NUMBERS = {"Brats18_CBICA_AME_1": "BRATS_308", "Brats18_TCIA01_378_1": "BRATS_452", "Brats18_TCIA02_606_1": "BRATS_482"}
@@ -20,16 +23,18 @@ def folder_of(network: str, pipeline: str) -> str:
 
 
 def case(name: str) -> Case:
-    """A patient by the Decathlon's case number, such as ``BRATS_308``: T1ce and FLAIR at 1 mm, and the labels.
+    """A patient by the Decathlon's case number, images at 1 mm and labels: ``BRATS_308`` has T1ce and FLAIR,
+    ``hippocampus_107`` an MR image cropped to one hippocampus.
 
     Raises:
         KeyError: there is no such patient here.
     """
-    return cohorts.open_cohort(f"brats:{SCANS}")[name]
+    spec = f"msd:{HIPPOCAMPI}" if name.startswith("hippocampus") else f"brats:{SCANS}"
+    return cohorts.open_cohort(spec)[name]
 
 
 def predictions(patient: Case, networks: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """The label maps (z, y, x) of a patient, by network: ``U-Net, pipeline B``.
+    """The label maps (z, y, x) of a patient, by network: ``U-Net, pipeline B``, ``2D``.
 
     Args:
         networks: folders in the order wanted, as :func:`folder_of` has them; all there are by default.

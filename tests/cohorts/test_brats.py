@@ -315,7 +315,7 @@ def test_a_name_opens_once_its_place_is_known(tmp_path, brats_case, monkeypatch)
         brats_case(tmp_path / "x", f"BraTS2021_0000{number}")
     monkeypatch.setattr(opening, "_opened", {})
     monkeypatch.setenv("GBM_COHORTS", f"brats:{tmp_path}/none;")
-    with pytest.raises(CaseError, match=r"'brats2021-3' is the name .*\n.*none does not exist"):
+    with pytest.raises(CaseError, match=r"'brats2021-3' is no path here.*\n.*none does not exist"):
         open_cohort("brats2021-3")
     monkeypatch.setenv("GBM_COHORTS", f"brats:{tmp_path}/none; brats:{tmp_path}/x")
     assert open_cohort("brats2021-3", ["t1"]).spec == f"brats:{tmp_path}/x"
@@ -378,3 +378,18 @@ def test_a_label_that_is_the_image_is_said_to_be_one(tmp_path, brats_case):
         opened(str(tmp_path))
     [error] = [one for one in check(f"brats:{tmp_path}", progress=False).problems if one.severity == "error"]
     assert "(is this the image?)" in error.what
+
+
+def test_files_without_an_id_are_of_the_case_that_their_folder_is_called_by(tmp_path):
+    for patient, names in {"p1": ("FLAIR", "T1ce", "seg"), "p2": ("flair", "t1_gd", "p2_seg")}.items():
+        for number, name in enumerate(names):
+            data = label_of((1, 2, 4)) if "seg" in name else noise(number + len(name))
+            save(tmp_path / patient / f"{name}.nii.gz", data)
+    cohort = open_cohort(f"brats:{tmp_path}")
+    assert [(case.id, case.modalities, case.has_label) for case in cohort] == [
+        ("p1", ("flair", "t1ce"), True),
+        ("p2", ("flair", "t1ce"), True),
+    ]
+    (tmp_path / "p2" / "t1_gd.nii.gz").unlink()
+    with pytest.raises(CaseError, match=r"p2 .*t1ce is missing"):
+        open_cohort(f"brats:{tmp_path}")

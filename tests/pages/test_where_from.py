@@ -181,5 +181,5 @@ def test_in_an_executed_notebook_the_line_is_below_what_its_cell_shows(record, t
     assert named == [set(), set(), {ids[0]}, set(ids), {ids[1]}, set()]
 
 
-def test_the_network_that_comes_with_the_study_is_published():
-    assert provenance.line(Store(NETWORKS).all()).startswith("1 published record;")
+def test_the_networks_that_come_with_the_study_are_published():
+    assert provenance.line(Store(NETWORKS).all()).startswith("2 published records;")

@@ -11,7 +11,7 @@ The name of a cohort has its year where all ids begin alike: ``Brats17_``, ``Bra
 ``BraTS2021_``, ``BraTS-GLI-`` (2023); else it is plain ``brats``. Then follows the number of labelled cases.
 
 Synonyms such as ``ID_t1gd`` (``naming.MODALITIES``) belong to neither family; a case that mixes the families is a
-hospital's own, with the labels of the first.
+hospital's own, with the labels of the first. A file without an ID, ``flair.nii.gz``, has its folder's name for one.
 
 A cohort has the modalities that any of its cases has, and every case must have all of these.
 """
@@ -52,7 +52,7 @@ ENOUGH = 5
 
 _FAMILY = {name: family for family, (_, names) in FAMILIES.items() for name in names}
 _NAMES = "|".join(re.sub("^(t[12])(?=.)", r"\1[_ -]?", name) for name in naming.SYNONYMS)
-_FILE = re.compile(rf"(?P<id>.+?)[_-](?P<name>{_NAMES}|seg)\.nii(\.gz)?", re.IGNORECASE)
+_FILE = re.compile(rf"((?P<id>.+?)[_-])?(?P<name>{_NAMES}|seg)\.nii(\.gz)?", re.IGNORECASE)
 
 
 def scan(path: str) -> Layout:
@@ -71,9 +71,10 @@ def scan(path: str) -> Layout:
         for name in names:
             match = _FILE.fullmatch(name)
             if match:
-                files[match["id"]][naming.modality(match["name"]) or "label"].append(folder / name)
+                case_id = match["id"] or folder.name
+                files[case_id][naming.modality(match["name"]) or "label"].append(folder / name)
                 if family := _FAMILY.get(match["name"].lower()):
-                    families[match["id"]].setdefault(family, folder / name)
+                    families[case_id].setdefault(family, folder / name)
             elif layouts.is_image(name):
                 strays.append(folder / name)
     if not any(modality in of_case for of_case in files.values() for modality in MODALITIES):
