@@ -6,9 +6,9 @@ import nbformat
 import papermill
 import pytest
 from chapter_cells import wanted_by
-from papermill.exceptions import PapermillExecutionError
 
 from gbmlib.cohorts import phantom
+from gbmlib.pages.parameters import ParameterError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "10_what_the_network_looks_at"
@@ -46,6 +46,6 @@ def test_maps_on_a_readers_own_folder(tmp_path):
 
 
 def test_a_network_that_does_not_exist_stops_before_training(tmp_path):
-    with pytest.raises(PapermillExecutionError, match="only: there is no 'V-Nett'; did you mean 'V-Net'"):
-        execute(tmp_path, profile="test", only="V-Nett", store=str(tmp_path / "runs"))
+    with pytest.raises(ParameterError, match="only: there is no 'V-Nett'; did you mean 'V-Net'"):
+        wanted_by(NAME, profile="test", only="V-Nett", store=str(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()

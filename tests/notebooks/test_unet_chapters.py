@@ -6,9 +6,10 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from papermill.exceptions import PapermillExecutionError
+from chapter_cells import started, wanted_by
 
 from gbmlib.cohorts import phantom
+from gbmlib.pages.parameters import ParameterError
 from gbmlib.study import nnunet_ablations
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,9 +40,9 @@ def test_slices_and_volumes_on_a_readers_own_folder(tmp_path):
     assert runs_in(tmp_path / "runs") == 2
 
 
-def test_a_size_of_the_patch_is_the_plans_to_choose(tmp_path):
-    with pytest.raises(PapermillExecutionError, match="patch_size: this chapter has no such parameter"):
-        execute("07_unet_2d_vs_3d", tmp_path, profile="test", patch_size=32)
+def test_a_size_of_the_patch_is_the_plans_to_choose():
+    with pytest.raises(ParameterError, match="patch_size: this chapter has no such parameter"):
+        started("07_unet_2d_vs_3d", profile="test", patch_size=32)
 
 
 def test_every_comparison_has_a_section():
@@ -51,8 +52,8 @@ def test_every_comparison_has_a_section():
 
 
 def test_a_comparison_that_does_not_exist_stops_before_training(tmp_path):
-    with pytest.raises(PapermillExecutionError, match="only: there is no 'anisotropi'; did you mean 'anisotropy'"):
-        execute("07b_untested_choices", tmp_path, profile="test", only="anisotropi", store=str(tmp_path / "runs"))
+    with pytest.raises(ParameterError, match="only: there is no 'anisotropi'; did you mean 'anisotropy'"):
+        wanted_by("07b_untested_choices", profile="test", only="anisotropi", store=str(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 
