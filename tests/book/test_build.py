@@ -88,13 +88,6 @@ def test_every_address_within_the_book_leads_somewhere(pages):
                 assert unquote(anchor) in parsed[target].anchors, f"{path.name}: {link}"
 
 
-def test_made_again_nothing_is_executed(changeable):
-    done = make(changeable, "book", SMALL)
-    assert done.returncode == 0, done.stderr
-    assert "== notebooks/" not in done.stdout
-    assert "== Rendering" in done.stdout
-
-
 def test_executed_copies_follow_contents_and_not_dates(changeable):
     inputs, code = changeable / "book/runs/.inputs", changeable / "gbmlib/__init__.py"
 
@@ -116,6 +109,7 @@ def test_executed_copies_follow_contents_and_not_dates(changeable):
 
 
 def test_faults_in_a_page_stop_the_build_and_leave_the_last_good_pages(changeable):
+    """And nothing is executed again, since no notebook changed."""
     faults = {
         "See [this](nowhere.md).": "nowhere.md",
         "See {ref}`nothing-of-this-name`.": "nothing-of-this-name",
@@ -127,6 +121,8 @@ def test_faults_in_a_page_stop_the_build_and_leave_the_last_good_pages(changeabl
     old = (changeable / "_build/html/book/intro.html").read_text()
     done = make(changeable, "book", SMALL)
     assert done.returncode != 0
+    assert "== notebooks/" not in done.stdout
+    assert "== Rendering" in done.stdout
     assert [complaint for complaint in faults.values() if complaint not in done.stderr] == []
     assert "The book is ready" not in done.stdout
     assert (changeable / "_build/html/book/intro.html").read_text() == old
