@@ -40,7 +40,7 @@ BUDGETS = {
     "training": 1600,
     "study": 3225,
     "study/pack": 1150,
-    "analysis": 3380,
+    "analysis": 3390,
     "claims": 865,
     "viewer": 2572,
     "pages": 3313,

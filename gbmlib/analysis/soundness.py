@@ -30,6 +30,9 @@ MOVES, LAST = 1e-6, 3
 #: The last part of a schedule, and how far the mean Dice of training and of validation may rise into it.
 PART, RISES = 1 / 6, {"train_dice": 0.02, "val_dice": 0.01}
 
+#: The dead regions of records, by folder, regions looked at, and when the folder changed.
+_dead: dict[tuple, dict[str, None]] = {}
+
 
 @dataclass(frozen=True)
 class Soundness:
@@ -86,18 +89,25 @@ def dead_regions(record: Record) -> list[str]:
 
     A region counts by the Dice of its own channel where that is recorded, else by that of the label map.
     """
-    cases = record.cases[record.cases.split == TRAIN]
+    cases, history = record.cases, record.history
+    key = record.path, record.regions, changed(record.path)
+    if key not in _dead:  # a record has its part in many comparisons
+        _dead[key] = _dead_regions(cases[cases.split == TRAIN], history)
+    return list(_dead[key])
+
+
+def _dead_regions(cases: pd.DataFrame, history: pd.DataFrame) -> dict[str, None]:
     measured = cases[cases.metric.isin(("dice", "channel_dice"))]
     means = measured.groupby(["region", "metric"], sort=False).value.mean().unstack("metric")
     if "channel_dice" in means:
         means = means.channel_dice.fillna(means.dice).to_frame("dice")
     dead = list(means.index[means.dice < LEARNED]) if len(means) else []
-    history = record.history.filter(regex="^val_dice_")
+    history = history.filter(regex="^val_dice_")
     last = history.tail(max(LAST, round(PART * len(history))))
     if len(last) >= LAST:
         frozen = last.columns[(last.max() - last.min()) < MOVES]
         dead += [name.removeprefix("val_dice_") for name in frozen]
-    return list(dict.fromkeys(dead))
+    return dict.fromkeys(dead)
 
 
 def twins_of(record: Record) -> list[str]:

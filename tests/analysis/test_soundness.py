@@ -66,8 +66,9 @@ def test_a_channel_that_does_not_move_collapsed(store):
     one = record(store, run())
     one.history["val_dice_ET"] = [0.3] * 8 + [0.1] * 4
     assert dead_regions(one) == ["ET"]
-    one.history["val_dice_ET"] = [0.3] * 9 + [0.1, 0.1, 0.2]
-    assert dead_regions(one) == []
+    other = record(store, run(seed=1))
+    other.history["val_dice_ET"] = [0.3] * 9 + [0.1, 0.1, 0.2]
+    assert dead_regions(other) == []
 
 
 def test_the_scores_of_another_network_are_a_sign_of_collapse(store):

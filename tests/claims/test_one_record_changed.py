@@ -7,7 +7,6 @@ one case of one run is another. Nothing is trained.
 import ast
 import json
 import os
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -114,26 +113,26 @@ def before(chosen, tmp_path_factory):
     return everything(Store(tmp_path_factory.mktemp("none"), published=RECORDS), chosen)
 
 
-@contextmanager
-def changed(folder, experiment, value=1.0):
-    """A store in which the Dice of one held-out case of one run is another; all else is as published."""
-    published = folder / "records"
+def changed(folder, *experiments, value=1.0):
+    """A store in which the Dice of one held-out case of each of these runs is another; all else is as published."""
+    published, ids = folder / "records", {experiment.id for experiment in experiments}
     published.mkdir()
     for path in RECORDS.iterdir():
-        if path.name != experiment.id:
+        if path.name not in ids:
             os.symlink(path, published / path.name)
-    own = published / experiment.id
-    own.mkdir()
-    for path in (RECORDS / experiment.id).iterdir():
-        if path.name != "cases.csv":
-            os.symlink(path, own / path.name)
-    cases = pd.read_csv(RECORDS / experiment.id / "cases.csv", dtype=str, keep_default_na=False)
-    rows = (cases.split == "held out") & (cases.metric == "dice")
-    rows &= cases.case == cases.case[rows].iloc[0]
-    assert (cases.value[rows] != str(value)).any()
-    cases.loc[rows, "value"] = str(value)
-    cases.to_csv(own / "cases.csv", index=False)
-    yield Store(folder / "none", published=published)
+    for name in ids:
+        own = published / name
+        own.mkdir()
+        for path in (RECORDS / name).iterdir():
+            if path.name != "cases.csv":
+                os.symlink(path, own / path.name)
+        cases = pd.read_csv(RECORDS / name / "cases.csv", dtype=str, keep_default_na=False)
+        rows = (cases.split == "held out") & (cases.metric == "dice")
+        rows &= cases.case == cases.case[rows].iloc[0]
+        assert (cases.value[rows] != str(value)).any()
+        cases.loc[rows, "value"] = str(value)
+        cases.to_csv(own / "cases.csv", index=False)
+    return Store(folder / "none", published=published)
 
 
 def differing(before, after):
@@ -154,17 +153,19 @@ def families_of(experiment, chosen):
     return {claim.id for claim in chosen if (claim.family or claim.id) in touched}
 
 
-def kernel():
-    return catalogue.runs_of("choices/kernel", "short")["kernel 5"][0]
-
-
-def test_a_run_of_one_choice_changes_that_choice_alone(before, chosen, tmp_path):
+def test_a_run_changes_the_pages_that_show_it_and_no_other(before, chosen, tmp_path):
+    """Two runs at once, of one choice among gliomas' networks and of the hippocampus: no page shows both."""
+    kernel = catalogue.runs_of("choices/kernel", "short")["kernel 5"][0]
+    volumes = nnunet.hippocampus("short", 3)[0]
     shown, found = before
-    with changed(tmp_path, kernel()) as store:
-        after, then = everything(store, chosen)
+    after, then = everything(changed(tmp_path, kernel, volumes), chosen)
+    differs = differing(shown, after)
     sections = {f"05 {cell['id']}" for cell in chapter("05") if '"choices/kernel"' in "".join(cell["source"])}
     assert len(sections) == 1
-    assert differing(shown, after) == sections | {"05 cell-06", "kernel-three-beats-five"}
+    of_kernel = sections | {"05 cell-06", "kernel-three-beats-five"}
+    of_volumes = {name for name in shown if name.startswith(("07 ", "08 "))} | families_of(volumes, chosen)
+    assert differs - of_volumes == of_kernel
+    assert {"07 cell-06", "07 cell-11"} <= differs  # the claims rest on five folds, and not on this one
     # Words follow numbers, and the same word in the chapter and among the claims.
     section = sections.pop()
     for texts, words in ((shown, found), (after, then)):
@@ -174,31 +175,13 @@ def test_a_run_of_one_choice_changes_that_choice_alone(before, chosen, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("experiment", "cells", "names"),
-    [
-        (
-            lambda: scales.paper_a("short")[0],
-            {"03 cell-15", "04 cell-06", "04 cell-08"},
-            {"beats-the-baseline", "squeeze-excitation-helps"},  # the branch has longer runs
-        ),
-        (
-            lambda: nnunet.hippocampus("short", 3)[0],
-            {"07 cell-06", "07 cell-11"},
-            set(),  # the claims rest on five folds, and not on this one
-        ),
-    ],
-    ids=["the network of Paper A", "the hippocampus in volumes"],
-)
-def test_a_run_that_many_pages_share_changes_those_and_no_other(experiment, cells, names, before, chosen, tmp_path):
-    of = experiment()
-    with changed(tmp_path, of) as store:
-        after, _ = everything(store, chosen)
-    found = differing(before[0], after)
-    assert cells | names <= found
-    allowed = {"03", "04", "09"} if of.cohort == scales.paper_a("short")[0].cohort else {"07", "08"}
-    assert {name.split()[0] for name in found if name.split()[0] in CHAPTERS} <= allowed
-    assert {name for name in found if name.split()[0] not in CHAPTERS} <= families_of(of, chosen)
+def test_a_run_that_many_pages_share_changes_those_and_no_other(before, chosen, tmp_path):
+    shared = scales.paper_a("short")[0]
+    differs = differing(before[0], everything(changed(tmp_path, shared), chosen)[0])
+    assert {"03 cell-15", "04 cell-06", "04 cell-08"} <= differs
+    assert {"beats-the-baseline", "squeeze-excitation-helps"} <= differs  # the branch has longer runs
+    assert {name.split()[0] for name in differs if name.split()[0] in CHAPTERS} <= {"03", "04", "09"}
+    assert {name for name in differs if name.split()[0] not in CHAPTERS} <= families_of(shared, chosen)
 
 
 def test_chapters_and_claims_say_the_same_of_the_same_runs(before, chosen):
