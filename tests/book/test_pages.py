@@ -80,6 +80,14 @@ def test_the_search_page_fits_and_is_accessible(opened, reader):
     accessible_in_light_and_dark(page, scheme)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_button_back_to_the_top_is_readable(opened, scheme):
+    """It shows where a reader scrolls up, which no other test does for certain."""
+    page = opened("book/intro", color_scheme=scheme)
+    page.add_style_tag(content="#pst-back-to-top { display: block !important; }")
+    assert axe.findings(page, "#pst-back-to-top") == []
+
+
 def fits(page) -> None:
     """Nothing is wider than the screen but what scrolls by itself."""
     excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
