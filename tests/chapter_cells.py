@@ -1,32 +1,69 @@
-"""The first cells of a chapter without a kernel, for tests of what it asks for and refuses."""
+"""Chapters without a kernel, in this process: their first cells alone, or all, and what they show.
+
+The kernel itself, papermill and the pages of what is shown are tested where the book is made (``tests/book``).
+"""
 
 import json
 from pathlib import Path
 
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def cells_of(name):
+    """The cells of a chapter's source."""
+    return json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+
+
+def code_of(name, parameters):
+    """The code of a chapter, cell by cell, with the parameters where papermill puts its own: after the defaults."""
+    defaults, *others = [cell for cell in cells_of(name) if cell["cell_type"] == "code"]
+    assert "parameters" in defaults["metadata"]["tags"], "papermill puts its own after the cell with this tag"
+    given = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
+    return ["".join(defaults["source"]), given, *("".join(cell["source"]) for cell in others)]
+
+
 def started(name, **parameters):
-    """What a chapter knows after its check: its defaults, the parameters as papermill puts them after, and the check.
+    """What a chapter knows after its check.
 
     Raises:
         ParameterError: and whatever else the check refuses.
     """
-    return _run(name, 2, parameters)
+    return _run(code_of(name, parameters)[:3])
 
 
 def wanted_by(name, **parameters):
     """What a chapter asks for: its parameters, its check and its first cell of work, without the work."""
-    return _run(name, 3, parameters)
+    return _run(code_of(name, parameters)[:4])
 
 
-def _run(name, cells, parameters):
-    chapter = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
-    defaults, *others = [cell for cell in chapter if cell["cell_type"] == "code"][:cells]
-    assert "parameters" in defaults["metadata"]["tags"], "papermill puts its own after the cell with this tag"
+def _run(sources):
     space: dict = {}
-    exec("".join(defaults["source"]), space)
-    space |= parameters
-    for cell in others:
-        exec("".join(cell["source"]), space)
+    for source in sources:
+        exec(source, space)
     return space
+
+
+def shown_by(name, after="", **parameters):
+    """What a chapter shows below the heading ``after``, as text: what it prints, and every form of what it displays."""
+    cells = cells_of(name)
+    heading = next(number for number, cell in enumerate(cells) if "".join(cell["source"]).startswith(after))
+    above = sum(cell["cell_type"] == "code" for cell in cells[:heading])
+    InteractiveShell.clear_instance()
+    shell, texts = InteractiveShell.instance(), []
+    shell.history_manager.enabled = False
+    shell.displayhook.quiet = lambda: True  # a last expression is taken from the cell's result, not printed
+    try:
+        for source in code_of(name, parameters):
+            with capture_output() as captured:
+                done = shell.run_cell(source)
+            done.raise_error()
+            forms = [output.data for output in captured.outputs]
+            if done.result is not None:
+                forms.append(shell.display_formatter.format(done.result)[0])
+            texts.append("\n".join([captured.stdout, *(str(dict(sorted(of.items()))) for of in forms)]))
+    finally:
+        InteractiveShell.clear_instance()
+    return "\n".join(texts[above:])

@@ -1,25 +1,9 @@
 """The chapter on the two papers' head to head as a reader reruns it."""
 
-from pathlib import Path
-
-import nbformat
-import papermill
 import pytest
-from chapter_cells import started, wanted_by
+from chapter_cells import shown_by, started, wanted_by
 
-from gbmlib.cohorts import phantom
 from gbmlib.pages.parameters import ParameterError
-
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "notebooks" / "09_head_to_head.ipynb"
-
-
-def execute(folder, **parameters):
-    """Run the notebook as papermill does, from the repository's root; what it shows."""
-    out = folder / "out.ipynb"
-    papermill.execute_notebook(SOURCE, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
 
 
 def test_a_rate_is_the_pipelines_to_choose():
@@ -42,10 +26,9 @@ def test_every_parameter_reaches_the_runs(tmp_path):
 
 
 @pytest.mark.slow
-def test_six_cells_on_a_readers_own_folder(tmp_path):
-    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
-    parameters = {"profile": "test", "cohort": f"brats:{folder}", "modalities": "flair", "epochs": 1}
-    shown = execute(tmp_path, **parameters, store=str(tmp_path / "runs"))
+def test_six_cells_on_a_readers_own_folder(mine, tmp_path):
+    parameters = {"profile": "test", "cohort": f"brats:{mine}", "modalities": "flair", "epochs": 1}
+    shown = shown_by("09_head_to_head", **parameters, store=str(tmp_path / "runs"))
     assert "6 runs on 1 fold of 2 with 1 seed, 1 epoch" in shown
     assert "gain by B: U-Net − V-Net" in shown
     assert "SegVAE under pipeline B" in shown

@@ -1,25 +1,11 @@
 """The chapter on what networks look at, as a reader reruns it."""
 
-from pathlib import Path
-
-import nbformat
-import papermill
 import pytest
-from chapter_cells import wanted_by
+from chapter_cells import shown_by, wanted_by
 
-from gbmlib.cohorts import phantom
 from gbmlib.pages.parameters import ParameterError
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "10_what_the_network_looks_at"
-
-
-def execute(folder, **parameters):
-    """Run the chapter as papermill does, from the repository's root; what it shows."""
-    out, source = folder / "out.ipynb", ROOT / "notebooks" / f"{NAME}.ipynb"
-    papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
 
 
 @pytest.mark.parametrize("parameters", [{}, {"modalities": "flair", "spacing": 4, "epochs": 3}])
@@ -36,10 +22,9 @@ def test_the_networks_are_those_of_the_earlier_chapters(parameters, tmp_path):
 
 
 @pytest.mark.slow
-def test_maps_on_a_readers_own_folder(tmp_path):
-    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
-    parameters = {"profile": "test", "cohort": f"brats:{folder}", "modalities": "flair", "epochs": 1}
-    shown = execute(tmp_path, **parameters, only="V-Net,2D", store=str(tmp_path / "runs"))
+def test_maps_on_a_readers_own_folder(mine, tmp_path):
+    parameters = {"profile": "test", "cohort": f"brats:{mine}", "modalities": "flair", "epochs": 1}
+    shown = shown_by(NAME, **parameters, only="V-Net,2D", store=str(tmp_path / "runs"))
     assert all(f"map of {name} lies" in shown or f"{name} finds none" in shown for name in ("V-Net", "2D"))
     assert "Paper A" not in shown
     assert len(list((tmp_path / "runs").glob("*/provenance.json"))) == 2

@@ -4,10 +4,8 @@ import json
 import re
 from pathlib import Path
 
-import nbformat
-import papermill
 import pytest
-from chapter_cells import started, wanted_by
+from chapter_cells import shown_by, started, wanted_by
 
 from gbmlib.cohorts import phantom
 from gbmlib.cohorts.problems import CaseError
@@ -16,20 +14,6 @@ from gbmlib.study import ablations
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-
-
-def execute(name, folder, **parameters):
-    """Run a notebook as papermill does, from the repository's root; the executed copy."""
-    out = folder / f"{name}.ipynb"
-    papermill.execute_notebook(
-        ROOT / "notebooks" / f"{name}.ipynb", out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3"
-    )
-    return nbformat.read(out, 4)
-
-
-def text_of(notebook):
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return "\n".join(str(o.get("text", "")) + str(o.get("data", "")) for o in outputs)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -48,13 +32,11 @@ def test_a_modality_that_the_cohort_lacks_stops_before_training(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_baseline_with_other_parameters_on_a_readers_own_folder(tmp_path):
-    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
-    notebook = execute(
+def test_the_baseline_with_other_parameters_on_a_readers_own_folder(mine, tmp_path):
+    shown = shown_by(
         "02_baseline_vnet",
-        tmp_path,
         profile="test",
-        cohort=f"brats:{folder}",
+        cohort=f"brats:{mine}",
         modalities="flair",
         regions="labels",
         epochs=1,
@@ -62,7 +44,6 @@ def test_the_baseline_with_other_parameters_on_a_readers_own_folder(tmp_path):
         seed=5,
         store=str(tmp_path / "runs"),
     )
-    shown = text_of(notebook)
     assert "2 of 2 folds" in shown
     assert "enhancing tumour" in shown
     assert len(list((tmp_path / "runs").glob("vnet-*/provenance.json"))) == 2
@@ -79,16 +60,15 @@ def test_the_baseline_on_the_hippocampus(hippocampus_folder, tmp_path):
     for part in ("imagesTr", "labelsTr"):
         (share / part).symlink_to(hippocampus_folder / part)
     parameters = {"profile": "test", "spacing": 2, "epochs": 1, "store": str(tmp_path / "runs")}
-    notebook = execute("02_baseline_vnet", tmp_path, cohort=f"msd:{share}", **parameters)
-    assert "anterior" in text_of(notebook).lower()
-    assert "posterior" in text_of(notebook).lower()
+    shown = shown_by("02_baseline_vnet", cohort=f"msd:{share}", **parameters)
+    assert "anterior" in shown.lower()
+    assert "posterior" in shown.lower()
 
 
 @pytest.mark.slow
-def test_the_branch_on_a_readers_own_folder_with_seeds(tmp_path):
-    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
-    parameters = {"cohort": f"brats:{folder}", "epochs": 1, "seeds": "0,1", "store": str(tmp_path / "runs")}
-    shown = text_of(execute("03_vae_ablation", tmp_path, profile="test", **parameters))
+def test_the_branch_on_a_readers_own_folder_with_seeds(mine, tmp_path):
+    parameters = {"cohort": f"brats:{mine}", "epochs": 1, "seeds": "0,1", "store": str(tmp_path / "runs")}
+    shown = shown_by("03_vae_ablation", profile="test", **parameters)
     assert "minutes a run" in shown
     assert len(list((tmp_path / "runs").glob("segvae-*/provenance.json"))) == 4  # two networks with two seeds
 
@@ -96,7 +76,7 @@ def test_the_branch_on_a_readers_own_folder_with_seeds(tmp_path):
 @pytest.mark.slow
 def test_squeeze_and_excitation_with_exclusive_labels(tmp_path):
     parameters = {"epochs": 1, "regions": "labels", "store": str(tmp_path / "runs")}
-    shown = text_of(execute("04_se_ablation", tmp_path, profile="test", **parameters))
+    shown = shown_by("04_se_ablation", profile="test", **parameters)
     assert "without SE" in shown
     assert "oedema" in shown
 
@@ -104,7 +84,7 @@ def test_squeeze_and_excitation_with_exclusive_labels(tmp_path):
 @pytest.mark.slow
 def test_the_choices_that_are_asked_for_are_run(tmp_path):
     parameters = {"only": "order,init", "epochs": 1, "store": str(tmp_path / "runs")}
-    shown = text_of(execute("05_training_choices", tmp_path, profile="test", **parameters))
+    shown = shown_by("05_training_choices", profile="test", **parameters)
     assert "Glorot uniform" in shown
     assert len(list((tmp_path / "runs").glob("segvae-*/provenance.json"))) == 3  # the base is shared
 
@@ -118,7 +98,7 @@ def test_every_choice_has_a_section():
 @pytest.mark.slow
 def test_rungs_of_the_ladder_are_compared_on_nested_regions(tmp_path):
     parameters = {"epochs": 1, "store": str(tmp_path / "runs")}
-    shown = text_of(execute("05b_from_paper_to_code", tmp_path, profile="test", **parameters))
+    shown = shown_by("05b_from_paper_to_code", profile="test", **parameters)
     assert "exclusive labels" in shown
     assert "not comparable" not in shown
     assert "<th>enhancing tumour</th>" not in shown
@@ -136,7 +116,7 @@ def test_a_comparison_that_does_not_exist_stops_before_training(name, near, tmp_
 
 def test_the_data_chapter_on_a_readers_own_folder(tmp_path):
     folder = phantom.write_brats("cases=3,spacing=6,seed=3", tmp_path / "mine", progress=False)
-    shown = text_of(execute("01_the_data", tmp_path, cohort=f"brats:{folder}", modalities="flair,t2"))
+    shown = shown_by("01_the_data", cohort=f"brats:{folder}", modalities="flair,t2")
     assert "3 cases" in shown
     assert "modalities flair, t2" in shown
     header = shown[: shown.index("cases without ET")].rsplit("<thead>", 1)[1]

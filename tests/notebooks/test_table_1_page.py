@@ -1,23 +1,14 @@
 """The chapter on table 1, on a reader's own folder and with nothing trained."""
 
-from pathlib import Path
-
-import nbformat
-import papermill
+from chapter_cells import shown_by
 
 from gbmlib.cohorts import open_cohort, phantom
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_page_examines_the_table_and_counts_in_a_readers_own_folder(tmp_path):
     folder = phantom.write_brats("cases=2,spacing=6,seed=3", tmp_path / "mine", progress=False)
     parameters = {"profile": "test", "cohort": f"brats:{folder}", "store": str(tmp_path / "runs")}
-    out = tmp_path / "page.ipynb"
-    source = ROOT / "notebooks" / "05c_table_1_examined.ipynb"
-    papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    shown = "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
+    shown = shown_by("05c_table_1_examined", **parameters)
     assert "1 of 6 readings" in shown
     assert "hold recall, accuracy, precision" in shown
     assert open_cohort(f"brats:{folder}").name in shown

@@ -3,37 +3,22 @@
 import re
 from pathlib import Path
 
-import nbformat
-import papermill
 import pytest
-from chapter_cells import started, wanted_by
+from chapter_cells import shown_by, started, wanted_by
 
-from gbmlib.cohorts import phantom
 from gbmlib.pages.parameters import ParameterError
 from gbmlib.study import nnunet_ablations
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def execute(name, folder, after="", **parameters):
-    """Run a notebook as papermill does, from the repository's root; what it shows below the heading ``after``."""
-    out = folder / f"{name}.ipynb"
-    source = ROOT / "notebooks" / f"{name}.ipynb"
-    papermill.execute_notebook(source, out, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3")
-    cells = nbformat.read(out, 4).cells
-    first = next(number for number, cell in enumerate(cells) if cell.source.startswith(after))
-    outputs = [output for cell in cells[first:] for output in cell.get("outputs", [])]
-    return "\n".join(str(output.get("data", output.get("text", ""))) for output in outputs)
-
-
 def runs_in(folder):
     return len(list(folder.glob("unet-*/provenance.json")))
 
 
-def test_slices_and_volumes_on_a_readers_own_folder(tmp_path):
-    folder = phantom.write_brats("cases=5,spacing=6,seed=3", tmp_path / "mine", progress=False)
-    parameters = {"profile": "test", "cohort": f"brats:{folder}", "modalities": "flair", "epochs": 1}
-    shown = execute("07_unet_2d_vs_3d", tmp_path, **parameters, store=str(tmp_path / "runs"))
+def test_slices_and_volumes_on_a_readers_own_folder(mine, tmp_path):
+    parameters = {"profile": "test", "cohort": f"brats:{mine}", "modalities": "flair", "epochs": 1}
+    shown = shown_by("07_unet_2d_vs_3d", **parameters, store=str(tmp_path / "runs"))
     assert "2D: patch 56 x 40, batch 366, pools 3, 3" in shown  # the hippocampus in words
     assert "3D minus 2D" in shown
     assert "faces z (mm²)" in shown
@@ -60,7 +45,7 @@ def test_a_comparison_that_does_not_exist_stops_before_training(tmp_path):
 @pytest.mark.slow
 def test_the_sweep_runs_live(tmp_path):
     parameters = {"profile": "test", "only": "anisotropy,norm", "epochs": 1, "store": str(tmp_path / "runs")}
-    shown = execute("07b_untested_choices", tmp_path, after="## Train it yourself", **parameters)
+    shown = shown_by("07b_untested_choices", after="## Train it yourself", **parameters)
     assert "6 mm within slices, 6 to 12 mm between them; 4 runs of 2 steps" in shown
     assert "batch norm" in shown
     assert "overtakes" not in shown  # phantoms give no verdict
