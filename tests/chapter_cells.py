@@ -54,16 +54,16 @@ def shown_by(name, after="", **parameters):
     InteractiveShell.clear_instance()
     shell, texts = InteractiveShell.instance(), []
     shell.history_manager.enabled = False
-    shell.displayhook.quiet = lambda: True  # a last expression is taken from the cell's result, not printed
+    # A cell's last expression is displayed as a kernel does, where this shell prints.
+    shell.displayhook.write_output_prompt = lambda: None
+    shell.displayhook.write_format_data = lambda forms, metadata=None: shell.display_pub.publish(forms)
     try:
         for source in code_of(name, parameters):
             with capture_output() as captured:
                 done = shell.run_cell(source)
             done.raise_error()
-            forms = [output.data for output in captured.outputs]
-            if done.result is not None:
-                forms.append(shell.display_formatter.format(done.result)[0])
-            texts.append("\n".join([captured.stdout, *(str(dict(sorted(of.items()))) for of in forms)]))
+            forms = [str(dict(sorted(output.data.items()))) for output in captured.outputs]
+            texts.append("\n".join([captured.stdout, *forms]))
     finally:
         InteractiveShell.clear_instance()
     return "\n".join(texts[above:])
