@@ -74,7 +74,7 @@ FAULTS = (
     ),
     Fault(
         *("surface distances in voxels", "evaluation/surfaces.py"),
-        *("_directed(own, other, spacing) for", "_directed(own, other, np.ones(own.ndim)) for"),
+        *("(_directed(one, other, spacing) for", "(_directed(one, other, np.ones(one.ndim)) for"),
         ("evaluation/test_surfaces.py",),
     ),
     Fault(

@@ -243,7 +243,7 @@ BARE = (*DRAWS, "yaml", "nilearn", "pooch", "PIL", "traitlets")
     ("without", "work"),
     [
         (DRAWS, "import gbmlib.claims, gbmlib.claims.verdicts"),
-        (DRAWS, "main(['verdicts', 'table-1'])"),
+        (DRAWS, "main(['verdicts', 'table-1', 'kernel-three-beats-five'])"),
         (DRAWS, "main(['run', 'phantom:cases=4,spacing=6', '--profile', 'test', '--list'])"),
         (BARE, "main(['pack', 'list', 'nowhere.pack'])"),
     ],
