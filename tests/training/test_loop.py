@@ -55,6 +55,14 @@ def test_a_network_without_a_branch_has_the_segmentations_loss_alone():
     assert terms["loss"] == losses.dice_loss(logits, target)
 
 
+def test_what_a_step_gives_back_holds_on_to_no_graph():
+    """An epoch keeps it for every step: with its graph it would keep all activations too."""
+    experiment = configured()
+    state, one = loop._start(experiment, 3, torch.device("cpu")), a_sample(size=PATCH)
+    logits, terms = loop.step(state, experiment, one.images[None], one.target[None])
+    assert not any(value.requires_grad for value in (logits, *terms.values()))
+
+
 @pytest.mark.parametrize(("weight", "reached"), [(0.0, False), (0.1, True)])
 def test_the_branch_teaches_the_encoder_by_its_weight(weight, reached):
     experiment = configured(l2=0.0).changed(reconstruction_weight=weight, kl_weight=weight)
