@@ -31,7 +31,7 @@ MOVES, LAST = 1e-6, 3
 PART, RISES = 1 / 6, {"train_dice": 0.02, "val_dice": 0.01}
 
 #: The dead regions of records, by folder, regions looked at, and when the folder changed.
-_dead: dict[tuple, dict[str, None]] = {}
+_dead: dict[tuple, list[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,16 @@ def dead_regions(record: Record) -> list[str]:
     A region counts by the Dice of its own channel where that is recorded, else by that of the label map.
     """
     cases, history = record.cases, record.history
+    if record.store is None:
+        return _dead_regions(cases, history)
     key = record.path, record.regions, changed(record.path)
     if key not in _dead:  # a record has its part in many comparisons
-        _dead[key] = _dead_regions(cases[cases.split == TRAIN], history)
+        _dead[key] = _dead_regions(cases, history)
     return list(_dead[key])
 
 
-def _dead_regions(cases: pd.DataFrame, history: pd.DataFrame) -> dict[str, None]:
+def _dead_regions(cases: pd.DataFrame, history: pd.DataFrame) -> list[str]:
+    cases = cases[cases.split == TRAIN]
     measured = cases[cases.metric.isin(("dice", "channel_dice"))]
     means = measured.groupby(["region", "metric"], sort=False).value.mean().unstack("metric")
     if "channel_dice" in means:
@@ -107,7 +110,7 @@ def _dead_regions(cases: pd.DataFrame, history: pd.DataFrame) -> dict[str, None]
     if len(last) >= LAST:
         frozen = last.columns[(last.max() - last.min()) < MOVES]
         dead += [name.removeprefix("val_dice_") for name in frozen]
-    return dict.fromkeys(dead)
+    return list(dict.fromkeys(dead))
 
 
 def twins_of(record: Record) -> list[str]:
