@@ -117,10 +117,8 @@ def _wanted(parser: _Parser, args: argparse.Namespace, data: Sequence) -> dict[s
 
     from gbmlib.study import catalogue, scales
 
-    names, changed = (
-        [cohort.name for cohort in data],
-        any((args.modalities, args.spacing is not None, args.n_folds is not None)),
-    )
+    names = [cohort.name for cohort in data]
+    changed = args.modalities or args.spacing is not None or args.n_folds is not None
     if args.claims is not None:
         from gbmlib.claims import evidence, ledger
 
@@ -171,8 +169,8 @@ def verdicts(arguments: Sequence[str]) -> None:
     args = parser.parse_args(arguments)
     chosen = ledger.named(args.ids)
     families = {claim.family for claim in chosen if claim.family}  # whose claims are corrected together
-    needed = [claim for claim in ledger.read() if claim in chosen or claim.family in families]
-    decisions = decide(needed, Store(args.store, published=args.published))
+    needed = (claim for claim in ledger.read() if claim in chosen or claim.family in families)
+    decisions = decide(list(needed), Store(args.store, published=args.published))
     for verdict in (decisions[claim.id] for claim in chosen):
         effects = "; ".join(str(one.difference) for one in verdict.comparisons if one.difference)
         print(f"{verdict.claim.id}: {verdict.label}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))
@@ -234,11 +232,10 @@ def facts(arguments: Sequence[str]) -> None:
     parser.add_argument("--to", default=BOOK, metavar="FOLDER")
     parser.add_argument("--store", default=RUNS)
     args = parser.parse_args(arguments)
-    if args.uncertainty:
+    if not args.uncertainty:
+        print(fingerprint.publish(args.cohort, args.to), *cohort_summary.publish(args.cohort, args.to), sep="\n")
+    else:
         print(*uncertainty_members.publish(args.cohort, args.store, args.to), sep="\n")
-        return
-    print(fingerprint.publish(args.cohort, args.to), flush=True)
-    print(*cohort_summary.publish(args.cohort, args.to), sep="\n")
 
 
 def pack(arguments: Sequence[str]) -> None:
