@@ -168,9 +168,7 @@ def verdicts(arguments: Sequence[str]) -> None:
     _add_stores(parser)
     args = parser.parse_args(arguments)
     chosen = ledger.named(args.ids)
-    families = {claim.family for claim in chosen if claim.family}  # whose claims are corrected together
-    needed = (claim for claim in ledger.read() if claim in chosen or claim.family in families)
-    decisions = decide(list(needed), Store(args.store, published=args.published))
+    decisions = decide(ledger.together(chosen), Store(args.store, published=args.published))
     for verdict in (decisions[claim.id] for claim in chosen):
         effects = "; ".join(str(one.difference) for one in verdict.comparisons if one.difference)
         print(f"{verdict.claim.id}: {verdict.label}{f', {effects}' if effects else ''}. {verdict.why}".rstrip(" ."))

@@ -34,7 +34,7 @@ BUDGETS = {
     "cohorts/phantom": 1050,
     "preprocess": 1180,
     "augment": 950,
-    "models": 1125,
+    "models": 1130,
     "planner": 700,
     "evaluation": 600,
     "training": 1600,

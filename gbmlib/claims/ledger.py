@@ -137,6 +137,12 @@ def named(ids: Sequence[str]) -> list[Claim]:
     return [claims[name] for name in ids or claims]
 
 
+def together(claims: Sequence[Claim]) -> list[Claim]:
+    """Some claims with all of their families, whose comparisons are corrected with theirs."""
+    families = {claim.family or claim.id for claim in claims}
+    return [claim for claim in read() if (claim.family or claim.id) in families]
+
+
 def read(path: str | Path = CLAIMS, chapters: Sequence[str] | None = None) -> list[Claim]:
     """The claims of a file, in order.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from typing import Annotated, Any, Literal
 
 import torch
@@ -175,15 +175,17 @@ def checkpointed(
         return nullcontext()
     address = tensor.data_ptr()  # a reference to the tensor itself would keep it alive
     recomputed: list[Tensor] = []
-    kind = tensor.device.type
-    dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    precision, kind = nullcontext, tensor.device.type
+    if torch.amp.is_autocast_available(kind):  # not where shapes alone are computed
+        now = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        precision = partial(torch.autocast, kind, *now, cache_enabled=False)
 
     @torch.no_grad()
     def unpack(stored: Tensor | Callable[[], Tensor]) -> Tensor:
         if isinstance(stored, Tensor):
             return stored
         if not recomputed:
-            with torch.autocast(kind, dtype, enabled, cache_enabled=False):
+            with precision():
                 recomputed.extend([stored()] * uses)
         return recomputed.pop()
 
