@@ -78,7 +78,7 @@ def test_a_training_that_fails_says_why_and_one_that_is_stopped_is_no_failure(tm
     child = process("pass", tmp_path)
     child.process.wait(60)
     assert child.failure() == ("", "")
-    with pytest.raises(CaseError, match="has not been opened"):
+    with pytest.raises(CaseError, match="no data set of that name has been opened"):
         training.start(training.small_run().changed(cohort="not-here-3"), Store(tmp_path))
 
 
