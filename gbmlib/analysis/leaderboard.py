@@ -156,7 +156,7 @@ def choose(board: Leaderboard, candidates: Iterable[str] | None = None) -> Choic
     Raises:
         SelectionError: labels that the leaderboard has not, or no candidate can be compared; says why.
     """
-    eligible = [label for label in board if LOW_RESOLUTION not in label.split(PLUS)]
+    eligible = candidates_of(board)
     if candidates is not None:
         wanted = list(candidates)
         if unknown := [label for label in wanted if label not in board]:

@@ -20,9 +20,6 @@ from gbmlib.training.configuration import Experiment
 
 Runs = Mapping[Any, Sequence[Run]]
 
-#: The fold and the seed of the runs that are trained twice as long, and at several rates.
-PILOT = {"fold": 4, "seed": 0}
-
 #: The cohorts that the published runs were made on. Any other takes the place of the gliomas.
 COHORTS = ("brats2018-19", scales.EXTERNAL, nnunet.HIPPOCAMPUS_COHORT)
 
