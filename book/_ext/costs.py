@@ -41,7 +41,7 @@ def markdown(records: Iterable[Record]) -> str:
     hours = sum(record.provenance["seconds"] for record in records) / 3600
     devices = sorted({record.provenance["device"] for record in records})
     text = f"All {len(records)} together: {hours:.3g} hours on {' and '.join(devices)}."
-    if not any(catalogue.on_graphics_card(record) for record in records):
+    if not any(record.on_graphics_card for record in records):
         text += " None was computed on a graphics card: what a run takes there has not been measured yet."
     rows = markdown_table(COLUMNS, (row.values() for row in table(records)))
     return f"{rows}\n\n{text}\n"
@@ -53,7 +53,7 @@ def _kind(record: Record) -> tuple[str, ...]:
     if run.model == "unet":
         name = f"{'2D' if run.is_2d else '3D'} {name}" + (", second of a cascade" if run.previous else "")
     grid = "their own spacing" if run.spacing is None else millimetres(run.spacing)
-    threads = "" if catalogue.on_graphics_card(record) else f", {counted(run.threads, 'thread')}"
+    threads = "" if record.on_graphics_card else f", {counted(run.threads, 'thread')}"
     phantoms = run.cohort.startswith("phantom:")
     cases = f"{record.provenance['cases']} phantoms" if phantoms else run.cohort
     return name, f"{cases} at {grid}", record.provenance["device"] + threads

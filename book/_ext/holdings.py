@@ -29,7 +29,7 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
     cases = {record.experiment.cohort: record.provenance["cases"] for record in trained}
     made = [steps_of(record) for record in trained]
     grids = Counter(_grid(record.experiment) for record in trained)
-    on_card = sum(1 for record in trained if catalogue.on_graphics_card(record))
+    on_card = sum(1 for record in trained if record.on_graphics_card)
     gliomas = [count for cohort, count in cases.items() if cohort.startswith("brats")]
     return {
         "runs": str(len(records)),

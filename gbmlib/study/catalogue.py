@@ -258,11 +258,6 @@ def trained(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if isinstance(record.experiment, Experiment)]
 
 
-def on_graphics_card(record: Record) -> bool:
-    """Whether a record was computed on a graphics card: only a processor is named with its cores."""
-    return not record.provenance["device"].endswith(" cores")
-
-
 def shown_scale(wanted: Wanted, store: Store) -> str:
     """The largest scale at which all runs have a record; if there is none, the scale with most of its records."""
     shares = {}

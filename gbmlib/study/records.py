@@ -119,6 +119,11 @@ class Record:
         """Where, when and with what the record was made."""
         return _read_json(self.path / "provenance.json")
 
+    @property
+    def on_graphics_card(self) -> bool:
+        """Whether it was computed on a graphics card: only a processor is named with its cores."""
+        return not self.provenance["device"].endswith(" cores")
+
     @cached_property
     def data(self) -> dict[str, str]:
         """The digest of the data of each cohort that the run read, by the cohort's name."""

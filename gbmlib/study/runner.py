@@ -258,16 +258,18 @@ def listing(wanted: Mapping[str, Sequence[Run]], store: Store) -> list[str]:
 
 
 def expected_seconds(run: Run, records: Iterable[Record], cases: int = 20) -> float:
-    """How long a run will take on the machine that made some records, going by those that are most like it.
+    """How long a run will take here, going by the records that are most like it.
 
     A training takes time for every voxel that it sees, at the median rate of the records of its kind; what is made of
-    trained networks takes the median of its like. NaN where there is nothing to go by.
+    trained networks takes the median of its like. Records of a graphics card say nothing of a processor, nor the other
+    way round; those of other data are gone by where there are none of the run's own. NaN where there are neither.
 
     Args:
         cases: that the run trains on, where an epoch is a pass over them.
     """
-    kind = _kind(run)
-    alike = [record for record in records if _kind(record.experiment) == kind]
+    on_card, kind = device_of(None).type != "cpu", _kind(run)
+    there = [one for one in records if one.on_graphics_card == on_card and _kind(one.experiment) == kind]
+    alike = [one for one in there if one.experiment.cohort == run.cohort] or there
     if not alike:
         return float("nan")
     if isinstance(run, Ensemble):
@@ -283,5 +285,5 @@ def voxels_seen(run: Experiment, cases: int) -> int:
 def _kind(run: Run) -> tuple[Any, ...]:
     """The properties of a run that decide how long a voxel takes."""
     if isinstance(run, Ensemble):
-        return "ensemble", run.cohort, run.elsewhere, run.mirrored
-    return run.model, run.is_2d, run.cohort, run.options.get("filters"), run.options.get("kernel_size")
+        return "ensemble", run.elsewhere, run.mirrored
+    return run.model, run.is_2d, run.options.get("filters"), run.options.get("kernel_size")

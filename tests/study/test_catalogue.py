@@ -131,18 +131,27 @@ def test_another_cohort_takes_the_place_of_the_gliomas():
     assert len(wanted["vnet"]) == 10
 
 
-def test_expected_seconds_grow_with_the_voxels_seen():
+def test_expected_seconds_grow_with_the_voxels_seen(monkeypatch):
+    monkeypatch.setenv("GBM_DEVICE", "cpu")
     run = scales.paper_a("study", [0], [0])[0]
     assert runner.voxels_seen(run, cases=15) == run.epochs * run.batches * 48**3
     cases = pd.DataFrame({"split": ["train", "train", "held out"], "case": list("aab")})
     history = pd.DataFrame({"epoch": range(run.epochs)})
-    made = [SimpleNamespace(experiment=run, provenance={"seconds": 300}, cases=cases, history=history)]
+
+    def record(experiment, seconds, on_card=False):
+        measured = {"cases": cases, "history": history, "on_graphics_card": on_card}
+        return SimpleNamespace(experiment=experiment, provenance={"seconds": seconds}, **measured)
+
+    made = [record(run, 300), record(run, 10, on_card=True), record(run.changed(cohort="elsewhere-3"), 900)]
     assert runner.expected_seconds(run, made) == pytest.approx(300)
     assert runner.expected_seconds(scales.doubled(run), made) == pytest.approx(600)
     assert math.isnan(runner.expected_seconds(scales.vnet("study")[0], made))
     ensemble = scales.external([run])["single"][0]
-    made.append(SimpleNamespace(experiment=ensemble, provenance={"seconds": 20}))
-    assert runner.expected_seconds(ensemble, made) == 20
+    assert runner.expected_seconds(ensemble, [*made, record(ensemble, 20)]) == 20
+    assert runner.expected_seconds(run, made[2:]) == pytest.approx(900), "other data, where there is nothing else"
+    assert math.isnan(runner.expected_seconds(run, made[1:2])), "a card's time says nothing of a processor's"
+    monkeypatch.setenv("GBM_DEVICE", "cuda")
+    assert runner.expected_seconds(run, made) == pytest.approx(10)
 
 
 def test_twice_the_schedule_is_the_same_run_otherwise():
