@@ -211,9 +211,7 @@ class Store:
         for folder in self.folders:
             if (folder / name / "provenance.json").exists():
                 return Record(folder / name, folder != self.path, store=self)
-        near = did_you_mean(
-            name, (path.parent.name for folder in self.folders for path in folder.glob("*/config.json"))
-        )
+        near = did_you_mean(name, (record.id for record in self.all()))
         raise RecordError(f"there is no record {name} in {', '.join(map(str, self.folders))}{near}")
 
     def all(self) -> list[Record]:
