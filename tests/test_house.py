@@ -42,8 +42,8 @@ BUDGETS = {
     "study/pack": 1150,
     "analysis": 3390,
     "claims": 865,
-    "viewer": 2572,
-    "pages": 3313,
+    "viewer": 2600,
+    "pages": 3325,
     "lab": 1200,
 }
 

@@ -8,24 +8,35 @@ images and labels as they are.
 
 Label maps are those that lie in RUNS, the store of one's own runs or a folder ``RUN/CASE.nii.gz``, or are made from the
 weights there; a run with neither is left out.
+
+``python book/cases/make.py brats:PATH RUNS --epochs``: of one of the gliomas what a network drew while it was trained,
+after each of ``EPOCHS``. Trains that network again.
 """
 
 import argparse
 import json
 import shutil
+import tempfile
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from gbmlib import cohorts
+from gbmlib import cohorts, study
 from gbmlib.analysis import scores
 from gbmlib.cohorts.folds import split
 from gbmlib.pages import patients
 from gbmlib.study import cross_validation, head_to_head, out_of_fold
-from gbmlib.study.records import BOOK, PREDICTIONS, Record, Store
+from gbmlib.study.records import BOOK, PREDICTIONS, WEIGHTS, Record, Store
+from gbmlib.training import tensors
+from gbmlib.training.loop import CHECKPOINT
 from gbmlib.viewer import sprites
+
+#: After which epochs of the study's 24 a label map is kept: closer together where a network learns faster.
+EPOCHS = (1, 2, 3, 4, 6, 8, 11, 15, 19, 24)
 
 
 def networks(cohort: cohorts.Cohort) -> dict:
@@ -77,6 +88,27 @@ def make_glioma(case, name: str, runs: Path, cohort: cohorts.Cohort) -> None:
     draw(case, patients.case(name), runs, cohort, box)
 
 
+def make_epochs(patient: str, cell: tuple[str, str], cohort: cohorts.Cohort) -> None:
+    """Train the network of a cell that holds a patient out, and write what it draws after each of :data:`EPOCHS`."""
+    [run] = [run for run in head_to_head.cells("study")[cell] if patient in split(cohort, run.folds, run.fold)[1]]
+    case, shown = cohort[patient], patients.case(patients.NUMBERS[patient])
+    box = sprites.bounding_box(case.images())
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
+        store, kept = Store(folder), {}
+        training = pool.submit(study.run, [run], store, checkpoint_seconds=0)
+        while not training.done():  # an epoch takes longer than this waits
+            time.sleep(0.5)
+            if (checkpoint := store.unfinished(run) / CHECKPOINT).exists():
+                state = tensors.load(checkpoint)
+                kept.setdefault(len(state["history"]), state["network"])
+        [record] = training.result()
+        kept[run.epochs] = tensors.load(record.weights)
+        for epoch in EPOCHS:
+            tensors.save(record.path / WEIGHTS, kept[epoch])
+            drawn = out_of_fold.segment([record], store, cohort, patient)
+            shown.write(patients.EPOCHS / patients.folder_of(*cell) / shown.id / f"{epoch:02}.nii.gz", drawn[box])
+
+
 # ----------------------------------------------------------------------------------------------------------- hippocampi
 
 
@@ -105,9 +137,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cohort", help="brats:PATH of the challenge, or msd:PATH of Task04_Hippocampus")
     parser.add_argument("runs", type=Path, help="the folder of your runs, or of their label maps")
+    parser.add_argument("--epochs", action="store_true", help="train a network of a glioma, and keep what it drew")
     asked = parser.parse_args()
     cohort = cohorts.open_cohort(asked.cohort)
-    if cohort.is_glioma:
+    if asked.epochs:
+        make_epochs(*patients.WATCHED, cohort)
+    elif cohort.is_glioma:
         for patient, number in patients.NUMBERS.items():
             make_glioma(cohort[patient], number, asked.runs, cohort)
     else:

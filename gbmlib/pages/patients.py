@@ -9,12 +9,16 @@ from gbmlib.cohorts.case import Case
 from gbmlib.files import CASES
 
 SCANS, HIPPOCAMPI, PREDICTIONS = CASES / "gliomas", CASES / "hippocampi", CASES / "predictions"
+EPOCHS = CASES / "epochs"
 
 #: Of Paper B's networks those whose label maps of gliomas are here; of hippocampi there are the first two.
 PLANNED = ("2D", "3D", "cascade", "2D + 3D")
 
 #: The Decathlon's case number of each patient, by the name in the challenge, under which the records have them.
 NUMBERS = {"Brats18_CBICA_AME_1": "BRATS_308", "Brats18_TCIA01_378_1": "BRATS_452", "Brats18_TCIA02_606_1": "BRATS_482"}
+
+#: Whose label maps of several epochs are here, and of which network and pipeline.
+WATCHED = ("Brats18_TCIA01_378_1", ("SegVAE", "A"))
 
 
 def folder_of(network: str, pipeline: str) -> str:
@@ -31,6 +35,14 @@ def case(name: str) -> Case:
     """
     spec = f"msd:{HIPPOCAMPI}" if name.startswith("hippocampus") else f"brats:{SCANS}"
     return cohorts.open_cohort(spec)[name]
+
+
+def epochs() -> tuple[Case, dict[str, np.ndarray]]:
+    """A patient whom a network was not trained on, and what it drew of him while it was trained: ``epoch 1``."""
+    name, cell = WATCHED
+    patient = case(NUMBERS[name])
+    files = sorted((EPOCHS / folder_of(*cell) / patient.id).iterdir())
+    return patient, {f"epoch {int(file.name[:2])}": patient.read(file) for file in files}
 
 
 def predictions(patient: Case, networks: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

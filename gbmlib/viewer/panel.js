@@ -17,7 +17,7 @@ const same = (names) => Object.fromEntries(names.map((name) => [name, name]));
 // Returns the head, what comes below the pictures, and what brings both up to date: all of it, or the read-out alone.
 function panel(viewer) {
   const { root, spec, state, volumes, set } = viewer;
-  const { sprites, images, overlays, classes, probabilities, maps, panels } = spec;
+  const { sprites, images, overlays, classes, probabilities, maps, panels, turns } = spec;
   const nameOf = Object.fromEntries(classes.map(({ value, name }) => [value, name]));
   const layers = [...overlays.map(({ name }) => name), ...(probabilities.length ? [AT_THRESHOLD] : [])];
   const decided = overlays.length; // its place among the layers
@@ -33,6 +33,7 @@ function panel(viewer) {
   // ---- what is said
 
   const isPanel = (i) => panels.some(({ overlay }) => overlay === i);
+  const isTurn = (i) => turns.some(({ overlay }) => overlay === i);
   const isCompared = (i) => state.differ && state.pair.includes(i);
   const isSeen = (i) => i === spec.truth || state.styles[i] !== "off" || isPanel(i) || isCompared(i);
 
@@ -114,11 +115,27 @@ function panel(viewer) {
     const reached = () => select(AT_THRESHOLD, STYLES, state.decided, (decided) => set({ decided }));
     const map = () => select("Map", same([NONE, ...maps.map(({ name }) => name)]), state.map, (map) => set({ map }));
     return [
-      ...overlays.map(styleOf).filter((_, i) => !isPanel(i)),
+      ...overlays.map(styleOf).filter((_, i) => !isPanel(i) && !isTurn(i)),
       ...(probabilities.length ? [picked(AT_THRESHOLD, reached())] : []),
       ...(layers.length > 1 ? differControls() : []),
       ...(maps.length ? [picked("Map", map())] : []),
     ];
+  }
+
+  // The slider that goes through the label maps which are shown in turn, and what is said of the one that is.
+  function turnControls() {
+    const said = element("output", { class: "gbm-figures gbm-verdict" });
+    const show = (at) => {
+      const { name, note, overlay } = turns[at];
+      const styles = state.styles.map((style, i) => (isTurn(i) ? (i === overlay ? "fill" : "off") : style));
+      set({ styles, pair: state.pair.map((i) => (isTurn(i) ? overlay : i)) });
+      said.replaceChildren(part(name, note));
+      through.setAttribute("aria-valuetext", `${name} ${note}`);
+    };
+    const last = turns.length - 1;
+    const through = slider("Step", { min: 0, max: last, step: 1, value: last }, show);
+    show(last);
+    return element("div", { class: "gbm-threshold" }, row(`${turns[0].name} to ${turns[last].name}`, through), said);
   }
 
   // The slider that moves the threshold, and what it decides.
@@ -174,6 +191,7 @@ function panel(viewer) {
   const help = element("p", { class: "gbm-hint" }, matchMedia("(pointer: coarse)").matches ? TOUCH : HELP);
   const head = element("div", { class: "gbm-head" }, element("strong", {}, spec.title), modality, tools());
   const controls = element("div", { class: "gbm-controls" }, ...switches());
-  const below = [...(probabilities.length ? [thresholdControls()] : []), readout, legend, controls, help, more()];
+  const sliders = [...(turns.length ? [turnControls()] : []), ...(probabilities.length ? [thresholdControls()] : [])];
+  const below = [...sliders, readout, legend, controls, help, more()];
   return { head, below, update, tell };
 }

@@ -4,7 +4,7 @@ over them. Volumes travel to the browser as sprites (``viewer.sprites``), croppe
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ def view(
     threshold: float = 0.5,
     maps: Mapping[str, np.ndarray] | None = None,
     side_by_side: bool = False,
+    in_turn: bool = False,
     title: str | None = None,
     mode: str | None = None,
 ) -> StaticViewer | Any:
@@ -59,6 +60,8 @@ def view(
         maps: further maps by name, (z, y, x) in [0, 1], such as an uncertainty; one is shown at a time, in colours.
         side_by_side: in place of three planes, an axial picture for each of ``overlays``, which move together; with its
             Dice over the whole case where there is a truth, which is switched off to begin with.
+        in_turn: one of ``overlays`` at a time, the last to begin with, and a slider that goes through them in their
+            order, such as the epochs of a training; with its Dice over the whole case where there is a truth.
         title: shown above the pictures; by default the case's id.
         mode: ``"static"`` (HTML that needs no kernel) or ``"live"`` (a widget); by default as the place asks for.
 
@@ -78,8 +81,10 @@ def view(
     regions = arguments.probabilities_of(probability, names, shape, problems)
     shown_maps = arguments.unit_volumes(maps or {}, "map", shape, problems)
     problems += [*arguments.bad_threshold(threshold), *arguments.bad_mode(mode)]
-    if side_by_side and not overlays:
-        problems.append("side_by_side needs overlays: label maps by name")
+    if (side_by_side or in_turn) and not overlays:
+        problems.append(f"{'side_by_side' if side_by_side else 'in_turn'} needs overlays: label maps by name")
+    if side_by_side and in_turn:
+        problems.append("side_by_side and in_turn exclude each other")
     if position is not None and shape is not None:
         problems += arguments.misplaced(position, shape)
     arguments.refuse("the viewer cannot show this", problems)
@@ -89,7 +94,7 @@ def view(
     likely = {name: volume >= 0.5 for name, (volume, _) in regions.items()}
     box = sprites.bounding_box([*images.values(), *labels.values(), *likely.values(), *everywhere])
     colours = [LABELS[i % len(LABELS)] for i in range(len(names) + 1)]
-    predicted = next((name for name in labels if name != TRUTH), None)
+    predicted = next((name for name in (reversed(labels) if in_turn else labels) if name != TRUTH), None)
     styles = {TRUTH: "outline", predicted: "off" if regions else "fill"}
     if side_by_side:
         styles = dict.fromkeys(overlays or (), "fill")
@@ -116,10 +121,8 @@ def view(
             {"value": int(value), "name": str(names[value]), "colour": colour}
             for value, colour in zip(sorted(names), colours, strict=False)
         ],
-        "panels": [
-            {"name": name, "overlay": list(labels).index(name), "note": _scores(labels[name], labels.get(TRUTH), names)}
-            for name in (overlays or () if side_by_side else ())
-        ],
+        "panels": _measured(overlays if side_by_side else (), labels, names),
+        "turns": _measured(overlays if in_turn else (), labels, names),
         "truth": None if truth is None else list(labels).index(TRUTH),
         "prediction": None if predicted is None else list(labels).index(predicted),
         "probabilities": [_probability(name, volume, values, box) for name, (volume, values) in regions.items()],
@@ -134,6 +137,12 @@ def view(
     if regions:
         start |= {"region": next(iter(regions)), "threshold": level(threshold)}
     return (StaticViewer if is_static(mode) else live_viewer())(spec=spec, **start)
+
+
+def _measured(shown: Iterable[str], labels: Mapping[str, np.ndarray], names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Label maps by name, with their place among the overlays and their Dice."""
+    place, truth = list(labels), labels.get(TRUTH)
+    return [{"name": one, "overlay": place.index(one), "note": _scores(labels[one], truth, names)} for one in shown]
 
 
 def _scores(label: np.ndarray, truth: np.ndarray | None, names: Mapping[int, str]) -> str:

@@ -356,6 +356,26 @@ def test_two_predictions_side_by_side_move_together_and_each_has_its_own_labels_
     assert colour_at(page, 0, (7, 20, 8), 1) == (204, 121, 167)  # missed
 
 
+def test_label_maps_in_turn_follow_their_slider(opened):
+    truth, moved = labels()
+    page = opened(made(prediction=None, overlays={"epoch 1": moved, "epoch 9": truth}, in_turn=True))
+    through = page.get_by_role("slider", name="Step")
+    assert through.get_attribute("aria-valuetext") == "epoch 9 Dice WT 1.00, TC 1.00, ET 1.00"
+    voxel = (7, 20, 19)  # in the first alone
+    assert list(readout(page)) == ["voxel (z, y, x)", "mm (z, y, x)", "FLAIR", "gold standard", "epoch 9"]
+    assert len(set(colour_at(page, 0, voxel))) == 1
+    through.fill("0")
+    assert page.locator(".gbm-threshold output").text_content() == "epoch 1Dice WT 0.80, TC 0.50, ET 0.50"
+    assert list(readout(page))[-1] == "epoch 1"
+    assert len(set(colour_at(page, 0, voxel))) > 1
+    page.get_by_role("slider", name="Fill opacity").fill("1")
+    page.get_by_label("Show where they differ").check()
+    assert colour_at(page, 0, voxel) == (0, 158, 115)  # extra
+    through.fill("1")
+    assert len(set(colour_at(page, 0, voxel))) == 1
+    assert page.get_by_label("epoch 1", exact=True).count() == 0  # no style to choose: the slider shows it
+
+
 def test_without_labels_and_with_one_image(opened):
     page = opened(view({"t2": brain()}, spacing=SPACING, mode="static"))
     assert list(readout(page)) == ["voxel (z, y, x)", "mm (z, y, x)", "T2"]

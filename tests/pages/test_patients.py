@@ -126,6 +126,19 @@ def test_they_are_made_again_from_the_data_and_from_label_maps(make, hippocampus
             np.testing.assert_array_equal(label_map, there)
 
 
+def test_the_epochs_end_with_the_published_network():
+    patient, drawn = patients.epochs()
+    name, cell = patients.WATCHED
+    assert next(iter(drawn)) == "epoch 1"
+    [run] = [run for run in head_to_head.cells("study")[cell] if _holds_out(Store(RECORDS).get(run).cases, name)]
+    assert list(drawn)[-1] == f"epoch {run.epochs}"
+    np.testing.assert_array_equal(
+        *patients.predictions(patient, (patients.folder_of(*cell),)).values(), list(drawn.values())[-1]
+    )
+    dices = [metrics.dice(label_map > 0, patient.label() > 0) for label_map in drawn.values()]
+    assert dices[0] < 0.5 < 0.8 < dices[-1]
+
+
 def test_predictions_come_in_the_order_that_is_asked_for():
     patient = patients.case(NAMES[0])
     drawn = patients.predictions(patient, ("U-Net-B", "SegVAE-A"))

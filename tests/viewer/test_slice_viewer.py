@@ -297,6 +297,21 @@ def test_side_by_side_needs_maps_and_measures_them_where_there_is_a_truth(volume
     assert "1.00" not in spec["panels"][1]["note"]
 
 
+def test_label_maps_in_turn_begin_with_the_last(volume, label):
+    steps = {"epoch 1": np.zeros_like(label), "epoch 2": label}
+    names = {value: f"part {value}" for value in range(1, int(label.max()) + 1)}
+    case = {"case": {"mri": volume}, "names": names, "spacing": (1, 1, 1), "mode": "static", "in_turn": True}
+    for wrong, message in (({}, "in_turn needs overlays"), ({"side_by_side": True, "overlays": steps}, "exclude")):
+        with pytest.raises(ValueError, match=message):
+            view(**case, **wrong)
+    spec = view(truth=label, overlays=steps, **case).spec
+    assert [(turn["name"], turn["overlay"]) for turn in spec["turns"]] == [("epoch 1", 1), ("epoch 2", 2)]
+    assert [overlay["style"] for overlay in spec["overlays"]] == ["outline", "off", "fill"]
+    assert spec["prediction"] == 2
+    assert "1.00" in spec["turns"][1]["note"]
+    assert "1.00" not in spec["turns"][0]["note"]
+
+
 def test_a_real_case_stays_under_four_megabytes(brats_folder):
     case = open_cohort(f"brats:{brats_folder}").cases[5]
     truth = case.label()
