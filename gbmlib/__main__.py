@@ -98,7 +98,9 @@ def run(arguments: Sequence[str]) -> None:
             study.run(runs, store, checkpoint_seconds=1 if args.configuration else 60)
         return
     if not data:
-        parser.error("name the data that the runs need, such as brats:PATH")
+        named = [catalogue.runs_of(name, args.profile).values() for name in args.only or ()]
+        asked = [one for groups in named for runs in groups for one in runs]
+        parser.error(f"name the data that the runs need, such as {catalogue.data(asked)}")
     store, wanted = Store(args.store, published=args.published), _wanted(parser, args, data)
     missing = ready([one for runs in wanted.values() for one in runs], store)
     names = ", ".join(cohort.name for cohort in data)

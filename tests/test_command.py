@@ -181,7 +181,9 @@ def test_a_check_ends_with_its_status(tmp_path, capsys):
     ("arguments", "status", "said"),
     [
         (["nothing"], 2, "no command 'nothing'; there are check, plan, run"),
-        (["run"], 2, "name the data that the runs need"),
+        (["run"], 2, "name the data that the runs need, such as brats:PATH;"),
+        (["run", "--only", "choices/kernel", "--list"], 2, "the runs need, such as msd:PATH;"),
+        (["run", "--only", "nothing"], 1, "no family 'nothing'; there are headtohead"),
         (["run", COHORT, "--workers", "0"], 2, "--workers is 0"),
         (["run", COHORT, "--profile", "larger"], 2, "invalid choice: 'larger'"),
         (["run", COHORT, "--only", "nothing"], 1, "no family 'nothing'; there are headtohead"),
