@@ -136,7 +136,7 @@ def test_the_epochs_end_with_the_published_network():
         *patients.predictions(patient, (patients.folder_of(*cell),)).values(), list(drawn.values())[-1]
     )
     dices = [metrics.dice(label_map > 0, patient.label() > 0) for label_map in drawn.values()]
-    assert dices[0] < 0.5 < 0.8 < dices[-1]
+    assert dices[0] < 0.4 < 0.7 < dices[-1]
 
 
 def test_predictions_come_in_the_order_that_is_asked_for():
