@@ -186,7 +186,7 @@ def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
     unfair, by_design = [], {}
     for one, other in pairs:
         budgets, meant = unequal(cells[one], cells[other])
-        unfair += [f"{sentence} ({' under '.join(one)} and {' under '.join(other)})" for sentence in budgets]
+        unfair += [f"{sentence} ({' under '.join(other)} and {' under '.join(one)})" for sentence in budgets]
         by_design |= dict.fromkeys(meant)
     return Soundness((*reasons, *unfair[:1]), tuple(by_design))
 

@@ -138,7 +138,8 @@ def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str,
     """How the budgets of two sides differ: what makes the comparison unfair, and what belongs to it, in sentences.
 
     It belongs to it where the sides differ in something that sets a budget (:data:`SETS_BUDGET`), where as many voxels
-    are seen in larger batches, and where each side is shown to have reached its plateau (:func:`doubled`).
+    are seen in larger batches, and where each side is shown to have reached its plateau (:func:`doubled`). Sentences
+    name the other side first, as a difference does: other minus base.
     """
     sides = [networks(side) for side in (base, other)]
     if not all(sides):
@@ -147,16 +148,16 @@ def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str,
     steps, voxels = ([np.mean([count(record) for record in side]) for side in sides] for count in (steps_of, voxels_of))
     unfair, by_design, budgets = [], [], []
     if _differ(steps):
-        budgets.append(f"{steps[0]:,.0f} steps against {steps[1]:,.0f}")
+        budgets.append(f"{steps[1]:,.0f} steps against {steps[0]:,.0f}")
     if _differ(voxels):
-        budgets.append(f"{voxels[0] / 1e6:,.0f} million voxels seen against {voxels[1] / 1e6:,.0f}")
+        budgets.append(f"{voxels[1] / 1e6:,.0f} million voxels seen against {voxels[0] / 1e6:,.0f}")
     if budgets:
         belongs = any(field in fields for field in SETS_BUDGET) or not _differ(voxels) or all(map(_plateau, sides))
         (by_design if belongs else unfair).append(f"unequal: {', '.join(budgets)}")
     models = [{record.experiment.model for record in side} for side in sides]
     rates = [{record.experiment.learning_rate for record in side} for side in sides]
     if models[0] != models[1] and rates[0] != rates[1] and not all(searched(side[0]) for side in sides):
-        listed = " against ".join(", ".join(f"{rate:g}" for rate in sorted(side)) for side in rates)
+        listed = " against ".join(", ".join(f"{rate:g}" for rate in sorted(side)) for side in reversed(rates))
         unfair.append(f"unequal: the networks' learning rates, {listed}, were not searched alike")
     return tuple(unfair), tuple(by_design)
 

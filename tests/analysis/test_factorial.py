@@ -201,7 +201,7 @@ def test_effects_of_unequal_runs_are_not_decided_yet(cells):
     found = factorial.effects(cells)
     assert found.decided["two − one"] == "not decided yet"
     assert "unequal" in found.unsound["two − one"]
-    assert "(one under A and two under A)" in found.unsound["two − one"]
+    assert "(two under A and one under A)" in found.unsound["two − one"]
     assert found.unsound["three − one"] == ""
 
 

@@ -186,20 +186,20 @@ def test_budgets_are_counted_in_steps_and_voxels(store):
     more = record(store, run(batch_size=2))
     assert steps_of(more) == 12
     # As many voxels in larger batches is a way to train; fewer steps of one patch are less training.
-    assert unequal([base], [more]) == ((), ("unequal: 24 steps against 12",))
+    assert unequal([base], [more]) == ((), ("unequal: 12 steps against 24",))
     fewer = record(store, run(crops=2))
-    assert unequal([base], [fewer]) == (("unequal: 24 steps against 48, 1 million voxels seen against 2",), ())
+    assert unequal([base], [fewer]) == (("unequal: 48 steps against 24, 2 million voxels seen against 1",), ())
 
 
 def test_what_sets_the_budget_may_be_what_is_compared(store):
     base, other = record(store, run()), record(store, run(crops=2, spacing=4))
-    assert unequal([base], [other]) == ((), ("unequal: 24 steps against 48, 1 million voxels seen against 2",))
+    assert unequal([base], [other]) == ((), ("unequal: 48 steps against 24, 2 million voxels seen against 1",))
 
 
 def test_unequal_budgets_are_fair_once_each_side_is_at_its_plateau(store):
     sides = [record(store, in_five(4)), record(store, in_five(4, crops=2, options={"filters": 6}))]
     [unfair], by_design = unequal(sides[:1], sides[1:])
-    assert (unfair.startswith("unequal: 24 steps against 48"), by_design) == (True, ())
+    assert (unfair.startswith("unequal: 48 steps against 24"), by_design) == (True, ())
     record(store, scales.doubled(sides[0].experiment), held=0.504)
     assert unequal(sides[:1], sides[1:])[0] == (unfair,)  # one side alone is not enough
     record(store, scales.doubled(sides[1].experiment), held=0.504)
@@ -211,7 +211,7 @@ def test_rates_of_two_networks_are_searched_alike(store):
     other = scales.paper_a("test", (0,), (0,), cohort=ours[0].experiment.cohort, learning_rate=3e-3)[0]
     theirs = [record(store, other.changed(fold=4, folds=5))]
     [said] = unequal(ours, theirs)[0]
-    assert said == "unequal: the networks' learning rates, 0.001 against 0.003, were not searched alike"
+    assert said == "unequal: the networks' learning rates, 0.003 against 0.001, were not searched alike"
     for records in (ours, theirs):
         for factor in (2, 3):
             tried = records[0].experiment
