@@ -64,7 +64,9 @@ def evidence(verdict: Verdict) -> str:
         return ", ".join(dict.fromkeys(reasons))
     of = verdict.deciding
     several = len(verdict.comparisons)
-    return f"{of.difference}{f', one of {several} comparisons' if several > 1 else ''}{_caution(of)}"
+    number = f"{of.difference}{f', one of {several} comparisons' if several > 1 else ''}{_caution(of)}"
+    clear = not of.difference.low <= 0 <= of.difference.high
+    return f"{number}; {verdict.why}" if verdict.word == UNDECIDED and verdict.why and clear else number
 
 
 def details(verdict: Verdict, families: Mapping[str, int]) -> str:

@@ -64,7 +64,8 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
     """
     [network], [pipeline] = ([row for _, row in effects.iterrows() if row.effect == effect] for effect in WORDS)
     each = [
-        f"**{name}: {(WORDS[row.effect] | SAME)[row.decided]}.** {what} Dice by {row.difference}."
+        f"**{name}: {(WORDS[row.effect] | SAME)[row.decided]}"
+        f"{text.because(row) if row.decided == UNDECIDED else ''}.** {what} Dice by {row.difference}."
         for name, row, what in (
             ("The network", network, "A plain U-Net in place of Adeniji and Liu's network changes"),
             (
@@ -76,9 +77,9 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
     ]
     more = f"the difference between the two is {apart}"
     if apart.high < 0:
-        more = f"the means of the pipelines lie further apart than those of the networks, by a spread of {-apart}"
+        more = f"the pipelines lie further from their mean than the networks from theirs, by {-apart}"
     if apart.low > 0:
-        more = f"the means of the networks lie further apart than those of the pipelines, by a spread of {apart}"
+        more = f"the networks lie further from their mean than the pipelines from theirs, by {apart}"
     if unsound := [row.unsound for row in (pipeline, network) if row.decided == NOT_YET]:
         return [
             *each,

@@ -11,13 +11,14 @@ from gbmlib.study.records import Store
 NOTHING = Difference(0.0, -0.01, 0.01, 19)
 
 
-def effects(network="undecided", pipeline="higher", unsound=""):
+def effects(network="undecided", pipeline="higher", unsound="", p=0.01):
     rows = [
-        {"effect": "architecture", "decided": network, "difference": Difference(-0.01, -0.03, 0.01, 19), "unsound": ""},
-        {"effect": "pipeline", "decided": pipeline, "difference": Difference(0.08, 0.05, 0.11, 19), "unsound": unsound},
-        {"effect": "interaction", "decided": "undecided", "difference": NOTHING, "unsound": ""},
+        {"effect": "architecture", "decided": network, "difference": Difference(-0.01, -0.03, 0.01, 19), "p": 0.5},
+        {"effect": "pipeline", "decided": pipeline, "difference": Difference(0.08, 0.05, 0.11, 19), "p": p},
+        {"effect": "interaction", "decided": "undecided", "difference": NOTHING, "p": 0.5},
     ]
-    return pd.DataFrame(rows, index=["U-Net − SegVAE", "pipeline B − A", "gain by B"])
+    table = pd.DataFrame(rows, index=["U-Net − SegVAE", "pipeline B − A", "gain by B"])
+    return table.assign(unsound=["", unsound, ""], networks=[NOTHING] * 3)
 
 
 def test_three_sentences_of_what_is_decided():
@@ -25,8 +26,13 @@ def test_three_sentences_of_what_is_decided():
     assert network.startswith("**The network: too close to tell.** ")
     assert network.endswith("network changes Dice by -0.010 (-0.030 to +0.010).")
     assert pipeline.startswith("**Everything around it: nnU-Net's way is better.** ")
-    assert so.startswith("**Which matters more: everything around it.** The means of the pipelines lie further apart ")
+    assert so.startswith("**Which matters more: everything around it.** The pipelines lie further from their mean ")
     assert "+0.060 (+0.030 to +0.090)" in so
+
+
+def test_what_leaves_a_clear_interval_undecided_is_named():
+    said = sentences(effects(pipeline="undecided", p=0.06), NOTHING)[1]
+    assert said.startswith("**Everything around it: too close to tell (p above 0.05).** ")
 
 
 @pytest.mark.parametrize(
