@@ -75,7 +75,7 @@ def pooling(folder: Path, network: str, most: int, ends: Callable[[float], bool]
             if stated != pools:
                 wrong.append(f"{task} {size}: {pools} where the words give {stated}")
     text = f"{axes - len(wrong)} of {axes} axes as stated"
-    return Finding(not wrong, f"{text}; {', '.join(wrong[:2])}, …" if wrong else text)
+    return Finding(not wrong, f"{text}; {', '.join(list(dict.fromkeys(wrong))[:2])}, …" if wrong else text)
 
 
 def patch_limit(folder: Path) -> Finding:

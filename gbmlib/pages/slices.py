@@ -73,8 +73,8 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
     first = next((n for n in range(len(means)) if all(mean > 0 for mean in means[n:])), None)
     if first is None:
         ahead = [f"{mm:g}" for mm, mean in zip(thickness, means, strict=True) if mean > 0]
-        sentence = f"2D overtakes 3D **nowhere in the range** of {span}"
-        sentence += f", though it is ahead at {', '.join(ahead)} mm" if ahead else ""
+        sentence = f"3D is **ahead in the whole range** of {span}"
+        sentence += f", except at {', '.join(ahead)} mm" if ahead else ""
     elif first == 0:
         sentence = f"2D is **ahead in the whole range** of {span}"
     else:

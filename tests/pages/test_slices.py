@@ -75,8 +75,8 @@ def differences(*means):
 @pytest.mark.parametrize(
     ("means", "said"),
     [
-        ((-0.1, -0.2, -0.1), "**nowhere in the range** of 1 to 4 mm."),
-        ((-0.1, 0.1, -0.1), "**nowhere in the range** of 1 to 4 mm, though it is ahead at 2 mm."),
+        ((-0.1, -0.2, -0.1), "3D is **ahead in the whole range** of 1 to 4 mm."),
+        ((-0.1, 0.1, -0.1), "3D is **ahead in the whole range** of 1 to 4 mm, except at 2 mm."),
         ((0.1, 0.2, 0.1), "**ahead in the whole range** of 1 to 4 mm"),
         ((-0.1, 0.1, 0.1), "about **1.5 mm**, 1.5 times"),
         ((0.1, -0.1, 0.3), "about **2.5 mm**"),
