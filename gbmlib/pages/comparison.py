@@ -116,7 +116,7 @@ def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
 
 def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFrame:
     """``analysis.family.contrasts`` of every choice of a set of the catalogue that has records, one below the other;
-    the columns alone where none has. Each is a family of its own, as in its own section.
+    the columns alone where none has. Each is a family of its own, as in its own section; ``choice`` is its name.
 
     Args:
         scale: None for that which is shown of all of them together.
@@ -127,7 +127,8 @@ def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFr
         wanted = catalogue.runs_of(choice.name, scale)
         groups = catalogue.records_of(wanted, store)
         if next(iter(wanted)) in groups:
-            differences.append(family.contrasts(nested(groups)))
+            short = choice.name.split("/")[-1].replace("_", " ")
+            differences.append(family.contrasts(nested(groups)).assign(choice=short))
     return pd.concat([table for table in differences if len(table)] or differences)
 
 
@@ -140,7 +141,8 @@ def overview(name: str, store: Store) -> list[Any]:
         findings += f" {longer_runs(name, store)}"
     shows = "Change in mean Dice of each variant against the paper's network"
     read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
-    figure = plots.forest(differences, f"{shows}. {text.findings(differences)}")
+    named = differences.set_axis([f"{row.choice}: {label}" for label, row in differences.iterrows()])
+    figure = plots.forest(named, f"{shows}. {text.findings(differences)}")
     return [Prose(findings), figure, text.caption(read)]
 
 

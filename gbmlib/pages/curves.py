@@ -155,7 +155,8 @@ def implied_fractions(
     figure.add_scatter(x=[first, last], y=[1, 1], hovertemplate=hover, **whole)
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="implied tumour fraction", type="log", dtick=1)
-    return plots.finish(figure, description, 520, legend_title="the columns hold ", l=60, t=30)
+    figure.update_layout(legend_title_side="top")  # beside it, a phone cuts the entries
+    return plots.finish(figure, description, 520, legend_title="the columns hold", l=60, t=30)
 
 
 def as_weights_are_lost(tables: Mapping[str, pd.DataFrame]) -> Any:

@@ -28,7 +28,7 @@ from gbmlib.study.head_to_head import named
 EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
 
 #: What the spread of the networks minus that of the pipelines decides.
-MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither by more than the margin"}
+MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither"}
 
 #: What each decision is called in a sentence's first half: of the network, and of what is around it.
 WORDS = {

@@ -53,7 +53,7 @@ def volumes(tables: dict[str, pd.DataFrame]) -> plt.Figure:
         for name, table in tables.items()
     )
     long["region"] = long["region"].str.removesuffix("_ml")
-    figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     order = list(dict.fromkeys(long["region"]))
     style = {"dodge": True, "jitter": 0.2, "alpha": 0.75, "palette": colours.SPARE[: len(tables)]}
     sns.stripplot(long, x="ml", y="region", hue="cohort", order=order, ax=axis, **style)
@@ -100,13 +100,13 @@ def maps(
     image, outline = case.images()[modality], mask[z, :, ::-1]
     rows = rows or {"no network finds this region": {}}
     columns = list(dict.fromkeys(name for volumes in rows.values() for name in volumes)) or [""]
-    size = (2.4 * len(columns), 2.9 * len(rows))
+    size = (2.4 * len(columns), 3.0 * len(rows))
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, layout="constrained", squeeze=False)
     top, bottom, left, right = _box(image[z] != 0)
     aspect = case.spacing[1] / case.spacing[2]
     for line, (network, volumes) in zip(axes, rows.items(), strict=True):
         for axis, name in zip(line, columns, strict=True):
-            _show(axis, image[z], _window(image), f"{network}\n{name}", 8, aspect=aspect)
+            _show(axis, image[z], _window(image), f"{network}\n{name}", 12, aspect=aspect)
             if name in volumes:
                 heat = volumes[name][z, :, ::-1]
                 heat = heat / heat.max() if heat.max() > 0 else heat

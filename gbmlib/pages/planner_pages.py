@@ -109,7 +109,7 @@ def fields_of_view(tasks: Mapping[str, Fingerprint], description: str) -> Any:
         panels.update_yaxes(scaleanchor=f"x{column if column > 1 else ''}", col=column)
     reach = max(max(extent) for extent in cases.values())
     plain = {"showgrid": False, "zeroline": False, "constrain": "domain"}
-    panels.update_xaxes(range=[-0.55 * reach, 0.55 * reach], title_text="y (mm)", dtick=200, **plain)
+    panels.update_xaxes(range=[-0.55 * reach, 0.55 * reach], title_text="y (mm)", tickvals=[-150, 0, 150], **plain)
     panels.update_yaxes(range=[-0.45 * reach, 0.45 * reach], showticklabels=False, dtick=100, **plain)
     panels.update_yaxes(title_text="z (mm)", showticklabels=True, col=1)
     return plots.finish(panels, description, 320, -0.25, t=40)
@@ -131,9 +131,9 @@ def budget_lines(fingerprint: Fingerprint, edges: Sequence[int], description: st
             hovertemplate="%{text}: %{y:.2f} GB<extra>" + name + "</extra>",
             **(RING if name == "3D low resolution" else {"mode": "lines+markers"}),
         )
-    figure.update_xaxes(
-        type="log", tickvals=list(edges), ticktext=[f"{edge}³" for edge in edges], title_text="voxels of a patch"
-    )
+    # Not every edge has its label: on a phone they would overlap.
+    named = [f"{edge}³" if edge.bit_count() == 1 or edge == max(edges) else "" for edge in edges]
+    figure.update_xaxes(type="log", tickvals=list(edges), ticktext=named, title_text="voxels of a patch")
     figure.update_yaxes(type="log", title_text="GB to train", tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50])
     return plots.finish(figure, description, 380, -0.25)
 
