@@ -48,11 +48,12 @@ def fitting(cohort: Cohort, folder: str | Path = NETWORKS) -> Record:
     Raises:
         ValueError: there is none, with the reason for each that there is.
     """
-    reasons = {record: out_of_fold.unsuitable(record, cohort) for record in Store(folder).all()}
-    for record, reason in reasons.items():
-        if not reason:
+    why = ""
+    for record in Store(folder).all():
+        reason = out_of_fold.unsuitable(record, cohort)
+        if not reason:  # the others are not read, so that a page does not name them among its sources
             return record
-    why = "".join(f"; {record.id}: {reason}" for record, reason in reasons.items())
+        why += f"; {record.id}: {reason}"
     raise ValueError(f"no network that comes with the study suits {cohort.name}: name a run of yours with --run{why}")
 
 
