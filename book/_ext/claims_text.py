@@ -139,7 +139,7 @@ def _lack(verdict: Verdict) -> str:
         return "for which no runs are defined"
     if verdict.missing:
         return "that lack runs"
-    return "whose runs are not sound" if verdict.unsound else "with all their runs, which do not suffice"
+    return "whose runs are not sound" if verdict.unsound else "whose runs do not suffice"
 
 
 def controls(verdicts: Verdicts, titles: Mapping[str, str]) -> str:

@@ -107,9 +107,8 @@ def markdown(store: Store, pages: Mapping[str, str], names: Iterable[str] = tupl
         return "No network has been published with two seeds yet, so that nothing is known of their luck."
     lines = [(pages[family.chapter].format(family.title), *_line(of_group)) for family, of_group in found.items()]
     return (
-        f"{_beyond(every)} of {len(every)} networks that were trained with two seeds or more differ from themselves "
-        f"by more than the margin, the difference that this book calls one that matters ({MARGINS['brats']:g} Dice on "
-        f"gliomas, {MARGIN:g} elsewhere); the median is "
+        f"{_beyond(every)} of {len(every)} networks that were trained with two seeds or more differ between them by "
+        f"more than the margin ({MARGINS['brats']:g} Dice on gliomas, {MARGIN:g} elsewhere); the median is "
         f"{median(of.apart for of in every):.3f}.\n\n"
         f"````{{dropdown}} How far seeds lie apart, chapter by chapter\n{markdown_table(HEAD, lines)}\n\n{NOTE}\n````"
     )
@@ -130,5 +129,5 @@ def _line(found: Sequence[Spread]) -> tuple[str, ...]:
 
 
 def _beyond(found: Iterable[Spread]) -> int:
-    """How many networks differ from themselves by what matters."""
+    """How many networks differ between seeds by more than the margin."""
     return sum(of.apart > of.margin for of in found)

@@ -123,7 +123,7 @@ def test_claims_without_a_verdict_are_counted_by_what_they_lack(found):
     said = claims_text.not_decided(found)
     assert said.startswith("2 of 6 claims: ")
     assert "1 that lack runs" in said
-    assert "1 with all their runs, which do not suffice" in said
+    assert "1 whose runs do not suffice" in said
     assert '<a href="claims.html?verdict=undecided">' in said
     decided = {name: of for name, of in found.items() if of.word in (SUPPORTED, NOT_SUPPORTED)}
     assert claims_text.not_decided(decided) == "Every claim is decided."
