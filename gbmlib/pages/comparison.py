@@ -141,8 +141,11 @@ def overview(name: str, store: Store) -> list[Any]:
         findings += f" {longer_runs(name, store)}"
     shows = "Change in mean Dice of each variant against the paper's network"
     read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
-    named = differences.set_axis([f"{row.choice}: {label}" for label, row in differences.iterrows()])
-    figure = plots.forest(named, f"{shows}. {text.findings(differences)}")
+    rows = [
+        label if any(word in label for word in row.choice.split()) else f"{row.choice}: {label}"
+        for label, row in differences.iterrows()
+    ]
+    figure = plots.forest(differences.set_axis(rows), f"{shows}. {text.findings(differences)}")
     return [Prose(findings), figure, text.caption(read)]
 
 
