@@ -40,8 +40,8 @@ def basis(store: Store) -> str:
         f"The answer rests on {counted(patients, 'patient')}, each predicted by networks that did not train on them, "
         f"at {grid} mm on {devices}: far below the papers' own scale. Dice is the mean over whole tumour, tumour core "
         "and enhancing tumour; brackets hold 95 % intervals over patients, and {ref}`a verdict "
-        "<how-a-verdict-comes-about>` asks for more. {doc}`runs/09_head_to_head` has the whole story, the V-Net "
-        "included."
+        "<how-a-verdict-comes-about>` asks for more. The V-Net, the first paper's baseline, lies far behind and is "
+        "left out here; {doc}`runs/09_head_to_head` has the whole story."
     )
 
 
