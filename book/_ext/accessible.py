@@ -17,7 +17,7 @@ _MENDS = [
     (re.compile(r'(<i class="theme-switch [^>]*?) +title="[^"]*"'), r"\1"),
     (re.compile(r'(<button [^>]*theme-switch-button[^>]*?)aria-label="Color mode" data-bs-title="Color mode"'),
      r'\1aria-label="Colour mode" data-bs-title="Colour mode"'),
-    # "Show code cell source", the summary says; the label hid that, and which of the two it is.
+    # "Show code", the summary says, or what is folded; the label hid that.
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
     # The corner of a table, above its first column, heads nothing.
     (re.compile(r'<th(| class="head")>(<p></p>)?</th>'), r"<td\1></td>"),
