@@ -57,8 +57,9 @@ def answer(tables_by_measure: Mapping[str, pd.DataFrame], name: str, store: Stor
             if row.decided == NOT_YET:
                 reasons.append(row.unsound)
                 why = ""
-            size = f"{label} minus {row.against} is {row.difference}{text.inside_margin(row)}"
-            lines.append(f"**{word}.** In {measure}, {size} on {counted(row.cases, 'case')}{why}.")
+            asked = f"{measure[0].upper()}{measure[1:]}, {label} minus {row.against}"
+            size = f"{row.difference}{text.inside_margin(row)} on {counted(row.cases, 'case')}"
+            lines.append(f"**{word}.** {asked}: {size}{why}.")
     if reasons:
         lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). {longer_runs(name, store)}")
     return Prose("\n\n".join(lines) or text.NOTHING_YET)

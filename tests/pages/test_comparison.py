@@ -56,11 +56,11 @@ def test_the_answer_is_the_verdict_with_its_size_and_once_what_would_decide_it(t
     store = Store(tmp_path)
     differences = contrasts({"base": everywhere(0.5), "better": everywhere(0.6)})
     decided = comparison.answer({"Dice": differences}, "vae", store)
-    assert decided == "**Higher.** In Dice, better minus base is +0.100 (+0.100 to +0.100) on 30 cases."
+    assert decided == "**Higher.** Dice, better minus base: +0.100 (+0.100 to +0.100) on 30 cases."
     unsound = differences.assign(decided="not decided yet", unsound="undertrained: it still rose")
     assert comparison.answer({"Dice": unsound, "the gap": unsound}, "vae", store) == (
-        "**Not decided yet.** In Dice, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
-        "**Not decided yet.** In the gap, better minus base is +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "**Not decided yet.** Dice, better minus base: +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "**Not decided yet.** The gap, better minus base: +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
         "These runs decide nothing (undertrained: it still rose). Longer runs can decide it: `python -m gbmlib run "
         "brats:PATH --only vae --profile paper`."
     )
