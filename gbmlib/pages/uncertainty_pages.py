@@ -78,8 +78,8 @@ def over_cases(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(cases: pd.DataFrame, counts: pd.DataFrame) -> Prose:
-    """What the tables say of the first source and region: whether doubt finds errors and bad cases, and whether the
-    probabilities are right."""
+    """What the tables say of the first source and region: whether uncertainty finds errors and bad cases, and whether
+    the probabilities are right."""
     cases, counts = _first(cases), _first(counts)
     region, source = cases.region.iloc[0], cases.source.iloc[0]
     of_region, counted = cases[cases.region == region], counts[(counts.region == region) & (counts.place == "band")]
@@ -90,12 +90,12 @@ def answer(cases: pd.DataFrame, counts: pd.DataFrame) -> Prose:
     error = uncertainty.calibration_interval([_bins(table) for _, table in counted.groupby("case")])
     finds = "points at errors" if auc.low > 0.5 else "does not reliably point at errors"
     warns = "warns of bad cases" if warning.high < 0 else "does not reliably warn of bad cases"
-    near, basis = WHERE["band"], f"{source}, {cases.members.max()} members; {region}; {of_region.case.nunique()} cases"
+    near, averaged = WHERE["band"], f"average of {cases.members.max()} members: {source}"
     return Prose(
-        f"**Doubt {finds}, and it {warns}.** ({basis}.)\n\n"
+        f"**Uncertainty {finds}, and it {warns}.** ({region} in {of_region.case.nunique()} cases; {averaged}.)\n\n"
         f"- The most uncertain 5 % of the brain's voxels hold {top} of all errors. {near.capitalize()}, a wrong voxel "
         f"is more uncertain than a right one with a probability of {auc}.\n"
-        f"- The rank correlation of a case's mean doubt with its Dice is {warning}.\n"
+        f"- The rank correlation of a case's mean uncertainty with its Dice is {warning}.\n"
         f"- The probabilities are off by {error} on average {near}."
     )
 

@@ -79,13 +79,14 @@ def test_the_average_beside_one_member(tables):
 
 def test_every_number_of_the_answer_is_computed(tables):
     said = answer(*tables)
-    assert said.startswith("**Doubt points at errors, and it warns of bad cases.** (folds, 2 members; WT; 12 cases.)")
+    assert said.startswith("**Uncertainty points at errors, and it warns of bad cases.** (WT in 12 cases; ")
+    assert "; average of 2 members: folds.)" in said
     top = value(tables[0], "WT", "found 5%", "brain", "entropy of the mean").dropna().mean()
     assert f"hold {top:.3f} (" in said
     assert str(over_cases(tables[0]).loc[("folds", "WT"), "entropy of the mean, predicted region"]) in said
     assert str(calibration(tables[1]).loc[("folds", "WT"), uncertainty_pages.WHERE["band"]]) in said
     halved = tables[0].assign(value=tables[0].value / 2)
-    assert "**Doubt does not reliably point at errors, and it warns" in answer(halved, tables[1])
+    assert "**Uncertainty does not reliably point at errors, and it warns" in answer(halved, tables[1])
     backwards = tables[0].assign(value=tables[0].value.where(tables[0].measure != "dice", -tables[0].value))
     assert "it does not reliably warn of bad cases" in answer(backwards, tables[1])
 
