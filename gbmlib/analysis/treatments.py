@@ -135,11 +135,10 @@ def _shared(grid: Sequence[int], run: Experiment, stretch: float) -> float:
 
 
 def unequal(base: Sequence[Record], other: Sequence[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """How the budgets of two sides differ: what makes the comparison unfair, and what belongs to it, in sentences.
+    """How the budgets of two sides differ, the other's first: what makes the comparison unfair, and what belongs to it.
 
     It belongs to it where the sides differ in something that sets a budget (:data:`SETS_BUDGET`), where as many voxels
-    are seen in larger batches, and where each side is shown to have reached its plateau (:func:`doubled`). Sentences
-    name the other side first, as a difference does: other minus base.
+    are seen in larger batches, and where each side is shown to have reached its plateau (:func:`doubled`).
     """
     sides = [networks(side) for side in (base, other)]
     if not all(sides):
