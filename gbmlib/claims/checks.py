@@ -178,17 +178,15 @@ def recall_column(folder: Path) -> Finding:
 def parameters(folder: Path, **options: object) -> Finding:
     """A change of the first paper's network adds trainable parameters."""
     unchanged, changed = (_parameters(**changes) for changes in ({}, options))
-    more = (changed - unchanged) / unchanged
-    text = f"{unchanged / 1e6:.2f} against {changed / 1e6:.2f} million with the paper's crops, {more:+.1%}"
+    text = f"{unchanged / 1e6:.2f} against {changed / 1e6:.2f} million at 1 mm, {changed / unchanged - 1:+.1%}"
     return Finding(changed > unchanged, text)
 
 
 def few_parameters(folder: Path, most: float = 0.02, **options: object) -> Finding:
     """What a change removes from the first paper's network is at most this share of its parameters."""
     unchanged, without = (_parameters(**changes) for changes in ({}, options))
-    more = (unchanged - without) / unchanged
-    text = f"{unchanged / 1e6:.2f} against {without / 1e6:.2f} million with the paper's crops, {more:+.2%}"
-    return Finding(0 < more <= most, text)
+    text = f"{unchanged / 1e6:.2f} against {without / 1e6:.2f} million at 1 mm, {1 - without / unchanged:+.2%}"
+    return Finding(0 < (unchanged - without) / unchanged <= most, text)
 
 
 def growth(folder: Path) -> Finding:

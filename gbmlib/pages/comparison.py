@@ -57,9 +57,8 @@ def answer(tables_by_measure: Mapping[str, pd.DataFrame], name: str, store: Stor
             if row.decided == NOT_YET:
                 reasons.append(row.unsound)
                 why = ""
-            asked = f"{measure[0].upper()}{measure[1:]}, {label} minus {row.against}"
             size = f"{row.difference}{text.inside_margin(row)} on {counted(row.cases, 'case')}"
-            lines.append(f"**{word}.** {asked}: {size}{why}.")
+            lines.append(f"**{word}.** {measure[0].upper()}{measure[1:]}, {label} minus {row.against}: {size}{why}.")
     if reasons:
         lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). {longer_runs(name, store)}")
     return Prose("\n\n".join(lines) or text.NOTHING_YET)
@@ -128,8 +127,7 @@ def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFr
         wanted = catalogue.runs_of(choice.name, scale)
         groups = catalogue.records_of(wanted, store)
         if next(iter(wanted)) in groups:
-            short = choice.name.split("/")[-1].replace("_", " ")
-            differences.append(family.contrasts(nested(groups)).assign(choice=short))
+            differences.append(family.contrasts(nested(groups)).assign(choice=choice.name.split("/")[-1]))
     return pd.concat([table for table in differences if len(table)] or differences)
 
 
@@ -142,10 +140,8 @@ def overview(name: str, store: Store) -> list[Any]:
         findings += f" {longer_runs(name, store)}"
     shows = "Change in mean Dice of each variant against the paper's network"
     read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
-    rows = [
-        label if any(word in label for word in row.choice.split()) else f"{row.choice}: {label}"
-        for label, row in differences.iterrows()
-    ]
+    known = differences.get("choice", {}).items()
+    rows = [label if any(word in label for word in of.split("_")) else f"{of}: {label}" for label, of in known]
     figure = plots.forest(differences.set_axis(rows), f"{shows}. {text.findings(differences)}")
     return [Prose(findings), figure, text.caption(read)]
 

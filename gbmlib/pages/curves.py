@@ -80,7 +80,6 @@ def compared(groups: Groups, description: str = "") -> Any:
     figure.update_xaxes(title_text="epoch", row=2)
     figure.update_yaxes(title_text="Dice", range=[0, 1], row=1)
     figure.update_yaxes(title_text="loss", row=2)
-    figure.update_layout(legend_title_side="top")
     description = description or f"Dice and loss over epochs: {', '.join(groups)}"
     return plots.finish(figure, description, 640, -0.1, "solid: validation, dotted: training", l=40)
 
@@ -155,7 +154,6 @@ def implied_fractions(
     figure.add_scatter(x=[first, last], y=[1, 1], hovertemplate=hover, **whole)
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="implied tumour fraction", type="log", dtick=1)
-    figure.update_layout(legend_title_side="top")  # beside it, a phone cuts the entries
     return plots.finish(figure, description, 520, legend_title="the columns hold", l=60, t=30)
 
 

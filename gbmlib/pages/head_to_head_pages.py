@@ -64,8 +64,7 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
     """
     [network], [pipeline] = ([row for _, row in effects.iterrows() if row.effect == effect] for effect in WORDS)
     each = [
-        f"**{name}: {(WORDS[row.effect] | SAME)[row.decided]}"
-        f"{text.because(row) if row.decided == UNDECIDED else ''}.** {what} Dice by {row.difference}."
+        f"**{name}: {(WORDS[row.effect] | SAME)[row.decided]}{text.because(row)}.** {what} Dice by {row.difference}."
         for name, row, what in (
             ("The network", network, "A plain U-Net in place of Adeniji and Liu's network changes"),
             (
@@ -80,11 +79,8 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
         more = f"the pipelines lie further from their mean than the networks from theirs, by {-apart}"
     if apart.low > 0:
         more = f"the networks lie further from their mean than the pipelines from theirs, by {apart}"
-    if unsound := [row.unsound for row in (pipeline, network) if row.decided == NOT_YET]:
-        return [
-            *each,
-            f"**Which matters more: not decided yet**, because of networks that were {unsound[0]}. So far {more}.",
-        ]
+    if NOT_YET in (pipeline.decided, network.decided):
+        return [*each, f"**Which matters more: not decided yet.** So far {more}."]
     if apart.low <= 0 <= apart.high:
         return [*each, f"**Which matters more cannot be told**: {more}."]
     larger = "everything around it" if apart.high < 0 else "the network"

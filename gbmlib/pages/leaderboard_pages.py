@@ -68,8 +68,7 @@ def compared(
     shows = f"Mean Dice over classes, and {choice.label} minus the others"
     others = choice.others.rename(index=lambda label: f"{choice.label} against {label}")
     figure = plots.standings(choice, f"{shows}. {text.findings(others)}")
-    colours = "Green is higher, red lower, blue no difference, grey undecided or not decided yet"
-    read = f"{shows}, paired by case. The star is the chosen row, hollow dots are no candidates. {colours}."
+    read = f"{shows}, paired by case. Star: chosen; hollow: no candidate; green: higher; blue: equal; grey: undecided."
     return [words, figure, text.caption(read)], [*rests_on, how_sure(choice), table]
 
 

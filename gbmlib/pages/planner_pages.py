@@ -131,9 +131,8 @@ def budget_lines(fingerprint: Fingerprint, edges: Sequence[int], description: st
             hovertemplate="%{text}: %{y:.2f} GB<extra>" + name + "</extra>",
             **(RING if name == "3D low resolution" else {"mode": "lines+markers"}),
         )
-    # Not every edge has its label: on a phone they would overlap.
-    named = [f"{edge}³" if edge.bit_count() == 1 or edge == max(edges) else "" for edge in edges]
-    figure.update_xaxes(type="log", tickvals=list(edges), ticktext=named, title_text="voxels of a patch")
+    on_a_phone = [f"{edge}³" if edge.bit_count() == 1 or edge == max(edges) else "" for edge in edges]
+    figure.update_xaxes(type="log", tickvals=list(edges), ticktext=on_a_phone, title_text="voxels of a patch")
     figure.update_yaxes(type="log", title_text="GB to train", tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50])
     return plots.finish(figure, description, 380, -0.25)
 

@@ -36,7 +36,7 @@ def finish(
     description: str,
     height: int,
     legend: float | None = -0.2,
-    legend_title: str = "",
+    legend_title: str | None = None,
     **margin: int,
 ) -> Any:
     """The last call of a figure: its height, margins and legend, and the form that its page can draw.
@@ -52,7 +52,7 @@ def finish(
     if legend is None:
         figure.update_layout(showlegend=False)
     else:
-        figure.update_layout(legend={"orientation": "h", "title": {"text": legend_title or None}} | below)
+        figure.update_layout(legend={"orientation": "h", "title": {"text": legend_title, "side": "top"}} | below)
     return show(figure, description)
 
 

@@ -43,9 +43,11 @@ def test_the_third_sentence_follows_the_interval(apart, words):
 
 
 def test_unsound_networks_decide_nothing():
-    *_, so = sentences(effects(pipeline="not decided yet", unsound="undertrained: still learning"), NOTHING)
-    assert so.startswith("**Which matters more: not decided yet**, because of networks that were undertrained: still ")
-    assert so.endswith("So far the difference between the two is +0.000 (-0.010 to +0.010).")
+    _, pipeline, so = sentences(effects(pipeline="not decided yet", unsound="undertrained: still learning"), NOTHING)
+    assert pipeline.startswith("**Everything around it: not decided yet (undertrained: still learning).** ")
+    assert so == (
+        "**Which matters more: not decided yet.** So far the difference between the two is +0.000 (-0.010 to +0.010)."
+    )
 
 
 def test_the_published_records_give_an_answer():
