@@ -53,6 +53,10 @@ def test_the_evidence_of_a_row_is_one_number_or_why_there_is_none(found):
     reasons = "undertrained: Dice rose by 0.03; unequal: 3 steps against 5"
     unsound = replace(kernel, word=NOT_YET, why=reasons)
     assert claims_text.evidence(unsound) == "undertrained, unequal"
+    branch = found["branch-raises-dice"]
+    clear = replace(branch.comparisons[0], difference=Difference(0.2, 0.1, 0.3, 8))  # over cases, not over networks
+    undecided = replace(branch, why="the interval over networks holds zero", comparisons=(clear,))
+    assert claims_text.evidence(undecided) == "+0.200 (+0.100 to +0.300); the interval over networks holds zero"
     two = (*kernel.comparisons, replace(kernel.comparisons[0], difference=Difference(0.5, 0.4, 0.6, 8)))
     assert claims_text.evidence(replace(kernel, comparisons=two)) == "+0.020 (+0.010 to +0.030), one of 2 comparisons"
 
