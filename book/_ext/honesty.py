@@ -73,7 +73,7 @@ class TrainedTwiceAsLong(FromRecords):
             dice, margin = cases.value.mean(), intervals.margin(run.cohort)
             enough = "yes" if abs(change) < margin else "no"
             row = (costs.NETWORKS[run.model], run.loss, f"{run.epochs}", f"{dice:.3f}", f"{dice + change:.3f}")
-            rows.append((*row, f"{change:+.3f}", enough))
+            rows.append((*row, f"{change:+.4f}", enough))
         return markdown_table(self.HEAD, sorted(rows)) if rows else "No run was published with twice its schedule yet."
 
 

@@ -45,10 +45,10 @@ function mount(root, { settings, t }) {
     <label><span>patients: <b></b></span><input type="range" name="patients" min="3" max="${most}" value="${most}"></label>
     <label><span>margin: <b></b></span><input type="range" name="margin" min="0.01" max="0.05" step="0.01"
       value="${usual}"></label></form><ul></ul><p role="status"></p>
-    <p>Lines are Student’s 95 % t intervals over patients (of the spreads over patients left out one at a time) in place
-      of the chapter’s bootstrap, which is too narrow for few patients; the band is the margin. They speak of patients
-      alone: for its verdict on all ${most} the book also asks for an interval over trained networks, for a test, and
-      for networks that were trained long enough.</p>`;
+    <p>Lines are Student’s 95 % t intervals over patients (of the spreads over patients left out one at a time), which
+      hold for few patients too; the band is the margin. The book decides on all ${most} by a bootstrap over patients,
+      an interval over trained networks and a test, which must agree, of networks that were trained long enough. Where
+      the two differ, you are the stricter reviewer.</p>`;
   const form = root.querySelector("form"), [patients, margin] = form.querySelectorAll("b");
   const update = () => {
     const { scale, networks, dice, verdicts } = settings[form.querySelector("select").value];
