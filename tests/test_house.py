@@ -41,7 +41,7 @@ BUDGETS = {
     "study": 3225,
     "study/pack": 1150,
     "analysis": 3390,
-    "claims": 865,
+    "claims": 867,
     "viewer": 2600,
     "pages": 3325,
     "lab": 1200,

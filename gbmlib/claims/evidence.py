@@ -193,8 +193,8 @@ def _paired(by: ByRuns, this: Sequence[Record], that: Sequence[Record]) -> Paire
     if by.that_measure is None and by.that_split is None:
         return paired.compare(that, this, by.measure, names, by.split)
     # Two measures of the same runs, or of the same cases held out and trained on.
-    dice = scores.dice_of((*this, *that), names)
-    one, other = (dice if name == "dice" else name for name in (by.measure, by.that_measure or by.measure))
+    known = {"dice": scores.dice_of((*this, *that), names)}
+    one, other = (known.get(name, name) for name in (by.measure, by.that_measure or by.measure))
     first = scores.by_seed(this, one, names, by.split)
     second = scores.by_seed(that, other, names, by.that_split or by.split)
     growing = TRAIN in (by.split, by.that_split)

@@ -82,7 +82,7 @@ def test_groups_without_a_record_are_left_out(tmp_path):
 def test_at_the_studys_scale_the_hippocampus_decides_unless_a_reader_brings_a_cohort():
     comparison = next(one for one in ablations.choices("study") if one.name == "kernel")
     own = ablations.runs(comparison, "study")["kernel 3"][0]
-    assert (own.cohort, own.spacing, own.regions) == ("msd-task04-hippocampus-260", (1, 1, 1), "labels")
+    assert (own.cohort, own.spacing, own.regions) == ("msd-task04-hippocampus-260", (2, 2, 2), "labels")
     assert own.modalities == ("mri",)
     given = ablations.runs(comparison, "study", cohort="hospital-7")["kernel 3"][0]
     assert given == scales.paper_a("study", [0], [0], cohort="hospital-7")[0]  # grid and patch are those of gliomas
