@@ -28,7 +28,7 @@ def table(records: Iterable[Record]) -> list[dict[str, str]]:
     """
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in catalogue.trained(records):
-        groups[_kind(record)].append(record)
+        groups[kind(record)].append(record)
     rows = ((network, *_measured(group), *rest) for (network, *rest), group in sorted(groups.items()))
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
@@ -47,7 +47,8 @@ def markdown(records: Iterable[Record]) -> str:
     return f"{rows}\n\n{text}\n"
 
 
-def _kind(record: Record) -> tuple[str, ...]:
+def kind(record: Record) -> tuple[str, str, str]:
+    """A record's network, its cases and grid, and its device, in words."""
     run = record.experiment
     name = NETWORKS.get(run.model, run.model)
     if run.model == "unet":

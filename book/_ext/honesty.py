@@ -19,7 +19,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from gbmlib.analysis import intervals, soundness
 from gbmlib.files import markdown_table
 from gbmlib.study import catalogue, scales
-from gbmlib.study.records import HELD_OUT, Store
+from gbmlib.study.records import HELD_OUT, Store, steps_of
 
 
 @cache
@@ -57,10 +57,14 @@ class Holdings(FromRecords):
         return holdings.markdown(store, self.pages())
 
 
+#: What else is told of a network, by an option and its value.
+VARIANTS = {("vae", False): "without VAE", ("se", "none"): "without SE", ("norm", "instance"): "normalised"}
+
+
 class TrainedTwiceAsLong(FromRecords):
     """A row for each published run that was also made with twice its schedule."""
 
-    HEAD = ("network", "loss", "epochs", "Dice", "twice as long", "change", "enough")
+    HEAD = ("network", "cases", "loss", "steps", "Dice", "twice as long", "change", "enough")
 
     def text(self, store: Store) -> str:
         rows = []
@@ -72,7 +76,10 @@ class TrainedTwiceAsLong(FromRecords):
             cases = record.cases[(record.cases.split == HELD_OUT) & (record.cases.metric == "dice")]
             dice, margin = cases.value.mean(), intervals.margin(run.cohort)
             enough = "yes" if abs(change) < margin else "no"
-            row = (costs.NETWORKS[run.model], run.loss, f"{run.epochs}", f"{dice:.3f}", f"{dice + change:.3f}")
+            network, data, _ = costs.kind(record)
+            changes = (words for (name, value), words in VARIANTS.items() if run.options.get(name) == value)
+            network = ", ".join((network, *changes))
+            row = (network, data, run.loss, f"{steps_of(record):,}", f"{dice:.3f}", f"{dice + change:.3f}")
             rows.append((*row, f"{change:+.4f}", enough))
         return markdown_table(self.HEAD, sorted(rows)) if rows else "No run was published with twice its schedule yet."
 

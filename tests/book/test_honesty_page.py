@@ -90,10 +90,11 @@ def test_every_family_has_a_row(page):
 def test_what_twice_the_schedule_changed_is_shown_for_each_run_that_has_it(page):
     text = re.sub(r"<[^>]+>", " ", page[0])
     row = re.search(
-        r"Paper A.s network +dice +12 +(0\.\d{3}) +(0\.\d{3}) +([+-]0\.\d{3}) +no",
+        r"Paper A.s network brats2018-19 at 3 mm dice 720 (0\.\d{3}) (0\.\d{3}) ([+-]0\.\d{4}) no",
         " ".join(text.split()),
     )
     assert row, "the half of the study's schedule, which is too short"
     once, twice, change = map(float, row.groups())
     assert change == pytest.approx(twice - once, abs=0.0011)
     assert change > 0.03
+    assert "Paper A’s network, without SE brats2018-19" in " ".join(text.split())
