@@ -116,34 +116,40 @@ def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
 
 def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFrame:
     """``analysis.family.contrasts`` of every choice of a set of the catalogue that has records, one below the other;
-    the columns alone where none has. Each is a family of its own, as in its own section; ``choice`` is its name.
+    the columns alone where none has. Each is a family of its own, as in its own section; ``choice`` is its name, and
+    ``asked_of`` the names of its cohorts.
 
     Args:
-        scale: None for that which is shown of all of them together.
+        scale: None for that which is shown of each (``catalogue.shown_scale``).
     """
-    scale = scale or catalogue.shown_scale(name, store)
     differences = [family.contrasts({})]
     for choice in catalogue.SETS[name]:
-        wanted = catalogue.runs_of(choice.name, scale)
+        wanted = catalogue.runs_of(choice.name, scale or catalogue.shown_scale(choice.name, store))
         groups = catalogue.records_of(wanted, store)
         if next(iter(wanted)) in groups:
-            differences.append(family.contrasts(nested(groups)).assign(choice=choice.name.split("/")[-1]))
+            asked_of = provenance.cohorts(groups[next(iter(wanted))])
+            named = {"choice": choice.name.split("/")[-1], "asked_of": asked_of}
+            differences.append(family.contrasts(nested(groups)).assign(**named))
     return pd.concat([table for table in differences if len(table)] or differences)
 
 
 def overview(name: str, store: Store) -> list[Any]:
-    """Every choice of a set of the catalogue at a glance: what was found, and what would decide the rest; the figure;
-    how it is read."""
-    differences = contrasts_of(name, store)
-    findings = f"**{text.findings(differences)}**" if len(differences) else text.NOTHING_YET
-    if (differences.decided == NOT_YET).any():
-        findings += f" {longer_runs(name, store)}"
-    shows = "Change in mean Dice of each variant against the paper's network"
+    """Every choice of a set of the catalogue at a glance: what was found, and what would decide the rest; a figure for
+    each cohort that some are asked of, the one with the finest margin first; how it is read."""
+    differences = contrasts_of(name, store).sort_values("margin", kind="stable")
+    if differences.empty:
+        return [Prose(text.NOTHING_YET)]
+    shows, shown = "Change in mean Dice of each variant against the paper's network", []
+    for cohort, asked in differences.groupby("asked_of", sort=False):
+        found, whom = text.findings(asked), f"{counted(asked.cases.max(), 'case')} of {cohort}"
+        rows = [
+            label if any(word in label for word in of.split("_")) else f"{of}: {label}"
+            for label, of in asked.choice.items()
+        ]
+        shown += [Prose(f"On {whom}: **{found}**"), plots.forest(asked.set_axis(rows), f"{shows}, {whom}. {found}")]
     read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
-    known = differences.get("choice", {}).items()
-    rows = [label if any(word in label for word in of.split("_")) else f"{of}: {label}" for label, of in known]
-    figure = plots.forest(differences.set_axis(rows), f"{shows}. {text.findings(differences)}")
-    return [Prose(findings), figure, text.caption(read)]
+    unsound = (differences.decided == NOT_YET).any()
+    return [*shown, text.caption(f"{read} {longer_runs(name, store)}" if unsound else read)]
 
 
 def longer_runs(name: str, store: Store) -> str:

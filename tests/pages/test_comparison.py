@@ -162,12 +162,13 @@ def test_other_regions_are_left_as_they_are(tmp_path):
     assert list(comparison.nested(groups)["3D"][0].cases.region.unique()) == ["Anterior", "Posterior"]
 
 
-def test_all_choices_are_shown_at_the_largest_scale_that_has_all_of_them(tmp_path, monkeypatch):
-    store, of = Store(tmp_path), next(one for one in nnunet_ablations.COMPARISONS if one.name == "norm")
-    monkeypatch.setitem(catalogue.SETS, "untested", [catalogue.FAMILIES["untested/norm"]])
+def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, monkeypatch):
+    store, known = Store(tmp_path), {one.name: one for one in nnunet_ablations.COMPARISONS}
+    choices = [catalogue.FAMILIES[f"untested/{name}"] for name in ("norm", "activation")]
+    monkeypatch.setitem(catalogue.SETS, "untested", choices)
 
-    def put(scale, label, down):
-        for one in nnunet_ablations.runs(of, scale)[label]:
+    def put(scale, label, down, of="norm"):
+        for one in nnunet_ablations.runs(known[of], scale)[label]:
             stored(store, one, lambda case, _: 0.8 - down - hardness(case), cases=HELD_OUT_IN[one.fold])
 
     for label, down in (("instance norm", 0), ("batch norm", 0.1)):
@@ -175,12 +176,21 @@ def test_all_choices_are_shown_at_the_largest_scale_that_has_all_of_them(tmp_pat
     put("study", "instance norm", 0)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.1)
     found, figure, caption = comparison.overview("untested", store)
-    assert found.startswith("**batch norm: ")
+    assert found.startswith("On 4 cases of brats2018-19: **batch norm: ")
     assert list(figure.data[-1].x) == pytest.approx([-0.1])
     assert caption.startswith("*Change in mean Dice of each variant against the paper's network")
     assert comparison.longer_runs("untested", store).endswith(" run msd:PATH --only untested`.")
     put("study", "batch norm", 0.3)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.3)
+    put("short", "ReLU", 0.2, "activation")
+    both = comparison.contrasts_of("untested", store)
+    assert dict(both.asked_of) == {"batch norm": "msd-task04-hippocampus-260", "ReLU": "brats2018-19"}
+    first, _, second, figure, _ = comparison.overview("untested", store)
+    assert "msd-task04-hippocampus-260: **batch norm" in first
+    assert "brats2018-19: **ReLU" in second
+    assert list(figure.data[-1].x) == pytest.approx([-0.2])
+    put("study", "ReLU", 0.2, "activation")
+    assert len(comparison.overview("untested", store)) == 3
     assert comparison.longer_runs("untested", store).endswith("--only untested --profile paper`.")
 
 
