@@ -43,7 +43,7 @@ BUDGETS = {
     "analysis": 3390,
     "claims": 867,
     "viewer": 2600,
-    "pages": 3325,
+    "pages": 3328,
     "lab": 1200,
 }
 
