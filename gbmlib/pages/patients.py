@@ -22,8 +22,8 @@ WATCHED = ("Brats18_TCIA01_378_1", ("SegVAE", "A"))
 
 
 def folder_of(network: str, pipeline: str) -> str:
-    """Where the label maps of a network under a pipeline lie: ``V-Net-normalised-A``."""
-    return f"{network}-{pipeline}".replace(", ", "-")
+    """Where the label maps of a network under a pipeline lie: ``V-Net, normalised-A``."""
+    return f"{network}-{pipeline}"
 
 
 def case(name: str) -> Case:

@@ -129,9 +129,10 @@ def by_label(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
 
 def rates(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
     """The search that makes the learning rates of the networks comparable, at the scales that have it: each network at
-    home and at its full schedule, on the pilot's fold, at several rates in ascending order, by its name."""
+    home and at the schedule of most cells, on the pilot's fold, at several rates in ascending order, by its name."""
     if profile not in scales.NORMALISED_VNET:
         return {}
+    changes = {"epochs": scales.SCALES[profile]["epochs"]} | changes
     pilots = cells(profile, (scales.PILOT["fold"],), (scales.PILOT["seed"],), **changes)
     at_home = {cell[0]: pilots[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if pilots.get(cell)}
     return {

@@ -144,7 +144,7 @@ def test_predictions_come_in_the_order_that_is_asked_for():
     drawn = patients.predictions(patient, ("U-Net-B", "SegVAE-A"))
     assert list(drawn) == ["U-Net, pipeline B", "SegVAE, pipeline A"]
     np.testing.assert_array_equal(drawn["U-Net, pipeline B"], patients.predictions(patient)["U-Net, pipeline B"])
-    assert patients.folder_of("V-Net, normalised", "A") == "V-Net-normalised-A"
+    assert patients.folder_of("V-Net, normalised", "A") == "V-Net, normalised-A"
     for name in ("BRATS_000", "hippocampus_000"):
         with pytest.raises(KeyError, match=name):
             patients.case(name)

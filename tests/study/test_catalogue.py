@@ -95,8 +95,8 @@ def test_the_first_seed_of_the_head_to_head_is_whole_before_the_second_begins():
     assert flat("headtohead-seeds", "short") == []
 
 
-def test_eight_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tmp_path):
-    assert len(catalogue.families("study", GLIOMAS)["rates"]) == 8
+def test_nine_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tmp_path):
+    assert len(catalogue.families("study", GLIOMAS)["rates"]) == 9
     tried = head_to_head.rates("study")
     assert {name: [run.learning_rate for run in runs] for name, runs in tried.items()} == {
         "V-Net": [1.1e-5, 3.3e-5, 1e-4],

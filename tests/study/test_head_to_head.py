@@ -75,7 +75,7 @@ def test_at_the_studys_scale_all_cells_see_patches_of_one_size_and_equally_many_
     assert {run.patch_size for run in runs} == {(48, 48, 48)}
     seen = {cell: run.epochs * run.batches * run.batch_size for cell, (run,) in cells.items()}
     usual = seen["SegVAE", "A"]
-    longer = head_to_head.LONGER["study"]
+    longer = (*head_to_head.LONGER["study"], (head_to_head.NORMALISED, "A"))
     assert seen == {cell: 2 * usual if cell in longer else usual for cell in cells}
     for network in (*NETWORKS, head_to_head.NORMALISED):
         assert cells[network, "A"][0].learning_rate == cells[network, "B"][0].learning_rate
