@@ -103,12 +103,18 @@ executed: | $(SETUP)
 	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j 2 $(EXECUTED)
 
 # Built aside and moved into place, so that a failed build leaves the last good pages, and no page outlives its source.
+# Pages are rendered when what they are made of has changed.
 book: executed | $(SETUP)
-	@echo "== Rendering the pages (progress in _build/book.log)"
 	@mkdir -p _build && rm -rf _build/next
-	@$(BIN)/jupyter-book build . --all -W -n --keep-going --path-output _build/next > _build/book.log || { \
-	  echo "The book was not built: its warnings, above, are errors." >&2; exit 1; }
-	@rm -rf _build/html && mv _build/next/_build/html _build/html && rm -rf _build/next
+	@find book gbmlib notebooks *.yml *.cff *.toml *.txt Makefile -type f ! -name '*.pyc' -exec cksum {} + | sort > _build/sources.new
+	@if [ -e _build/html/index.html ] && cmp -s _build/sources.new _build/sources; then \
+	  echo "== No page has changed"; \
+	else \
+	  echo "== Rendering the pages (progress in _build/book.log)"; \
+	  $(BIN)/jupyter-book build . --all -W -n --keep-going --path-output _build/next > _build/book.log || { \
+	    echo "The book was not built: its warnings, above, are errors." >&2; exit 1; }; \
+	  rm -rf _build/html && mv _build/next/_build/html _build/html && rm -rf _build/next && mv _build/sources.new _build/sources; \
+	fi
 	@echo "== The book is ready: open _build/html/index.html in a browser"
 
 # ---- working with the study ------------------------------------------------------------------------------------------

@@ -88,6 +88,15 @@ def test_every_address_within_the_book_leads_somewhere(pages):
                 assert unquote(anchor) in parsed[target].anchors, f"{path.name}: {link}"
 
 
+def test_pages_are_not_rendered_again_where_nothing_has_changed(changeable):
+    page = changeable / "_build/html/book/intro.html"
+    (changeable / "book/intro.md").touch()
+    before = page.stat().st_mtime_ns
+    done = make(changeable, "book", SMALL)
+    assert (done.returncode, "== No page has changed" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert page.stat().st_mtime_ns == before
+
+
 def test_executed_copies_follow_contents_and_not_dates(changeable):
     inputs, code = changeable / "book/runs/.inputs", changeable / "gbmlib/__init__.py"
 
