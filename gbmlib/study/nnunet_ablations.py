@@ -63,7 +63,7 @@ COMPARISONS = (
     ),
     Comparison(
         "norm",
-        "Instance norm or batch norm, at two patches a step?",
+        "Instance norm or batch norm?",
         "Instance normalisation is used instead of the more popular batch normalisation; no comparison is shown.",
         "section 2.1",
         {"instance norm": {}, "batch norm": {"norm": "batch"}},
