@@ -177,7 +177,7 @@ def changed(tmp_path, chosen, experiment, by):
     shutil.copytree(RECORDS, copied)
     path = copied / experiment.id / "cases.csv"
     cases = pd.read_csv(path, keep_default_na=False)
-    rows = (cases.split == "held out") & (cases.metric == "dice")
+    rows = (cases.split == "held out") & cases.metric.isin(("dice", "channel_dice"))
     cases.loc[rows, "value"] = (cases.loc[rows, "value"].astype(float) + by).clip(0, 1)
     cases.to_csv(path, index=False)
     return verdicts.decide(chosen, Store(tmp_path / "none", published=copied), ROOT / "book/facts")
@@ -198,20 +198,20 @@ def test_one_record_changes_the_verdicts_that_rest_on_it_and_no_other(chosen, be
 
 
 def test_a_record_that_several_claims_share_changes_all_of_them(chosen, before, tmp_path):
-    run = scales.paper_a("short")[0]
+    run = scales.paper_a("study")[0]
     after = changed(tmp_path, chosen, run, -0.3)
     sharing = {
         claim.id
         for claim in chosen
-        if before[claim.id].scale == "short"  # longer runs, where they are whole, decide in its place
+        if before[claim.id].scale == "study"  # elsewhere the short runs decide
         and run.id in {of.id for pair in claim.decided_by.pairs for label in pair for of in _runs(claim, label)}
     }
-    assert len(sharing) == 2
+    assert len(sharing) == 3
     assert differing(before, after) == sharing
 
 
 def _runs(claim, label):
-    return runs_of(claim.decided_by.source, "short")[label]
+    return runs_of(claim.decided_by.source, "study")[label]
 
 
 def test_without_records_each_claim_says_what_makes_them(every, tmp_path):
