@@ -42,7 +42,7 @@ BUDGETS = {
     "study/pack": 1150,
     "analysis": 3390,
     "claims": 867,
-    "viewer": 2600,
+    "viewer": 2599,
     "pages": 3328,
     "lab": 1200,
 }

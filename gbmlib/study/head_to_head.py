@@ -36,7 +36,7 @@ from gbmlib.training.schedules import PLATEAUS
 #: The V-Net, Paper A's encoder-decoder with its VAE branch, and the planned 3D U-Net.
 NETWORKS = ("V-Net", "SegVAE", "U-Net")
 
-#: Those that both papers put forward. The V-Net is older, lies far behind, and answers for the others where it counts.
+#: Those that both papers put forward. The V-Net is older, and in the short runs so far behind that it answers for them.
 WITHOUT_VNET = NETWORKS[1:]
 
 #: The V-Net with instance norm, a fourth network at the scales that have it (``study.scales.NORMALISED_VNET``).

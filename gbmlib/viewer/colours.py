@@ -1,6 +1,5 @@
 """The colours of the book: the eight of Okabe and Ito, which colour-blind readers tell apart, and a grey."""
 
-BLACK = "#000000"
 ORANGE = "#E69F00"
 SKY = "#56B4E9"
 GREEN = "#009E73"
