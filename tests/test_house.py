@@ -38,12 +38,12 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1600,
-    "study": 3230,
+    "study": 3240,
     "study/pack": 1150,
     "analysis": 3390,
     "claims": 867,
     "viewer": 2599,
-    "pages": 3328,
+    "pages": 3330,
     "lab": 1200,
 }
 

@@ -27,6 +27,8 @@ LOSSES = {
     "dice_focal": "Dice and focal loss",
     "dice_ce": "Dice of each sample and cross entropy",
     "dice_ce_batch": "Dice of the batch and cross entropy",
+    "softmax_dice": "Dice of each sample",
+    "cross_entropy": "cross entropy",
 }
 
 

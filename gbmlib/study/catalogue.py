@@ -149,7 +149,6 @@ FAMILIES: dict[str, Family] = {
             Family(f"untested/{one.name}", "untested choices", "07b_untested_choices", _untested(one), comparison=one)
             for one in nnunet_ablations.COMPARISONS
         ),
-        Family("dice-terms", "Dice terms", "07b_untested_choices", nnunet_ablations.dice_terms, gliomas=False),
         Family("simple-augmentation", "simple augmentation", "05_training_choices", _simple_augmentation),
         Family("crossvalidation", "five folds, gliomas", "08_2d_3d_cascade", _gliomas),
         Family(

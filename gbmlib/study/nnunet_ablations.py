@@ -16,11 +16,10 @@ cases, and all variants are to be measured alike.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from gbmlib.augment.nnunet import TRANSFORMS
-from gbmlib.study import cross_validation, nnunet, scales
+from gbmlib.study import nnunet, scales
 from gbmlib.study.ablations import Comparison, screened
 from gbmlib.training.configuration import Experiment
 
@@ -88,6 +87,18 @@ COMPARISONS = (
         "Adam; the code adds weight decay and AMSGrad, of which the text says nothing.",
         "section 2.3",
         {"Adam": {}, "AMSGrad, weight decay": {name: nnunet.CODE[name] for name in ("amsgrad", "weight_decay")}},
+    ),
+    Comparison(
+        "loss",
+        "Dice and cross entropy, or one of them? Dice of each case, or of the batch?",
+        "The two are summed; Dice is taken case by case where a patch holds most of a case, else over the batch.",
+        "section 2.3",
+        {
+            "Dice as planned, cross entropy": {},
+            "Dice of the batch, cross entropy": {"loss": "dice_ce_batch"},
+            "Dice of each case alone": {"loss": "softmax_dice"},
+            "cross entropy alone": {"loss": "cross_entropy"},
+        },
     ),
     Comparison(
         "slicewise",
@@ -159,10 +170,3 @@ def masked_normalisation(profile: str, **changes: Any) -> dict[str, list[Experim
     folds = scales.FOLDS[profile]
     alone = nnunet.glioma(profile, 3, folds, **changes)
     return {"brain alone": alone, "whole box": [one.changed(normalisation="whole") for one in alone]}
-
-
-def dice_terms(profile: str) -> dict[str, list[Experiment]]:
-    """The planned 3D network for the hippocampus, its Dice taken case by case and over the batch."""
-    changes = cross_validation.HIPPOCAMPUS.get(profile, {})
-    make = partial(cross_validation.networks, profile, make=nnunet.hippocampus, only=("3D",), **changes)
-    return {"of each case": make(loss="dice_ce")["3D"], "of the batch": make(loss="dice_ce_batch")["3D"]}

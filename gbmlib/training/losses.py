@@ -107,10 +107,12 @@ LOSSES = {
     "dice_focal": dice_focal_loss,
     "dice_ce": dice_ce_loss,
     "dice_ce_batch": dice_ce_batch_loss,
+    "softmax_dice": softmax_dice_loss,
+    "cross_entropy": cross_entropy,
 }
 
 #: Losses whose channels exclude each other: a softmax over background and classes, in place of sigmoids.
-SOFTMAX = ("dice_ce", "dice_ce_batch")
+SOFTMAX = ("dice_ce", "dice_ce_batch", "softmax_dice", "cross_entropy")
 
 
 def probabilities(loss: str, logits: Tensor) -> Tensor:

@@ -148,6 +148,8 @@ def test_cross_entropy_by_hand():
     for name, batch in (("dice_ce", False), ("dice_ce_batch", True)):
         total = losses.softmax_dice_loss(logits, target, batch) + losses.cross_entropy(logits, target)
         assert losses.LOSSES[name](logits, target) == total
+    assert losses.LOSSES["cross_entropy"](logits, target) == losses.cross_entropy(logits, target)
+    assert losses.LOSSES["softmax_dice"](logits, target) == losses.softmax_dice_loss(logits, target)
 
 
 def random_pair(classes=4, seed=0):
