@@ -257,7 +257,7 @@ def _add_stores(parser: _Parser) -> None:
 
 def _configuration(text: str):
     """The run of a configuration as JSON, or as a file of it."""
-    from gbmlib.study.records import configuration
+    from gbmlib.training.ensemble import configuration
 
     return configuration(json.loads(text if text.lstrip().startswith("{") else Path(text).read_text()))
 

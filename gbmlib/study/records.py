@@ -4,7 +4,7 @@ A record is a folder named by its run's id:
 
 - ``config.json``: the full configuration;
 - ``history.csv``: a line an epoch;
-- ``cases.csv``: a line for each case, split, region and metric;
+- ``cases.csv``: a line for each case, split and region, a column for each metric, empty where it was not measured;
 - ``provenance.json``: commit, versions, device, times, peak memory, fingerprint of the data.
 
 A store is a folder of one's own (``runs/``), where weights and predictions lie beside the record, and folders of
@@ -30,13 +30,14 @@ import gbmlib
 from gbmlib.files import RECORDS, did_you_mean, written
 from gbmlib.training import batches
 from gbmlib.training.configuration import Experiment
-from gbmlib.training.ensemble import Ensemble
+from gbmlib.training.ensemble import Ensemble, configuration
 
 #: What ``cases.csv`` calls the cases of the cohort that a run trained on and those it did not; the cases of another
 #: cohort go by that cohort's name.
 TRAIN, HELD_OUT = "train", "held out"
 WEIGHTS = "weights.safetensors"
 PREDICTIONS, PROBABILITIES = "predictions", "probabilities"
+OF_LINE = ("case", "split", "region")
 FILES = ("config.json", "history.csv", "cases.csv", "provenance.json")
 
 #: Folders of a store and of published records, unless told otherwise.
@@ -98,9 +99,11 @@ class Record:
     @cached_property
     def _cases(self) -> pd.DataFrame:
         # Names of cases may be digits alone, and a region may be called NA: text is read as text.
-        names = dict.fromkeys(("case", "split", "region", "metric"), str)
-        path = self.path / "cases.csv"
-        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values={"value": ["nan"]})
+        wide = pd.read_csv(self.path / "cases.csv", dtype=str, keep_default_na=False).set_index(list(OF_LINE))
+        if "metric" in wide:
+            raise RecordError(f"record {self.path} is of an earlier form; move its folder away to run it again")
+        table = wide.rename_axis(columns="metric").stack().rename("value").reset_index()
+        table = table[table.value != ""].astype({"value": float}).reset_index(drop=True)
         return table if self.regions is None else table[table.region.isin(self.regions)]
 
     def of_regions(self, names: Iterable[str]) -> Record:
@@ -246,7 +249,8 @@ class Store:
         _write_json(folder / "config.json", experiment.model_dump(mode="json"))
         # 17 significant digits give every float back bit for bit.
         history.to_csv(folder / "history.csv", index=False, float_format="%.17g", lineterminator="\n")
-        cases.to_csv(folder / "cases.csv", index=False, float_format="%.17g", lineterminator="\n")
+        lines = cases.assign(value=cases.value.map("{:.17g}".format)).set_index([*OF_LINE, "metric"])
+        lines.value.unstack(sort=False).to_csv(folder / "cases.csv", lineterminator="\n")
         _write_json(folder / "provenance.json", provenance)
         final = self.path / experiment.id
         os.replace(folder, final)
@@ -260,11 +264,6 @@ class Store:
             for name in FILES:
                 shutil.copyfile(record.path / name, unfinished / name)
         return Record(final, published=True)
-
-
-def configuration(fields: dict[str, Any]) -> Experiment | Ensemble:
-    """The run of a configuration as JSON has it."""
-    return Ensemble(**fields) if "members" in fields else Experiment(**fields)
 
 
 def _verify(record: Record, experiment: Experiment | Ensemble) -> None:

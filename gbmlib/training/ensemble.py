@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -75,3 +75,8 @@ class Ensemble(Run):
     @property
     def kind(self) -> str:
         return "ensemble"
+
+
+def configuration(fields: dict[str, Any]) -> Experiment | Ensemble:
+    """The run of a configuration as JSON has it."""
+    return Ensemble(**fields) if "members" in fields else Experiment(**fields)

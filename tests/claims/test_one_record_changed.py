@@ -127,10 +127,10 @@ def changed(folder, *experiments, value=1.0):
             if path.name != "cases.csv":
                 os.symlink(path, own / path.name)
         cases = pd.read_csv(RECORDS / name / "cases.csv", dtype=str, keep_default_na=False)
-        rows = (cases.split == "held out") & (cases.metric == "dice")
+        rows = cases.split == "held out"
         rows &= cases.case == cases.case[rows].iloc[0]
-        assert (cases.value[rows] != str(value)).any()
-        cases.loc[rows, "value"] = str(value)
+        assert (cases.dice[rows] != str(value)).any()
+        cases.loc[rows, "dice"] = str(value)
         cases.to_csv(own / "cases.csv", index=False)
     return Store(folder / "none", published=published)
 

@@ -177,8 +177,8 @@ def changed(tmp_path, chosen, experiment, by):
     shutil.copytree(RECORDS, copied)
     path = copied / experiment.id / "cases.csv"
     cases = pd.read_csv(path, keep_default_na=False)
-    rows = (cases.split == "held out") & cases.metric.isin(("dice", "channel_dice"))
-    cases.loc[rows, "value"] = (cases.loc[rows, "value"].astype(float) + by).clip(0, 1)
+    rows, names = cases.split == "held out", [name for name in ("dice", "channel_dice") if name in cases]
+    cases.loc[rows, names] = (cases.loc[rows, names].astype(float) + by).clip(0, 1)
     cases.to_csv(path, index=False)
     return verdicts.decide(chosen, Store(tmp_path / "none", published=copied), ROOT / "book/facts")
 

@@ -29,7 +29,7 @@ def record(tmp_path):
         (path / "config.json").write_text(json.dumps(experiment.model_dump(mode="json")))
         made = {"seconds": 60 * minutes, "began": began, "device": "X, 4 cores", "gbmlib": "0.1.0", "commit": "abc"}
         (path / "provenance.json").write_text(json.dumps(made | {"numerics": numerics, "fingerprint": "f"} | more))
-        (path / "cases.csv").write_text("case,split,region,metric,value\na,held out,WT,dice,0.5\n")
+        (path / "cases.csv").write_text("case,split,region,dice\na,held out,WT,0.5\n")
         (path / "history.csv").write_text("epoch,train_loss\n0,1.0\n")
         return Record(path, published)
 

@@ -75,7 +75,7 @@ def test_another_record_of_the_same_name_is_not_overwritten(finished, home, tmp_
     ("change", "why"),
     [
         (lambda folder: (folder / "cases.csv").unlink(), "lacks cases.csv"),
-        (lambda folder: (folder / "cases.csv").write_text("case,split,region,metric,value\n"), "nothing in cases.csv"),
+        (lambda folder: (folder / "cases.csv").write_text("case,split,region,dice\n"), "nothing in cases.csv"),
         (lambda folder: (folder / "history.csv").write_text(""), "cannot be read"),
         (lambda folder: _edit(folder / "config.json", seed=7), "holds the configuration of vnet-"),
         (lambda folder: _edit(folder / "config.json", epochs=-1), "cannot be read"),

@@ -16,10 +16,10 @@ from gbmlib.cohorts import CaseError, Cohort, open_cohort, packed
 from gbmlib.files import written
 from gbmlib.preprocess.normalise import statistics_kind
 from gbmlib.study.predicting import prepare
-from gbmlib.study.records import Store, configuration
+from gbmlib.study.records import Store
 from gbmlib.study.runner import Run
 from gbmlib.training.configuration import Experiment
-from gbmlib.training.ensemble import Ensemble
+from gbmlib.training.ensemble import Ensemble, configuration
 
 #: What a pack holds: cohorts, cases prepared for the runs, and the runs' configurations in order of worth.
 DATA, PREPARED, RUNS = "data", "prepared", "runs.json"

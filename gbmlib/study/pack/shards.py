@@ -159,7 +159,7 @@ def verify(record: Record) -> None:
             "cases.csv": record.cases,
             **({} if record.id.startswith("ensemble-") else {"history.csv": record.history}),
         }
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, KeyError, pd.errors.ParserError) as error:
         raise RecordError(f"record {record.id} cannot be read ({error}); run it again") from error
     if experiment.id != record.id:
         raise RecordError(f"record {record.id} holds the configuration of {experiment.id}: {experiment.canonical}")
