@@ -66,7 +66,7 @@ class ByFactorial(_Strict):
     networks: tuple[Literal[(*NETWORKS, NORMALISED)], ...] = ()  # all of them
     scale: Literal[PUBLISHED] | None = None
 
-    source: Literal["headtohead"] = "headtohead"
+    source: Literal["headtohead", "headtohead-hippocampus"] = "headtohead"
 
 
 class ByCheck(_Strict):

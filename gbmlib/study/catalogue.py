@@ -133,6 +133,9 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family("headtohead", "head to head", "09_head_to_head", head_to_head.by_label),
         Family("rates", "rates of the head to head", "09_head_to_head", head_to_head.rates),
+        Family(
+            "headtohead-hippocampus", "the same, hippocampus", "09_head_to_head", head_to_head.of_hippocampus, False
+        ),
         Family("headtohead-seeds", "further seeds of the head to head", "09_head_to_head", _more_seeds),
         Family("external", "other hospitals", "09_head_to_head", _external, gliomas=False),
         Family("vnet", "V-Net", "02_baseline_vnet", _vnet),

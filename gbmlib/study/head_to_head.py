@@ -26,10 +26,10 @@ have. In the short runs the pipelines differ in their numbers of steps and of vo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gbmlib.study import nnunet, scales
+from gbmlib.study import ablations, nnunet, nnunet_ablations, scales
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.schedules import PLATEAUS
 
@@ -102,8 +102,15 @@ def cells(
     if profile in scales.NORMALISED_VNET:
         normalised = [e for seed in seeds for e in scales.vnet(profile, folds, norm="instance", seed=seed, **changes)]
         at_home[NORMALISED] = normalised
+    longer = () if "epochs" in changes else LONGER.get(profile, ())
+    crossed = _crossed(profile, at_home)
+    return {cell: list(map(scales.doubled, runs)) if cell in longer else runs for cell, runs in crossed.items()}
+
+
+def _crossed(profile: str, at_home: Mapping[str, Sequence[Experiment]]) -> Cells:
+    """Every network under both pipelines, from its runs at home."""
     at_home_in_a = {cell[0] for cell in PUBLISHED_ELSEWHERE if cell[1] == "A"} | {NORMALISED}
-    crossed = {
+    return {
         (network, pipeline): runs
         if (network, pipeline) in PUBLISHED_ELSEWHERE or (network in at_home_in_a and pipeline == "A")
         else [
@@ -113,13 +120,28 @@ def cells(
         for network, runs in at_home.items()
         for pipeline in PIPELINES
     }
-    longer = () if "epochs" in changes else LONGER.get(profile, ())
-    return {cell: list(map(scales.doubled, runs)) if cell in longer else runs for cell, runs in crossed.items()}
 
 
 def without_vnet(profile: str, **changes: Any) -> Cells:
     """:func:`cells` of the networks that both papers put forward."""
     return {cell: runs for cell, runs in cells(profile, **changes).items() if cell[0] in WITHOUT_VNET}
+
+
+def of_hippocampus(profile: str) -> dict[str, list[Experiment]]:
+    """The two networks that both papers put forward under both pipelines, for the 260 hippocampi, by :func:`named`
+    label; at the scales that ask choices of the hippocampus, and on the grid of those.
+
+    Each network is at home what the single choices start from (``ablations``, ``nnunet_ablations``), but that pipeline
+    B averages over mirrorings, which is part of it.
+    """
+    if profile not in scales.ON_HIPPOCAMPUS:
+        return {}
+    folds = scales.FOLDS[profile]
+    at_home = {
+        "SegVAE": scales.paper_a(profile, folds, **ablations.HIPPOCAMPUS),
+        "U-Net": nnunet.hippocampus(profile, 3, folds, **nnunet_ablations.HIPPOCAMPUS),
+    }
+    return {named(cell): runs for cell, runs in _crossed(profile, at_home).items()}
 
 
 def by_label(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
@@ -132,9 +154,12 @@ def rates(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
     home and at the schedule of most cells, on the pilot's fold, at several rates in ascending order, by its name."""
     if profile not in scales.NORMALISED_VNET:
         return {}
+    of_study = {} if changes else of_hippocampus(profile)
     changes = {"epochs": scales.SCALES[profile]["epochs"]} | changes
     pilots = cells(profile, (scales.PILOT["fold"],), (scales.PILOT["seed"],), **changes)
     at_home = {cell[0]: pilots[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if pilots.get(cell)}
+    for pipeline, network in AT_HOME.items() if of_study else ():
+        at_home[f"{network}, hippocampus"] = of_study[named((network, pipeline))][scales.PILOT["fold"]]
     return {
         network: [
             run.changed(learning_rate=float(f"{factor * run.learning_rate:.2g}"))

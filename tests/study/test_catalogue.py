@@ -84,7 +84,9 @@ def test_a_run_belongs_to_the_first_family_that_has_it_and_needs_its_data_at_han
         name for runs in catalogue.families("study", GLIOMAS[:1]).values() for run in runs for name in [run.cohort]
     }
     assert cohorts == {"brats2018-19"}
-    assert list(catalogue.families("study", (nnunet.HIPPOCAMPUS_COHORT,)))[:2] == ["hippocampus-folds", "choices"]
+    assert list(catalogue.families("study", (nnunet.HIPPOCAMPUS_COHORT,)))[:3] == [
+        *("rates", "headtohead-hippocampus", "hippocampus-folds"),
+    ]
 
 
 def test_the_first_seed_of_the_head_to_head_is_whole_before_the_second_begins():
@@ -103,6 +105,8 @@ def test_nine_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tmp
         "SegVAE": [6.7e-4, 2e-3, 6e-3],
         "U-Net": [1e-3, 3e-3, 9e-3],
         "V-Net, normalised": [3.3e-4, 1e-3, 3e-3],
+        "SegVAE, hippocampus": [6.7e-4, 2e-3, 6e-3],
+        "U-Net, hippocampus": [1e-3, 3e-3, 9e-3],
     }
     store, cells = Store(tmp_path), head_to_head.cells("study", folds=(0,))
     every = [put(store, run, {"a": 0.5}) for runs in cells.values() for run in runs]
