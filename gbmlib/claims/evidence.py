@@ -140,7 +140,8 @@ def compared(claim: Claim, evidence: Evidence) -> tuple[str, list[Comparison]]:
     tried = {}
     for scale in (by.scale,) if by.scale else scales.PUBLISHED:
         runs = runs_of(by.source, scale)
-        if isinstance(by, ByRuns) and not {label for pair in pairs for label in pair} <= {*runs, CHOSEN}:
+        asked = {label for pair in pairs for label in pair} <= {*runs, CHOSEN} if isinstance(by, ByRuns) else runs
+        if not asked:
             continue  # not every scale asks every question
         tried[scale] = [compare(by, *pair, runs, evidence) for pair in pairs]
         if all(one.complete for one in tried[scale]):

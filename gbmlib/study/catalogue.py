@@ -265,7 +265,7 @@ def shown_scale(wanted: Wanted, store: Store) -> str:
     shares = {}
     for scale in scales.PUBLISHED:
         available = [store.get(run) is not None for runs in _at(wanted, scale).values() for run in runs]
-        shares[scale] = sum(available) / max(len(available), 1)
+        shares[scale] = sum(available) / len(available) if available else -1  # not asked at this scale
     return max(scales.PUBLISHED, key=lambda scale: shares[scale])  # of equal shares the first, the larger scale
 
 
