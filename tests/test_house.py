@@ -41,9 +41,9 @@ BUDGETS = {
     "study": 3265,
     "study/pack": 1150,
     "analysis": 3390,
-    "claims": 867,
+    "claims": 868,
     "viewer": 2599,
-    "pages": 3330,
+    "pages": 3332,
     "lab": 1200,
 }
 

@@ -50,6 +50,10 @@ class Family:
         return self.name.partition("/")[0]
 
 
+def _of_hippocampus(profile: str) -> Runs:
+    return head_to_head.by_label(profile, head_to_head.of_hippocampus)
+
+
 def _more_seeds(profile: str, **changes: Any) -> Runs:
     """The head to head with further seeds; the V-Net as published has the first alone."""
     seeds = scales.FURTHER_SEEDS.get(profile)
@@ -134,7 +138,7 @@ FAMILIES: dict[str, Family] = {
         Family("headtohead", "head to head", "09_head_to_head", head_to_head.by_label),
         Family("rates", "rates of the head to head", "09_head_to_head", head_to_head.rates),
         Family(
-            "headtohead-hippocampus", "the same, hippocampus", "09_head_to_head", head_to_head.of_hippocampus, False
+            "headtohead-hippocampus", "head to head, hippocampus", "09_head_to_head", _of_hippocampus, gliomas=False
         ),
         Family("headtohead-seeds", "further seeds of the head to head", "09_head_to_head", _more_seeds),
         Family("external", "other hospitals", "09_head_to_head", _external, gliomas=False),

@@ -26,7 +26,7 @@ have. In the short runs the pipelines differ in their numbers of steps and of vo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gbmlib.study import ablations, nnunet, nnunet_ablations, scales
@@ -127,9 +127,8 @@ def without_vnet(profile: str, **changes: Any) -> Cells:
     return {cell: runs for cell, runs in cells(profile, **changes).items() if cell[0] in WITHOUT_VNET}
 
 
-def of_hippocampus(profile: str) -> dict[str, list[Experiment]]:
-    """The two networks that both papers put forward under both pipelines, for the 260 hippocampi, by :func:`named`
-    label; at the scales that ask choices of the hippocampus, and on the grid of those.
+def of_hippocampus(profile: str) -> Cells:
+    """:func:`without_vnet` for the 260 hippocampi, at the scales that ask choices of them, and on the grid of those.
 
     Each network is at home what the single choices start from (``ablations``, ``nnunet_ablations``), but that pipeline
     B averages over mirrorings, which is part of it.
@@ -141,12 +140,12 @@ def of_hippocampus(profile: str) -> dict[str, list[Experiment]]:
         "SegVAE": scales.paper_a(profile, folds, **ablations.HIPPOCAMPUS),
         "U-Net": nnunet.hippocampus(profile, 3, folds, **nnunet_ablations.HIPPOCAMPUS),
     }
-    return {named(cell): runs for cell, runs in _crossed(profile, at_home).items()}
+    return _crossed(profile, at_home)
 
 
-def by_label(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
-    """:func:`cells` by :func:`named` label."""
-    return {named(cell): runs for cell, runs in cells(profile, **changes).items()}
+def by_label(profile: str, make: Callable[..., Cells] = cells, **changes: Any) -> dict[str, list[Experiment]]:
+    """:func:`cells`, or :func:`of_hippocampus`, by :func:`named` label."""
+    return {named(cell): runs for cell, runs in make(profile, **changes).items()}
 
 
 def rates(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
@@ -159,7 +158,7 @@ def rates(profile: str, **changes: Any) -> dict[str, list[Experiment]]:
     pilots = cells(profile, (scales.PILOT["fold"],), (scales.PILOT["seed"],), **changes)
     at_home = {cell[0]: pilots[cell][0] for cell in (*PUBLISHED_ELSEWHERE, (NORMALISED, "A")) if pilots.get(cell)}
     for pipeline, network in AT_HOME.items() if of_study else ():
-        at_home[f"{network}, hippocampus"] = of_study[named((network, pipeline))][scales.PILOT["fold"]]
+        at_home[f"{network}, hippocampus"] = of_study[network, pipeline][scales.PILOT["fold"]]
     return {
         network: [
             run.changed(learning_rate=float(f"{factor * run.learning_rate:.2g}"))

@@ -234,3 +234,33 @@ def test_the_reviewers_piece_has_what_the_store_has(groups, tmp_path, monkeypatc
 
 def test_without_records_there_is_nothing_to_review(tmp_path):
     assert "No record of these runs" in words(interactive.reviewer(Store(tmp_path)))
+
+
+def test_the_hippocampus_is_shown_like_the_gliomas(tmp_path):
+    store, cells = Store(tmp_path), head_to_head.of_hippocampus("study")
+    cases = pd.DataFrame(
+        [
+            (f"{fold}{n}", "held out", region, metric, level - hard + luck)
+            for fold in range(5)
+            for n, (hard, luck) in enumerate(zip(HARDNESS, CHANCE[0], strict=True))
+            for region in ("Anterior", "Posterior")
+            for metric in NAMES
+            for level in [0.9]
+        ],
+        columns=["case", "split", "region", "metric", "value"],
+    )
+    history = pd.DataFrame({"epoch": range(2), "train_dice": 0.5, "val_dice": 0.5, "val_loss": 0.5})
+    made = {"parameters": 10**6, "seconds": 120, "cases": 20, "device": "a machine", "numerics": 1, "fingerprint": "x"}
+    records = {cell: [] for cell in cells}
+    for (network, pipeline), runs in cells.items():
+        for run in runs:
+            of_fold = cases[cases.case.str.startswith(str(run.fold))]
+            better = 0.05 * (pipeline == "B")
+            records[network, pipeline].append(
+                store.finish(run, history, of_fold.assign(value=of_fold.value + better), made)
+            )
+    (_, figure, table), (forest, caption) = pages.results(records, cells), pages.changes(records)
+    assert len(figure.data) == 2
+    assert table.loc["U-Net", "pipeline B"].mean - table.loc["U-Net", "pipeline A"].mean == pytest.approx(0.05)
+    assert len(forest.data)
+    assert "pipeline B" in caption

@@ -59,17 +59,17 @@ def test_names_of_published_runs_stay():
 
 def test_the_hippocampus_is_asked_the_same_from_where_its_single_choices_start():
     cells = head_to_head.of_hippocampus("study")
-    assert list(cells) == [f"{network} under pipeline {p}" for network in ("SegVAE", "U-Net") for p in PIPELINES]
+    assert list(cells) == [(network, pipeline) for network in ("SegVAE", "U-Net") for pipeline in PIPELINES]
     assert {(run.cohort, run.spacing, run.seed) for runs in cells.values() for run in runs} == {
         (nnunet.HIPPOCAMPUS_COHORT, (2, 2, 2), 0)
     }
     assert all([run.fold for run in runs] == [0, 1, 2, 3, 4] for runs in cells.values())
     at_home = ablations.runs(ablations.choice("kernel", "study"), "study")["kernel 3"]
-    assert cells["SegVAE under pipeline A"] == at_home
+    assert cells["SegVAE", "A"] == at_home
     planned = nnunet_ablations.runs(nnunet_ablations.COMPARISONS[0], "study")["leaky ReLU"]
-    assert [run.changed(mirrored_inference=False) for run in cells["U-Net under pipeline B"]] == planned
+    assert [run.changed(mirrored_inference=False) for run in cells["U-Net", "B"]] == planned
     for pipeline, foreign in (("A", "U-Net"), ("B", "SegVAE")):
-        ours, theirs = (cells[f"{name} under pipeline {pipeline}"][0] for name in (foreign, AT_HOME[pipeline]))
+        ours, theirs = (cells[name, pipeline][0] for name in (foreign, AT_HOME[pipeline]))
         assert differing(ours, theirs) <= {*OF_NETWORK, "patch_size", "learning_rate", "warmup"}
     assert head_to_head.of_hippocampus("short") == {}
 
