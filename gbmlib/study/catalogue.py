@@ -100,6 +100,14 @@ def _simple_augmentation(profile: str, **changes: Any) -> Runs:
     }
 
 
+def _softmax(profile: str) -> Runs:
+    """The first paper's network for exclusive labels, with a sigmoid for each and with a softmax, the Dice the same."""
+    if profile not in scales.ON_HIPPOCAMPUS:
+        return {}
+    make = partial(scales.paper_a, profile, **ablations.HIPPOCAMPUS)
+    return {"sigmoids": make(), "softmax": make(loss="dice_of_softmax", output_gain=1.0)}
+
+
 def _gliomas(profile: str, **changes: Any) -> Runs:
     return cross_validation.everything(cross_validation.networks(profile, **changes), profile)
 
@@ -157,6 +165,7 @@ FAMILIES: dict[str, Family] = {
             for one in nnunet_ablations.COMPARISONS
         ),
         Family("simple-augmentation", "simple augmentation", "05_training_choices", _simple_augmentation),
+        Family("softmax", "sigmoids or a softmax", "05b_from_paper_to_code", _softmax, gliomas=False),
         Family("crossvalidation", "five folds, gliomas", "08_2d_3d_cascade", _gliomas),
         Family(
             "masked-normalisation",

@@ -9,6 +9,8 @@ its own: equation 2 of Adeniji and Liu (2019) is dice_loss + 0.1 reconstruction_
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,13 +30,17 @@ def soft_dice(probabilities: Tensor, target: Tensor, eps: float = 1.0) -> Tensor
     return (2 * (p * t).sum(-1) + eps) / (p.square().sum(-1) + t.square().sum(-1) + eps)
 
 
-def dice_loss(logits: Tensor, target: Tensor, eps: float = 1.0) -> Tensor:
+def dice_loss(logits: Tensor, target: Tensor, eps: float = 1.0, softmax: bool = False) -> Tensor:
     """Sum over the channels of 1 - soft Dice of the sigmoid, mean over the batch (Adeniji and Liu, section 3.4.1).
 
     The paper prints the Dice itself as the loss (equation 3); what falls as the overlap grows is its complement, which
     is also what its code minimises. With three channels the loss starts near 3 and a perfect network reaches 0.
+
+    Args:
+        softmax: take one over all classes, the background among them (:func:`softmax_dice_loss`), in place of sigmoids.
     """
-    return (1 - soft_dice(torch.sigmoid(logits), target, eps)).sum(1).mean()
+    p = torch.softmax(logits.float(), 1)[:, 1:] if softmax else torch.sigmoid(logits)
+    return (1 - soft_dice(p, target, eps)).sum(1).mean()
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
@@ -108,11 +114,12 @@ LOSSES = {
     "dice_ce": dice_ce_loss,
     "dice_ce_batch": dice_ce_batch_loss,
     "softmax_dice": softmax_dice_loss,
+    "dice_of_softmax": partial(dice_loss, softmax=True),
     "cross_entropy": cross_entropy,
 }
 
 #: Losses whose channels exclude each other: a softmax over background and classes, in place of sigmoids.
-SOFTMAX = ("dice_ce", "dice_ce_batch", "softmax_dice", "cross_entropy")
+SOFTMAX = ("dice_ce", "dice_ce_batch", "softmax_dice", "dice_of_softmax", "cross_entropy")
 
 
 def probabilities(loss: str, logits: Tensor) -> Tensor:

@@ -152,6 +152,21 @@ def test_cross_entropy_by_hand():
     assert losses.LOSSES["softmax_dice"](logits, target) == losses.softmax_dice_loss(logits, target)
 
 
+def test_dice_of_a_softmax_is_that_of_sigmoids_but_for_the_probabilities():
+    logits, target = two_voxels()
+    # Of the same probabilities the two losses are the same: a softmax of logs, sigmoids of log odds.
+    probabilities = torch.softmax(logits, 1)[:, 1:]
+    as_sigmoids = losses.dice_loss(torch.logit(probabilities), target)
+    torch.testing.assert_close(losses.LOSSES["dice_of_softmax"](logits, target), as_sigmoids)
+    assert losses.LOSSES["dice_of_softmax"](30 * logits_of_truth(target), target).item() == pytest.approx(0, abs=1e-6)
+
+
+def logits_of_truth(target):
+    """Logits that are 1 for the true class, the background among them, and 0 for all others."""
+    background = ~target.any(1, keepdim=True)
+    return torch.cat([background, target], 1).float()
+
+
 def random_pair(classes=4, seed=0):
     """Logits that require a gradient, their copy, and class numbers; the last class is missing in the first sample."""
     generator = torch.manual_seed(seed)
