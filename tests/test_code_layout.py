@@ -59,7 +59,7 @@ def command(copied, *arguments):
 def test_the_examples_cell_is_what_the_chapter_wants_of_a_comparison():
     """As ``test_every_comparison_has_a_section`` reads the chapter, with the example's cell before the others."""
     (cell,) = re.findall(r"```python\n(.*?)\n```", PAGE, re.DOTALL)
-    chapter = json.loads((ROOT / "notebooks/07b_untested_choices.ipynb").read_text())
+    chapter = json.loads((ROOT / "notebooks/07_untested_choices.ipynb").read_text())
     others = ["".join(cell["source"]) for cell in chapter["cells"]]
     (pattern,) = {re.sub(r"/\w+", "/", other) for other in others if "comparison.choice(" in other}
     assert re.sub(r"/\w+", "/", cell) == pattern

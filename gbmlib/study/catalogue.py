@@ -161,7 +161,7 @@ FAMILIES: dict[str, Family] = {
             for one in ablations.choices(scales.DEFAULT)
         ),
         *(
-            Family(f"untested/{one.name}", "untested choices", "07b_untested_choices", _untested(one), comparison=one)
+            Family(f"untested/{one.name}", "untested choices", "07_untested_choices", _untested(one), comparison=one)
             for one in nnunet_ablations.COMPARISONS
         ),
         Family("simple-augmentation", "simple augmentation", "05_training_choices", _simple_augmentation),
@@ -170,10 +170,10 @@ FAMILIES: dict[str, Family] = {
         Family(
             "masked-normalisation",
             "masked normalisation",
-            "07b_untested_choices",
+            "07_untested_choices",
             nnunet_ablations.masked_normalisation,
         ),
-        Family("anisotropy", "slice thickness", "07b_untested_choices", _slices),
+        Family("anisotropy", "slice thickness", "07_untested_choices", _slices),
         Family("rescue", "dead channels, rescued", "05d_a_dead_channel", _rescued),
         Family("code", "text to code", "05b_from_paper_to_code", code_differences.ladder),
         Family("transfer", "phantoms to patients", "01_the_data", _transfer),

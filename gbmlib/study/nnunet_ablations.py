@@ -82,13 +82,6 @@ COMPARISONS = (
         {"at least one of two": {}, "patches anywhere": {"foreground": "none"}},
     ),
     Comparison(
-        "optimiser",
-        "Adam, or the public code's variant of it?",
-        "Adam; the code adds weight decay and AMSGrad, of which the text says nothing.",
-        "section 2.3",
-        {"Adam": {}, "AMSGrad, weight decay": {name: nnunet.CODE[name] for name in ("amsgrad", "weight_decay")}},
-    ),
-    Comparison(
         "loss",
         "Dice and cross entropy, or one of them? Dice of each case, or of the batch?",
         "The two are summed; Dice is taken case by case where a patch holds most of a case, else over the batch.",
@@ -99,6 +92,13 @@ COMPARISONS = (
             "Dice of each case alone": {"loss": "softmax_dice"},
             "cross entropy alone": {"loss": "cross_entropy"},
         },
+    ),
+    Comparison(
+        "optimiser",
+        "Adam, or the public code's variant of it?",
+        "Adam; the code adds weight decay and AMSGrad, of which the text says nothing.",
+        "section 2.3",
+        {"Adam": {}, "AMSGrad, weight decay": {name: nnunet.CODE[name] for name in ("amsgrad", "weight_decay")}},
     ),
     Comparison(
         "slicewise",

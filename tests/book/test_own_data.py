@@ -13,6 +13,7 @@ import pytest
 
 from gbmlib.__main__ import main
 from gbmlib.cohorts import open_cohort
+from gbmlib.study import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "cohorts"))
@@ -60,6 +61,8 @@ def test_a_command_has_the_options_that_it_is_given(command, capsys):
         main([name, *arguments[: name == "pack"], "--help"])  # which has commands of its own
     known = capsys.readouterr().out
     assert {word for word in arguments if word.startswith("--")} <= set(re.findall(r"--\w+", known))
+    families = re.search(r"--only ([^-]*)", command)
+    assert set(families[1].split() if families else ()) <= set(catalogue.SETS)
 
 
 @pytest.mark.parametrize("command", commands("make rerun"))

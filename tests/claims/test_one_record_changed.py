@@ -27,7 +27,7 @@ from gbmlib.study.records import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "book/records"
-CHAPTERS = ("03", "04", "05", "07", "07b", "08", "09")
+CHAPTERS = ("03", "04", "05", "07", "08", "09")
 
 #: Above the part of a chapter in which the reader trains.
 READER_TRAINS = "## Train it yourself"
@@ -163,9 +163,9 @@ def test_a_run_changes_the_pages_that_show_it_and_no_other(before, chosen, tmp_p
     sections = {f"05 {cell['id']}" for cell in chapter("05") if '"choices/kernel"' in "".join(cell["source"])}
     assert len(sections) == 1
     of_kernel = sections | {"05 cell-06", "kernel-three-beats-five"}
-    of_volumes = {name for name in shown if name.startswith(("07 ", "08 "))} | families_of(volumes, chosen, "study")
+    of_volumes = {name for name in shown if name.startswith("08 ")} | families_of(volumes, chosen, "study")
     assert differs - of_volumes == of_kernel
-    assert {"07", "08", "volumes-beat-slices-hippocampus"} <= {name.split()[0] for name in differs}
+    assert {"08", "volumes-beat-slices-hippocampus"} <= {name.split()[0] for name in differs}
     # Words follow numbers, and the same word in the chapter and among the claims.
     section = sections.pop()
     for texts, words in ((shown, found), (after, then)):
