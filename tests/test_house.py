@@ -38,12 +38,12 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1600,
-    "study": 3271,
+    "study": 3272,
     "study/pack": 1150,
     "analysis": 3390,
     "claims": 868,
     "viewer": 2599,
-    "pages": 3332,
+    "pages": 3344,
     "lab": 1200,
 }
 

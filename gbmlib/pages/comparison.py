@@ -114,22 +114,33 @@ def nested(groups: Mapping[Any, Sequence[Record]]) -> dict[Any, list[Record]]:
 # ------------------------------------------------------------------------------------------ many comparisons of a paper
 
 
-def contrasts_of(name: str, store: Store, scale: str | None = None) -> pd.DataFrame:
+def by_scale(name: str, store: Store) -> list[dict[str, list[Record]]]:
+    """The records of a family of single choices by label, each variant at the largest scale that has all of its runs
+    and of the base's, which comes first; a group of them for each such scale. Where no variant is whole, what there is
+    at the scale that is shown (``catalogue.shown_scale``)."""
+    shown, seen = [], set()
+    for scale in scales.PUBLISHED:
+        wanted = catalogue.runs_of(name, scale)
+        groups = catalogue.records_of(wanted, store)
+        whole = [label for label, runs in wanted.items() if len(groups.get(label, ())) == len(runs)]
+        new = [label for label in whole[1:] if label not in seen]
+        if new and whole[0] == next(iter(wanted)):
+            shown.append({label: groups[label] for label in (whole[0], *new)})
+            seen |= set(new)
+    return shown or list(filter(None, [catalogue.load(name, store)]))
+
+
+def contrasts_of(name: str, store: Store) -> pd.DataFrame:
     """``analysis.family.contrasts`` of every choice of a set of the catalogue that has records, one below the other;
     the columns alone where none has. Each is a family of its own, as in its own section; ``choice`` is its name, and
-    ``asked_of`` the names of its cohorts.
-
-    Args:
-        scale: None for that which is shown of each (``catalogue.shown_scale``).
-    """
+    ``asked_of`` the names of its cohorts."""
     differences = [family.contrasts({})]
     for choice in catalogue.SETS[name]:
-        wanted = catalogue.runs_of(choice.name, scale or catalogue.shown_scale(choice.name, store))
-        groups = catalogue.records_of(wanted, store)
-        if next(iter(wanted)) in groups:
-            asked_of = provenance.cohorts(groups[next(iter(wanted))])
-            named = {"choice": choice.name.split("/")[-1], "asked_of": asked_of}
-            differences.append(family.contrasts(nested(groups)).assign(**named))
+        base = choice.comparison.base
+        for groups in by_scale(choice.name, store):
+            if base in groups:
+                named = {"choice": choice.name.split("/")[-1], "asked_of": provenance.cohorts(groups[base])}
+                differences.append(family.contrasts(nested(groups)).assign(**named))
     return pd.concat([table for table in differences if len(table)] or differences)
 
 
@@ -160,13 +171,15 @@ def longer_runs(name: str, store: Store) -> str:
 
 
 def choice(name: str, store: Store) -> list[Any]:
-    """A family of single choices, ``choices/kernel``: what the paper says of it, and what the records say at the scale
-    that is shown, or how to make them."""
+    """A family of single choices, ``choices/kernel``: what the paper says of it, and what the records say, scale by
+    scale (:func:`by_scale`), or how to make them."""
     asked = catalogue.FAMILIES[name].comparison
     sentence = Prose(f"**{asked.question}** The paper: {asked.claim} ({asked.place})")
+    shown = by_scale(name, store)
     wanted = catalogue.runs_of(name, catalogue.shown_scale(name, store))
-    groups = catalogue.records_of(wanted, store)
-    return [sentence, *(compared(nested(groups), list(wanted)) if groups else [provenance.absent(name)])]
+    lacking = [label for label in wanted if not any(label in groups for groups in shown)]
+    tables_of = [part for groups in shown for part in compared(nested(groups), [*groups, *lacking])]
+    return [sentence, *(tables_of or [provenance.absent(name)])]
 
 
 # ------------------------------------------------------------------------------------------------------------- one case

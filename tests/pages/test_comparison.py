@@ -194,6 +194,29 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
     assert comparison.longer_runs("untested", store).endswith("--only untested --profile paper`.")
 
 
+def test_a_variant_that_is_whole_at_a_larger_scale_does_not_wait_for_the_others(tmp_path, monkeypatch):
+    store, family = Store(tmp_path), catalogue.FAMILIES["untested/augmentation"]
+    monkeypatch.setitem(catalogue.SETS, "untested", [family])
+    for scale, labels in (
+        ("short", {"all of it": 0, "no gamma": 0.1, "none at all": 0.2}),
+        ("study", {"all of it": 0, "none at all": 0.3}),
+    ):
+        for label, down in labels.items():
+            for one in nnunet_ablations.runs(family.comparison, scale)[label]:
+                stored(store, one, lambda case, _, down=down: 0.8 - down - hardness(case), cases=HELD_OUT_IN[one.fold])
+    differences = comparison.contrasts_of("untested", store)
+    assert {label: round(row.difference.mean, 3) for label, row in differences.iterrows()} == {
+        "none at all": -0.3,  # of the study's scale, which has all five folds of it
+        "no gamma": -0.1,
+    }
+    assert list(differences.asked_of) == ["msd-task04-hippocampus-260", "brats2018-19"]
+    shown = comparison.choice("untested/augmentation", store)
+    assert sum(isinstance(part, pd.DataFrame) for part in shown) == 2
+    [study_scale, short] = (part for part in shown if isinstance(part, pd.DataFrame))
+    assert (list(study_scale.index), list(short.index)) == (["all of it", "none at all"], ["all of it", "no gamma"])
+    assert any("no rotation" in part for part in shown if isinstance(part, text.Prose))
+
+
 def test_scales_are_what_the_study_runs():
     table = tables.schedules()
     assert table.loc["paper", ["peak learning rate", "filters", "epochs", "patch (z, y, x)"]].tolist() == [
@@ -219,4 +242,4 @@ def test_records_are_found_where_the_store_has_them(trained, monkeypatch):
     assert list(found) == ["test"]
     assert [record.id for record in found["test"]["with VAE"]] == [record.id for record in records["with VAE"]]
     # Every choice that has its base shows; all share it.
-    assert comparison.contrasts_of("choices", store, "test").empty
+    assert comparison.contrasts_of("choices", store).empty
