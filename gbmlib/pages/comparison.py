@@ -17,9 +17,12 @@ from gbmlib.cohorts import Cohort, regions
 from gbmlib.files import counted
 from gbmlib.pages import curves, plots, provenance, tables, text
 from gbmlib.pages.text import Prose
-from gbmlib.study import catalogue, scales
+from gbmlib.study import ablations, catalogue, scales
 from gbmlib.study.records import Record, Store
 from gbmlib.viewer import slice_viewer
+
+#: What the cases of the study's cohorts are called.
+CASES = {scales.SCALES[scales.DEFAULT]["cohort"]: "gliomas", ablations.HIPPOCAMPUS["cohort"]: "hippocampi"}
 
 
 def compared(groups: Groups, wanted: Iterable[str] = (), decides: bool = True) -> list[Any]:
@@ -152,7 +155,7 @@ def overview(name: str, store: Store) -> list[Any]:
         return [Prose(text.NOTHING_YET)]
     shows, shown = "Change in mean Dice of each variant against the paper's network", []
     for cohort, asked in differences.groupby("asked_of", sort=False):
-        found, whom = text.findings(asked), f"{counted(asked.cases.max(), 'case')} of {cohort}"
+        found, whom = text.findings(asked), f"{asked.cases.max()} {CASES.get(cohort, f'cases of {cohort}')}"
         rows = [
             label if any(word in label for word in of.split("_")) else f"{of}: {label}"
             for label, of in asked.choice.items()

@@ -176,7 +176,7 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
     put("study", "instance norm", 0)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.1)
     found, figure, caption = comparison.overview("untested", store)
-    assert found.startswith("On 4 cases of brats2018-19: **batch norm: ")
+    assert found.startswith("On 4 gliomas: **batch norm: ")
     assert list(figure.data[-1].x) == pytest.approx([-0.1])
     assert caption.startswith("*Change in mean Dice of each variant against the paper's network")
     assert comparison.longer_runs("untested", store).endswith(" run msd:PATH --only untested`.")
@@ -186,8 +186,8 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
     both = comparison.contrasts_of("untested", store)
     assert dict(both.asked_of) == {"batch norm": "msd-task04-hippocampus-260", "ReLU": "brats2018-19"}
     first, _, second, figure, _ = comparison.overview("untested", store)
-    assert "msd-task04-hippocampus-260: **batch norm" in first
-    assert "brats2018-19: **ReLU" in second
+    assert " hippocampi: **batch norm" in first
+    assert " gliomas: **ReLU" in second
     assert list(figure.data[-1].x) == pytest.approx([-0.2])
     put("study", "ReLU", 0.2, "activation")
     assert len(comparison.overview("untested", store)) == 3
