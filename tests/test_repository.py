@@ -35,14 +35,21 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(["make", *arguments], cwd=ROOT, env=inherited, capture_output=True, text=True, check=False)
 
 
-def tracked() -> list[Path]:
-    """Text files under version control that were written for the study; vendored ones are left out."""
+def under_version_control() -> list[Path]:
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("needs a git checkout")
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in names.split("\0") if (ROOT / name).is_file()]
+
+
+def tracked() -> list[Path]:
+    """Text files under version control that were written for the study; vendored ones are left out."""
     vendored = vendored_files()
-    paths = [ROOT / name for name in names.split("\0") if name]
-    return [path for path in paths if path.is_file() and path not in vendored and b"\0" not in path.read_bytes()]
+    return [path for path in under_version_control() if path not in vendored and b"\0" not in path.read_bytes()]
+
+
+def test_a_checkout_stays_below_fifty_megabytes():
+    assert sum(path.stat().st_size for path in under_version_control()) < 50e6
 
 
 def vendored_files() -> dict[Path, str]:
