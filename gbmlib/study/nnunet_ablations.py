@@ -57,7 +57,7 @@ COMPARISONS = (
         {
             "all of it": {},
             **{f"no {'mirroring' if name == 'mirror' else name}": {"without": (name,)} for name in TRANSFORMS},
-            "none at all": {"without": TRANSFORMS},
+            "no augmentation at all": {"without": TRANSFORMS},
         },
     ),
     Comparison(
@@ -105,7 +105,7 @@ COMPARISONS = (
         "Thick slices: moved each in its plane, or in three dimensions?",
         "Patches whose longest edge is over twice the shortest are augmented slice by slice; no comparison is shown.",
         "section 2.3",
-        {"slice by slice": {}, "in three dimensions": {"slicewise": False}},
+        {"slice by slice": {}, "augmented in three dimensions": {"slicewise": False}},
     ),
 )
 

@@ -198,22 +198,25 @@ def test_a_variant_that_is_whole_at_a_larger_scale_does_not_wait_for_the_others(
     store, family = Store(tmp_path), catalogue.FAMILIES["untested/augmentation"]
     monkeypatch.setitem(catalogue.SETS, "untested", [family])
     for scale, labels in (
-        ("short", {"all of it": 0, "no gamma": 0.1, "none at all": 0.2}),
-        ("study", {"all of it": 0, "none at all": 0.3}),
+        ("short", {"all of it": 0, "no gamma": 0.1, "no augmentation at all": 0.2}),
+        ("study", {"all of it": 0, "no augmentation at all": 0.3}),
     ):
         for label, down in labels.items():
             for one in nnunet_ablations.runs(family.comparison, scale)[label]:
                 stored(store, one, lambda case, _, down=down: 0.8 - down - hardness(case), cases=HELD_OUT_IN[one.fold])
     differences = comparison.contrasts_of("untested", store)
     assert {label: round(row.difference.mean, 3) for label, row in differences.iterrows()} == {
-        "none at all": -0.3,  # of the study's scale, which has all five folds of it
+        "no augmentation at all": -0.3,  # of the study's scale, which has all five folds of it
         "no gamma": -0.1,
     }
     assert list(differences.asked_of) == ["msd-task04-hippocampus-260", "brats2018-19"]
     shown = comparison.choice("untested/augmentation", store)
     assert sum(isinstance(part, pd.DataFrame) for part in shown) == 2
     [study_scale, short] = (part for part in shown if isinstance(part, pd.DataFrame))
-    assert (list(study_scale.index), list(short.index)) == (["all of it", "none at all"], ["all of it", "no gamma"])
+    assert (list(study_scale.index), list(short.index)) == (
+        ["all of it", "no augmentation at all"],
+        ["all of it", "no gamma"],
+    )
     assert any("no rotation" in part for part in shown if isinstance(part, text.Prose))
 
 
