@@ -38,7 +38,7 @@ BUDGETS = {
     "planner": 700,
     "evaluation": 600,
     "training": 1600,
-    "study": 3272,
+    "study": 3273,
     "study/pack": 1150,
     "analysis": 3390,
     "claims": 868,

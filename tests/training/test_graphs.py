@@ -49,11 +49,16 @@ def test_replayed_steps_are_steps_at_the_rate_that_is_set(size):
     rates = [1e-3, 1e-3, 2e-3, 5e-4, 1e-4, 1e-2, 1e-3]
     plain, weights = trained(rates, False, size=size)
     replayed, same = trained(rates, True, size=size)
-    assert torch.allclose(weights, same, atol=1e-6)
+    # A replayed rate is a float32, and Adam makes much of what rounding does to a weight whose gradient is nearly zero:
+    # on one processor a weight came to differ by 9e-4, and the mean over all by 1e-6. Another rate differs by more.
+    assert (weights - same).abs().mean() < 1e-5
     for one, other in zip(plain, replayed, strict=True):
         assert {name: float(value) for name, value in one.items()} == pytest.approx(
-            {name: float(value) for name, value in other.items()}, rel=1e-4
+            {name: float(value) for name, value in other.items()}, rel=1e-3
         )
+    for number in range(len(rates)):
+        wrong = trained([*rates[:number], 2 * rates[number], *rates[number + 1 :]], True, size=size)[1]
+        assert (weights - wrong).abs().mean() > 3e-5
     assert len({float(step["loss"]) for step in replayed}) == len(rates), "a kept term must not change with later steps"
 
 
