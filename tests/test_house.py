@@ -43,7 +43,7 @@ BUDGETS = {
     "analysis": 3390,
     "claims": 868,
     "viewer": 2599,
-    "pages": 3347,
+    "pages": 3348,
     "lab": 1200,
 }
 

@@ -181,8 +181,9 @@ def choice(name: str, store: Store) -> list[Any]:
     shown = by_scale(name, store)
     wanted = catalogue.runs_of(name, catalogue.shown_scale(name, store))
     lacking = [label for label in wanted if not any(label in groups for groups in shown)]
-    tables_of = [part for groups in shown for part in compared(nested(groups), [*groups, *lacking])]
-    return [sentence, *(tables_of or [provenance.absent(name)])]
+    labels = [[*groups, *(lacking if groups is shown[-1] else ())] for groups in shown]
+    parts = [part for pair in zip(map(nested, shown), labels, strict=True) for part in compared(*pair)]
+    return [sentence, *(parts or [provenance.absent(name)])]
 
 
 # ------------------------------------------------------------------------------------------------------------- one case

@@ -28,7 +28,7 @@ LOSSES = {
     "dice_ce": "Dice of each sample and cross entropy",
     "dice_ce_batch": "Dice of the batch and cross entropy",
     "softmax_dice": "Dice of each sample",
-    "dice_of_softmax": "Dice, its denominators squared",
+    "softmax_dice_squared": "Dice, its denominators squared",
     "cross_entropy": "cross entropy",
 }
 

@@ -50,10 +50,6 @@ class Family:
         return self.name.partition("/")[0]
 
 
-def _of_hippocampus(profile: str) -> Runs:
-    return head_to_head.by_label(profile, head_to_head.of_hippocampus)
-
-
 def _more_seeds(profile: str, **changes: Any) -> Runs:
     """The head to head with further seeds; the V-Net as published has the first alone."""
     seeds = scales.FURTHER_SEEDS.get(profile)
@@ -105,7 +101,7 @@ def _softmax(profile: str) -> Runs:
     if profile not in scales.ON_HIPPOCAMPUS:
         return {}
     make = partial(scales.paper_a, profile, **ablations.HIPPOCAMPUS)
-    return {"sigmoids": make(), "softmax": make(loss="dice_of_softmax", output_gain=1.0)}
+    return {"sigmoids": make(), "softmax": make(loss="softmax_dice_squared", output_gain=1.0)}
 
 
 def _gliomas(profile: str, **changes: Any) -> Runs:
@@ -146,7 +142,11 @@ FAMILIES: dict[str, Family] = {
         Family("headtohead", "head to head", "09_head_to_head", head_to_head.by_label),
         Family("rates", "rates of the head to head", "09_head_to_head", head_to_head.rates),
         Family(
-            "headtohead-hippocampus", "head to head, hippocampus", "09_head_to_head", _of_hippocampus, gliomas=False
+            "headtohead-hippocampus",
+            "head to head, hippocampus",
+            "09_head_to_head",
+            partial(head_to_head.by_label, make=head_to_head.of_hippocampus),
+            gliomas=False,
         ),
         Family("headtohead-seeds", "further seeds of the head to head", "09_head_to_head", _more_seeds),
         Family("external", "other hospitals", "09_head_to_head", _external, gliomas=False),

@@ -37,7 +37,7 @@ from gbmlib.training.ensemble import Ensemble, configuration
 TRAIN, HELD_OUT = "train", "held out"
 WEIGHTS = "weights.safetensors"
 PREDICTIONS, PROBABILITIES = "predictions", "probabilities"
-OF_LINE = ("case", "split", "region")
+OF_LINE = ("case", "split", "region")  # what a line of cases.csv is of
 FILES = ("config.json", "history.csv", "cases.csv", "provenance.json")
 
 #: Folders of a store and of published records, unless told otherwise.

@@ -37,7 +37,7 @@ def dice_loss(logits: Tensor, target: Tensor, eps: float = 1.0, softmax: bool = 
     is also what its code minimises. With three channels the loss starts near 3 and a perfect network reaches 0.
 
     Args:
-        softmax: take one over all classes, the background among them (:func:`softmax_dice_loss`), in place of sigmoids.
+        softmax: over all classes, the background among them, in place of sigmoids (as :func:`softmax_dice_loss`).
     """
     p = torch.softmax(logits.float(), 1)[:, 1:] if softmax else torch.sigmoid(logits)
     return (1 - soft_dice(p, target, eps)).sum(1).mean()
@@ -114,12 +114,12 @@ LOSSES = {
     "dice_ce": dice_ce_loss,
     "dice_ce_batch": dice_ce_batch_loss,
     "softmax_dice": softmax_dice_loss,
-    "dice_of_softmax": partial(dice_loss, softmax=True),
+    "softmax_dice_squared": partial(dice_loss, softmax=True),
     "cross_entropy": cross_entropy,
 }
 
 #: Losses whose channels exclude each other: a softmax over background and classes, in place of sigmoids.
-SOFTMAX = ("dice_ce", "dice_ce_batch", "softmax_dice", "dice_of_softmax", "cross_entropy")
+SOFTMAX = ("dice_ce", "dice_ce_batch", "softmax_dice", "softmax_dice_squared", "cross_entropy")
 
 
 def probabilities(loss: str, logits: Tensor) -> Tensor:

@@ -157,8 +157,10 @@ def test_dice_of_a_softmax_is_that_of_sigmoids_but_for_the_probabilities():
     # Of the same probabilities the two losses are the same: a softmax of logs, sigmoids of log odds.
     probabilities = torch.softmax(logits, 1)[:, 1:]
     as_sigmoids = losses.dice_loss(torch.logit(probabilities), target)
-    torch.testing.assert_close(losses.LOSSES["dice_of_softmax"](logits, target), as_sigmoids)
-    assert losses.LOSSES["dice_of_softmax"](30 * logits_of_truth(target), target).item() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(losses.LOSSES["softmax_dice_squared"](logits, target), as_sigmoids)
+    assert losses.LOSSES["softmax_dice_squared"](30 * logits_of_truth(target), target).item() == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def logits_of_truth(target):
