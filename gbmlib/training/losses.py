@@ -172,12 +172,16 @@ def kl_loss(mean: Tensor, log_variance: Tensor, voxels: int) -> Tensor:
 
 
 def l2_penalty(network: nn.Module) -> Tensor:
-    """Sum of the squared weights of every convolution, transposed ones included; no biases, norms or dense layers.
+    """Sum of the squared weights of every convolution kernel (:func:`kernels`).
 
     Adeniji and Liu regularise with a weight of 1e-5 (section 5.1.2); their code adds 1e-5 times this sum to the loss.
     That is not Adam's ``weight_decay`` of 1e-5: the penalty's gradient is 2e-5 w, twice as much, and weight decay
     reaches biases, norms and dense layers too.
     """
+    return sum((torch.linalg.vector_norm(kernel).square() for kernel in kernels(network)), torch.zeros(()))
+
+
+def kernels(network: nn.Module) -> list[nn.Parameter]:
+    """The kernels of every convolution, transposed ones included; no biases, norms or dense layers."""
     kinds = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
-    kernels = (layer.weight for layer in network.modules() if isinstance(layer, kinds))
-    return sum((kernel.float().square().sum() for kernel in kernels), torch.zeros(()))
+    return [layer.weight for layer in network.modules() if isinstance(layer, kinds)]

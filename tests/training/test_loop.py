@@ -91,6 +91,29 @@ def test_each_term_is_logged_as_it_enters_the_sum(tmp_path):
     assert {"crops_loss", "crops_dice", "crops_precision", "crops_recall", "crops_accuracy", "val_dice_a"} <= set(row)
 
 
+def test_a_step_minimises_the_penalty_too():
+    """Two steps with the penalty's gradient in the optimiser are those with it in the loss."""
+    experiment = configured(l2=0.1, weight_decay=0.02)
+    one, device = a_sample(size=PATCH), torch.device("cpu")
+    images, target = one.images[None], one.target[None]
+    state = loop._start(experiment, 3, device)
+    torch.manual_seed(1)
+    for _ in range(2):
+        loop.step(state, experiment, images, target)
+    network = loop._start(experiment, 3, device).network.train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=experiment.learning_rate, weight_decay=0.02)
+    torch.manual_seed(1)
+    for _ in range(2):
+        outputs = network(images)
+        terms = loop.loss_terms(experiment, network, outputs, outputs.logits.float(), images, target)
+        terms["l2"] = experiment.l2 * losses.l2_penalty(network)
+        optimiser.zero_grad()
+        sum(terms.values()).backward()
+        optimiser.step()
+    for (name, ours), theirs in zip(state.network.named_parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=name)
+
+
 def test_fixed_crops_stay_and_others_move():
     sample = a_sample(size=(40, 40, 40))
     for fixed in (True, False):
