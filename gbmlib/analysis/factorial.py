@@ -2,7 +2,7 @@
 
 *Cells* are (network, pipeline) -> records. A case counts with its Dice in every cell, mean over regions, so that all
 comparisons are paired: an effect is computed within each case and seed, and worded by ``analysis.intervals.decide``.
-Intervals of spreads are over cases alone; there is no test of them.
+No rank test tames an outlier of spreads; in its place no single case may carry what they decide (:func:`carried_by`).
 
 For cell means m with row means r, column means c and grand mean g, the mean of (m - g)^2 over cells is exactly the sum
 of three parts: the mean of (r - g)^2, the mean of (c - g)^2, and what is left, the interaction. Their square roots are
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from gbmlib.analysis import family, intervals, paired, scores, soundness
-from gbmlib.analysis.intervals import MARGIN, Difference, OverNetworks
+from gbmlib.analysis.intervals import MARGIN, UNDECIDED, Difference, OverNetworks
 from gbmlib.analysis.paired import Paired
 from gbmlib.analysis.scores import UnpairedError, fold_of
 from gbmlib.analysis.soundness import Soundness
@@ -235,6 +235,13 @@ def networks_minus_pipelines(table: pd.DataFrame) -> Difference:
 def over_networks(table: pd.DataFrame, cells: Cells) -> OverNetworks:
     """:func:`networks_minus_pipelines` over networks; ``table`` is :func:`by_case` of all the cells."""
     return intervals.jackknife(table, lambda rows: _apart(_cube(rows).mean(0)), _folds_of(cells))
+
+
+def carried_by(table: pd.DataFrame) -> list[str]:
+    """The cases without any one of which :func:`networks_minus_pipelines` has an interval that no longer excludes 0."""
+    word = intervals.outcome([networks_minus_pipelines(table)], 0)
+    without = {case: networks_minus_pipelines(table.drop(index=case)) for case in table.index}
+    return [case for case, change in without.items() if word != UNDECIDED and intervals.outcome([change], 0) != word]
 
 
 def leaving_out(table: pd.DataFrame) -> pd.DataFrame:

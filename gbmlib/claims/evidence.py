@@ -38,6 +38,7 @@ class Comparison:
         ids: of the records that the difference comes out of.
         problem: why there is nothing to compare; empty otherwise.
         caution: what differs by design, and whether another choice would decide otherwise; empty otherwise.
+        carried_by: the cases without any of which a comparison that has no rank test would be undecided.
     """
 
     this: str
@@ -54,6 +55,7 @@ class Comparison:
     problem: str = ""
     caution: str = ""
     less_is_better: bool = False
+    carried_by: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -229,6 +231,7 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         networks=replace(over, difference=-over.difference),
         margin=factorial.margin(cells),
         unsound=factorial.judged(cells).unsound,
+        carried_by=tuple(factorial.carried_by(table)),
         ids=tuple(wanted),
         caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
     )

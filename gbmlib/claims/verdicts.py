@@ -4,8 +4,9 @@ A claimed difference rests on the rule that words every comparison of the study 
 95 % intervals over cases and over networks must both leave out zero, and p of Wilcoxon's test, adjusted after Holm for
 the family of comparisons that the claim belongs to, must not exceed 0.05. A claim of no difference, or of being no
 worse, rests on the two intervals: they must lie within the margin, or not reach below it. It is refuted where both lie
-beyond the margin. Whatever is neither is undecided. A claim with several comparisons holds if all of them do, and fails
-with any that goes against it. Runs that are not sound (``analysis.soundness``) decide nothing yet.
+beyond the margin. Whatever is neither is undecided. A comparison of spreads, which has no such test, must hold without
+any one case. A claim with several comparisons holds if all of them do, and fails with any that goes against it. Runs
+that are not sound (``analysis.soundness``) decide nothing yet.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.checks import CHECKS
 from gbmlib.claims.evidence import Comparison, Evidence, compared, question, wanted
 from gbmlib.claims.ledger import ByCheck, Claim, Open
-from gbmlib.files import FACTS
+from gbmlib.files import FACTS, few
 from gbmlib.study import catalogue, scales
 from gbmlib.study.records import Store
 
@@ -115,6 +116,9 @@ def word_of(kind: str, comparison: Comparison) -> tuple[str, str]:
     if over is None or np.isnan(over.difference.low):
         return UNDECIDED, "there are too few folds for an interval over networks"
     both, word = [difference, over.difference], intervals.decide(difference, comparison.adjusted, margin, over)
+    if comparison.carried_by and word in (intervals.HIGHER, intervals.LOWER):
+        needed = few(comparison.carried_by)
+        return UNDECIDED, f"the interval holds zero once any one of these cases is left out: {needed}"
     if kind in ("better", "worse"):
         if word == intervals.NONE:
             return NOT_SUPPORTED, f"a difference above {margin:g} is ruled out"

@@ -1,7 +1,6 @@
-"""What the chapter on the two papers' head to head shows of its records: six cells, and what each factor changes.
+"""What the chapter on the two papers' head to head shows of its records: the cells, and what each factor changes.
 
-A notebook displays it: ``display(*results(groups, wanted))``. Groups are (network, pipeline) -> records, as
-``study.head_to_head.cells`` asks for them; some may be missing.
+Groups are (network, pipeline) -> records, as ``study.head_to_head.cells`` asks for them; some may be missing.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from gbmlib.analysis import factorial, intervals, scores
 from gbmlib.analysis.factorial import Cells, judged, margin
 from gbmlib.analysis.intervals import HIGHER, LOWER, NONE, NOT_YET, UNDECIDED, Difference, mean_interval
 from gbmlib.analysis.scores import UnpairedError
-from gbmlib.files import listed
+from gbmlib.files import counted, few, listed
 from gbmlib.pages import comparison, curves, plots, provenance, tables, text
 from gbmlib.pages.text import Prose
 from gbmlib.study import catalogue, head_to_head
@@ -30,11 +29,11 @@ EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "inte
 #: What the spread of the networks minus that of the pipelines decides.
 MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither"}
 
-#: What each decision is called in a sentence's first half: of the network, and of what is around it.
 WORDS = {
     "architecture": {HIGHER: "the plain U-Net is better", LOWER: "theirs is better"},
     "pipeline": {HIGHER: "nnU-Net's way is better", LOWER: "theirs is better"},
 }
+COLOURED = (*head_to_head.WITHOUT_VNET, *head_to_head.NETWORKS[:1], head_to_head.NORMALISED)
 SAME = {NONE: "no difference that matters", UNDECIDED: "too close to tell", NOT_YET: "not decided yet"}
 
 
@@ -54,13 +53,14 @@ def _or_why_not(show: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 # -------------------------------------------------------------------------------------------------------------- answer
 
 
-def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
+def sentences(effects: pd.DataFrame, apart: Difference, carried_by: Sequence[str] = ()) -> list[str]:
     """The study's answer in three sentences, in Markdown: what the network changes, what everything around it changes,
     and which of the two changes more.
 
     Args:
         effects: of the two networks that the papers put forward (``analysis.factorial.effects``).
-        apart: how much further these lie apart than the two pipelines (``networks_minus_pipelines``).
+        apart: how much further these lie from their mean than the two pipelines (``networks_minus_pipelines``).
+        carried_by: ``analysis.factorial.carried_by``.
     """
     [network], [pipeline] = ([row for _, row in effects.iterrows() if row.effect == effect] for effect in WORDS)
     each = [
@@ -70,27 +70,30 @@ def sentences(effects: pd.DataFrame, apart: Difference) -> list[str]:
             (
                 "Everything around it",
                 pipeline,
-                "nnU-Net's way of preparing, training and predicting in place of theirs changes",
+                "nnU-Net's augmentation, loss, schedule and averaging over mirrored images in place of theirs change",
             ),
         )
     ]
-    more = f"the difference between the two is {apart}"
-    if apart.high < 0:
-        more = f"the pipelines lie further from their mean than the networks from theirs, by {-apart}"
-    if apart.low > 0:
-        more = f"the networks lie further from their mean than the pipelines from theirs, by {apart}"
+    # Two levels lie twice as far from each other as from their mean.
+    twice = Difference(2 * apart.mean, 2 * apart.low, 2 * apart.high, apart.cases)
+    first, second = ("pipeline", "network") if apart.mean < 0 else ("network", "pipeline")
+    more = f"changing the {first} moves Dice by {-twice if apart.mean < 0 else twice} more than changing the {second}"
     if NOT_YET in (pipeline.decided, network.decided):
         return [*each, f"**Which matters more: not decided yet.** So far {more}."]
     if apart.low <= 0 <= apart.high:
         return [*each, f"**Which matters more cannot be told**: {more}."]
+    if carried_by:
+        without = f"once any one of {counted(len(carried_by), 'patient')} is left out"
+        return [*each, f"**Which matters more cannot be told yet**: {more}, but {without}, the interval holds zero."]
     larger = "everything around it" if apart.high < 0 else "the network"
     return [*each, f"**Which matters more: {larger}.** {more[0].upper()}{more[1:]}."]
 
 
 def answer(groups: Cells) -> Prose:
     """The study's answer (:func:`sentences`), as a list; of all four cells of the two networks."""
-    apart = factorial.networks_minus_pipelines(factorial.by_case(groups))
-    return Prose("\n".join(f"- {sentence}" for sentence in sentences(factorial.effects(groups), apart)))
+    table = factorial.by_case(groups)
+    apart, carried_by = factorial.networks_minus_pipelines(table), factorial.carried_by(table)
+    return Prose("\n".join(f"- {sentence}" for sentence in sentences(factorial.effects(groups), apart, carried_by)))
 
 
 # ------------------------------------------------------------------------------------------------------------- results
@@ -120,7 +123,8 @@ def interaction(table: pd.DataFrame) -> Any:
     for number, network in enumerate(networks):
         known = {p: mean_interval(table[network, p]) for p in pipelines if (network, p) in table}
         places = [pipelines.index(p) + (number - (len(networks) - 1) / 2) * 0.04 for p in known]
-        style = {"mode": "lines+markers", "line": {"color": plots.series(number), "width": 2.5}, "marker": {"size": 9}}
+        colour = plots.series(COLOURED.index(network))  # one colour, whichever others are shown
+        style = {"mode": "lines+markers", "line": {"color": colour, "width": 2.5}, "marker": {"size": 9}}
         style |= {"name": network, "hovertemplate": "%{text}<extra>" + network + "</extra>", "showlegend": True}
         figure.add_trace(plots.means(places, list(known.values()), thickness=1.5, **style))
     figure.update_xaxes(
@@ -232,6 +236,8 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
         for name, difference in factorial.otherwise_without(left_out).items()
     ]
     carried = "The answer is the same without any one of the networks." if len(left_out) > 1 else ""
+    if word == UNDECIDED and (by_cases := factorial.carried_by(table)):
+        word = f"{word}, since the interval holds zero once any one of these cases is left out: {few(by_cases)}"
     if otherwise:
         carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
     return "\n".join(
@@ -240,8 +246,7 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
             f"- **Which matters more: {word}.** The means of the networks lie "
             f"{network} from their own mean (root mean square, Dice), those of the pipelines "
             f"{pipeline}; the difference is {change}, on {change.cases} cases, "
-            f"{text.over_networks(over.difference, over.detectable)}. There is no test of spreads: the intervals "
-            f"decide. {carried}",
+            f"{text.over_networks(over.difference, over.detectable)}. {carried}",
         ]
     )
 
@@ -251,7 +256,7 @@ def matters(table: pd.DataFrame, groups: Cells) -> str:
     if judged(groups).unsound:
         return intervals.NOT_YET
     change, over = factorial.networks_minus_pipelines(table), factorial.over_networks(table, groups)
-    return intervals.decide(change, math.nan, margin(groups), over)
+    return UNDECIDED if factorial.carried_by(table) else intervals.decide(change, math.nan, margin(groups), over)
 
 
 @_or_why_not
@@ -262,7 +267,7 @@ def spreads(groups: Cells, decides: bool = True) -> list[Any]:
         return [Prose("*Not before all cells have a record.*")]
     out = factorial.leaving_out(table).set_axis(["spread of networks", "of pipelines", "difference"], axis=1)
     if decides:
-        out["matters more, by cases"] = [_by_cases(change, groups) for change in out.difference]
+        out.insert(0, "matters more, by cases", [_by_cases(change, groups) for change in out.difference])
     return [factorial.spreads(table), out.set_axis(["all networks", *(f"without {name}" for name in out.index[1:])])]
 
 

@@ -164,6 +164,17 @@ def test_spreads_worked_out_by_hand():
     assert intervals.outcome([change], 0.01) == "higher"
 
 
+def test_one_case_can_carry_the_difference_of_spreads():
+    """Every case must be let go; with an outlier whose pipelines lie far apart, one cannot be."""
+    quiet = 0.5 + np.random.default_rng(0).normal(0, 0.01, (12, 3, 2))
+    assert factorial.carried_by(table_of(quiet)) == []  # nothing is decided
+    assert factorial.carried_by(table_of(quiet + np.array([-0.1, 0.1]))) == []  # and here all cases agree
+    borderline = quiet + np.array([-0.003, 0.003])
+    borderline[7] += np.array([-0.05, 0.05])
+    assert factorial.networks_minus_pipelines(table_of(borderline)).high < 0
+    assert 7 in factorial.carried_by(table_of(borderline))
+
+
 def test_one_network_can_carry_the_spread():
     # The first lies 0.15 below two that are equal; pipelines are 0.04 apart.
     means = 0.5 + np.array([-0.1, 0.05, 0.05])[:, None] + np.array([-0.02, 0.02])

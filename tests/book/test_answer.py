@@ -26,8 +26,14 @@ def test_three_sentences_of_what_is_decided():
     assert network.startswith("**The network: too close to tell.** ")
     assert network.endswith("network changes Dice by -0.010 (-0.030 to +0.010).")
     assert pipeline.startswith("**Everything around it: nnU-Net's way is better.** ")
-    assert so.startswith("**Which matters more: everything around it.** The pipelines lie further from their mean ")
-    assert "+0.060 (+0.030 to +0.090)" in so
+    assert so.startswith("**Which matters more: everything around it.** Changing the pipeline moves Dice by ")
+    assert so.endswith("+0.120 (+0.060 to +0.180) more than changing the network.")  # twice the distance to their mean
+
+
+def test_one_patient_may_not_carry_the_answer():
+    so = sentences(effects(), Difference(-0.06, -0.09, -0.03, 19), ["a", "b"])[2]
+    assert so.startswith("**Which matters more cannot be told yet**: ")
+    assert so.endswith(", but once any one of 2 patients is left out, the interval holds zero.")
 
 
 def test_what_leaves_a_clear_interval_undecided_is_named():
@@ -46,7 +52,8 @@ def test_unsound_networks_decide_nothing():
     _, pipeline, so = sentences(effects(pipeline="not decided yet", unsound="undertrained: still learning"), NOTHING)
     assert pipeline.startswith("**Everything around it: not decided yet (undertrained: still learning).** ")
     assert so == (
-        "**Which matters more: not decided yet.** So far the difference between the two is +0.000 (-0.010 to +0.010)."
+        "**Which matters more: not decided yet.** So far changing the network moves Dice by +0.000 (-0.020 to +0.020) "
+        "more than changing the pipeline."
     )
 
 
