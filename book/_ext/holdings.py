@@ -18,7 +18,7 @@ from gbmlib.training.configuration import Experiment
 
 
 #: The names that :func:`facts` has.
-FACTS = ("runs", "gliomas", "steps", "grids", "hours", "devices", "cards", "seeds")
+FACTS = ("runs", "gliomas", "steps", "grids", "hours", "cards", "seeds")
 
 
 def facts(records: Sequence[Record]) -> dict[str, str]:
@@ -37,7 +37,6 @@ def facts(records: Sequence[Record]) -> dict[str, str]:
         "steps": f"{min(made):,} to {max(made):,}",
         "grids": ", ".join(f"{count} on {grid}" for grid, count in grids.most_common()),
         "hours": f"{sum(record.provenance['seconds'] for record in trained) / 3600:.3g}",
-        "devices": ", ".join(sorted({record.provenance["device"] for record in trained})),
         "cards": f"{on_card} of {len(trained)}" if on_card else "none",
         "seeds": str(max(Counter(record.experiment.changed(seed=0).id for record in trained).values())),
     }

@@ -161,7 +161,7 @@ def overview(name: str, store: Store) -> list[Any]:
             for label, of in asked.choice.items()
         ]
         shown += [Prose(f"On {whom}: **{found}**"), plots.forest(asked.set_axis(rows), f"{shows}, {whom}. {found}")]
-    read = f"{shows}, paired by case, with intervals over cases and seeds. Within the shade it is too small to matter."
+    read = f"{shows}, paired by case, with intervals over cases and seeds. Shaded: the margin."
     unsound = (differences.decided == NOT_YET).any()
     return [*shown, text.caption(f"{read} {longer_runs(name, store)}" if unsound else read)]
 

@@ -13,7 +13,7 @@ import pandas as pd
 from plotly.subplots import make_subplots
 
 from gbmlib.analysis import family, paired, scores
-from gbmlib.analysis.intervals import HIGHER, LOWER
+from gbmlib.analysis.intervals import HIGHER, LOWER, NOT_YET
 from gbmlib.analysis.scores import Groups
 from gbmlib.pages import comparison, plots, provenance, tables
 from gbmlib.pages.text import Prose
@@ -85,7 +85,9 @@ def overtaking(table: pd.DataFrame, in_plane: float) -> str:
     sides = ([f"{mm:g}" for mm in table.index[table.decided == word]] for word in (HIGHER, LOWER))
     two, three = (f"at {', '.join(side)} mm" if side else "nowhere" for side in sides)
     reliable = "at no thickness is there a reliable winner"
-    if (table.decided.isin((HIGHER, LOWER))).any():
+    if (table.decided == NOT_YET).all():
+        reliable = "nothing is decided yet: these networks were still learning"
+    elif (table.decided.isin((HIGHER, LOWER))).any():
         reliable = f"2D is higher {two}, and 3D {three}"
     return f"By the means, {sentence}. By the one rule of the book, {reliable}."
 

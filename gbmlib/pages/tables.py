@@ -13,6 +13,7 @@ from gbmlib import models
 from gbmlib.analysis import factorial, family, scores
 from gbmlib.analysis.intervals import mean_interval
 from gbmlib.analysis.scores import Groups
+from gbmlib.analysis.treatments import doubled
 from gbmlib.augment.nnunet import TRANSFORMS
 from gbmlib.cohorts import GLIOMA, regions
 from gbmlib.files import sizes
@@ -167,6 +168,8 @@ def costs(wanted: head_to_head.Cells, groups: factorial.Cells | None = None) -> 
         if groups and groups.get(cell):
             seconds = [record.provenance["seconds"] for record in groups[cell]]
             row |= {"minutes a run": f"{np.mean(seconds) / 60:.1f}", "threads": str(run.threads)}
+            if (change := doubled(groups[cell][0])) is not None:
+                row["Dice if trained twice as long"] = f"{change:+.3f}"
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 

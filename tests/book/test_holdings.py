@@ -53,7 +53,6 @@ def test_facts(store):
         "steps": "10 to 10",
         "grids": "3 on 6 mm",
         "hours": "2",
-        "devices": "Card Y, X, 4 cores",
         "cards": "1 of 3",
         "seeds": "2",
     }

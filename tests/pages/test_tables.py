@@ -73,9 +73,9 @@ def test_the_pipelines_are_told_from_their_configurations(wanted):
 
 
 def test_steps_and_voxels_are_counted_from_the_configurations(wanted):
-    table = tables.costs(
-        wanted, {("V-Net", "A"): [SimpleNamespace(provenance={"seconds": seconds}) for seconds in (90, 150)]}
-    )
+    run, _ = wanted["V-Net", "A"][:2]
+    records = [SimpleNamespace(provenance={"seconds": of}, experiment=run, store=None) for of in (90, 150)]
+    table = tables.costs(wanted, {("V-Net", "A"): records})
     row = table.loc["V-Net under pipeline A"]
     # 15 of the 19 cases, 60 times, one patch of 48 x 64 x 48 each.
     assert (row.steps, row.patches, row["voxels (million)"]) == ("900", "900", "133")
