@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gbmlib.analysis import family, scores, soundness
-from gbmlib.analysis.intervals import NOT_YET
+from gbmlib.analysis.intervals import NOT_YET, UNDECIDED
 from gbmlib.analysis.scores import GAP, Groups
 from gbmlib.cohorts import Cohort, regions
 from gbmlib.files import counted
@@ -61,7 +61,10 @@ def answer(tables_by_measure: Mapping[str, pd.DataFrame], name: str, store: Stor
                 reasons.append(row.unsound)
                 why = ""
             size = f"{row.difference}{text.inside_margin(row)} on {counted(row.cases, 'case')}"
-            lines.append(f"**{word}.** {measure[0].upper()}{measure[1:]}, {label} minus {row.against}: {size}{why}.")
+            said = f"**{word}.** From *{row.against}* to *{label}*, {measure} changes by {size}{why}."
+            if row.decided == UNDECIDED and row.detectable > 0:
+                said += f" A study like this finds a difference of {row.detectable:.2f}; smaller ones need more runs."
+            lines.append(said)
     if reasons:
         lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). {longer_runs(name, store)}")
     return Prose("\n\n".join(lines) or text.NOTHING_YET)
@@ -167,10 +170,10 @@ def overview(name: str, store: Store) -> list[Any]:
 
 
 def longer_runs(name: str, store: Store) -> str:
-    """What makes longer runs of a family or set than those shown, in a sentence."""
+    """What makes better runs of a family or set than those shown, in a sentence."""
     longest = catalogue.shown_scale(name, store) != scales.FIRST
     makes = catalogue.command(name, scales.PUBLISHED[0] if longest else scales.DEFAULT)
-    return f"Longer runs can decide it: `{makes}`."
+    return f"`{makes}` makes runs that can decide it."
 
 
 def choice(name: str, store: Store) -> list[Any]:

@@ -56,14 +56,16 @@ def test_the_answer_is_the_verdict_with_its_size_and_once_what_would_decide_it(t
     store = Store(tmp_path)
     differences = contrasts({"base": everywhere(0.5), "better": everywhere(0.6)})
     decided = comparison.answer({"Dice": differences}, "vae", store)
-    assert decided == "**Higher.** Dice, better minus base: +0.100 (+0.100 to +0.100) on 30 cases."
+    assert decided == "**Higher.** From *base* to *better*, Dice changes by +0.100 (+0.100 to +0.100) on 30 cases."
     unsound = differences.assign(decided="not decided yet", unsound="undertrained: it still rose")
     assert comparison.answer({"Dice": unsound, "the gap": unsound}, "vae", store) == (
-        "**Not decided yet.** Dice, better minus base: +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
-        "**Not decided yet.** The gap, better minus base: +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
-        "These runs decide nothing (undertrained: it still rose). Longer runs can decide it: `python -m gbmlib run "
-        "brats:PATH --only vae --profile paper`."
+        "**Not decided yet.** From *base* to *better*, Dice changes by +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "**Not decided yet.** From *base* to *better*, the gap changes by +0.100 (+0.100 to +0.100) on 30 cases.\n\n"
+        "These runs decide nothing (undertrained: it still rose). `python -m gbmlib run brats:PATH --only vae "
+        "--profile paper` makes runs that can decide it."
     )
+    open_still = comparison.answer({"Dice": differences.assign(decided="undecided", detectable=0.05)}, "vae", store)
+    assert open_still.endswith(" A study like this finds a difference of 0.05; smaller ones need more runs.")
     assert comparison.answer({"Dice": contrasts({})}, "vae", store) == "*There is nothing to compare yet.*"
 
 
@@ -179,7 +181,7 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
     assert found.startswith("On 4 gliomas: **batch norm: ")
     assert list(figure.data[-1].x) == pytest.approx([-0.1])
     assert caption.startswith("*Change in mean Dice of each variant against the paper's network")
-    assert comparison.longer_runs("untested", store).endswith(" run msd:PATH --only untested`.")
+    assert " run msd:PATH --only untested` " in comparison.longer_runs("untested", store)
     put("study", "batch norm", 0.3)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.3)
     put("short", "ReLU", 0.2, "activation")
