@@ -129,7 +129,7 @@ def not_decided(verdicts: Verdicts) -> str:
     said = listed([f"{count} {reason}" for reason, count in reasons.most_common()])
     return (
         f"{reasons.total()} of {len(verdicts)} claims: {said}. The page of claims shows them, {' and '.join(views)}; "
-        "each opens for what its runs show so far and for the command that would decide it."
+        "each opens for what its runs show so far and, where runs are missing, for the command that makes them."
     )
 
 

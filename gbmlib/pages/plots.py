@@ -122,9 +122,12 @@ def wrapped(label: str) -> str:
 def forest(table: pd.DataFrame, description: str = "") -> Any:
     """Differences in mean Dice with their intervals (``analysis.family.contrasts``), a row a comparison.
 
-    The margin within which a difference does not matter is shaded; the colour is what the comparison decides.
+    The margin is shaded; the colour is what the comparison decides. The axis is that of networks which learned: where a
+    channel collapsed, the row's name says so, and its point may lie off the scale.
     """
-    names = [wrapped(label) for label in table.index]
+    collapsed = table.unsound.str.contains("collapsed").tolist()
+    labels = [f"{label} (collapsed)" if dead else label for label, dead in zip(table.index, collapsed, strict=True)]
+    names, learned = [wrapped(label) for label in labels], table.difference[[not dead for dead in collapsed]]
     figure = go.Figure()
     shade_margin(figure, table.margin.max())
     for word, colour in DECIDED.items():
@@ -138,6 +141,9 @@ def forest(table: pd.DataFrame, description: str = "") -> Any:
             style["text"] = [f"{text.evidence(row)}, against {row.against}" for _, row in rows.iterrows()]
             figure.add_trace(means(at, rows.difference, "x", **style))
     figure.update_xaxes(title_text="difference in mean Dice")
+    if 0 < len(learned) < len(table):
+        ends = pd.Series([0, *(end for one in learned for end in (one.mean, one.low, one.high))], dtype=float)
+        figure.update_xaxes(range=[ends.min() - table.margin.max(), ends.max() + table.margin.max()])
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
     description = description or f"Differences in mean Dice with their intervals. {text.findings(table)}"
     return finish(figure, description, 140 + 44 * len(table), 0, l=10)

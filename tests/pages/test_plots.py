@@ -93,6 +93,17 @@ def test_figures_show_the_intervals_of_the_words():
     assert f"p = {table.p['other']:.3f}" in points.text[0]
 
 
+def test_the_axis_is_that_of_networks_that_learned():
+    table = contrasts({"base": group(0.6), "better": group(0.62), "dead": group(0.1)})
+    assert plots.forest(table).layout.xaxis.range is None
+    table.loc["dead", "unsound"] = "collapsed: a channel never learned"
+    figure = plots.forest(table)
+    low, high = figure.layout.xaxis.range
+    assert -0.1 < low < 0
+    assert 0.02 < high < 0.1
+    assert "dead (collapsed)" in figure.layout.yaxis.categoryarray
+
+
 def seeded(value, seed):
     """One seed lies above the other, in the second group by more."""
     runs = group(value + value**2 * seed)
