@@ -2,8 +2,8 @@
 
 The directive ``claims`` is the table with its filter, ``claims-grid`` a square for each, ``claims-tests`` how
 many tests are behind them, ``claims-not-decided`` how many lack a verdict, and why. Each row is a target
-(``{ref}`claim-ID```), and each chapter that discusses a claim gets a list of its claims and their verdicts before its
-first section, with links to the rows.
+(``{ref}`claim-ID```), and each chapter that discusses a claim gets a list of its claims and their verdicts after its
+answer, with links to the rows.
 """
 
 import html
@@ -105,7 +105,7 @@ def _document(root: Path, chapter: str) -> str:
 
 
 def list_in_chapter(app, document: nodes.document) -> None:
-    """Before a chapter's first section, the claims that it discusses."""
+    """After a chapter's answer, or before its first section, the claims that it discusses."""
     name = app.env.docname
     if PAGE not in app.env.found_docs or name == PAGE:
         return
@@ -131,7 +131,9 @@ def list_in_chapter(app, document: nodes.document) -> None:
         "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of", "dropdown"]
     )
     sections = [number for number, child in enumerate(chapter.children) if isinstance(child, nodes.section)]
-    chapter.insert(sections[0] if sections else len(chapter.children), note)
+    answers = [number for number in sections if chapter[number].next_node(nodes.title).astext() == "Answer"]
+    place = answers[0] + 1 if answers else sections[0] if sections else len(chapter.children)
+    chapter.insert(place, note)
     app.env.note_dependency(str(Path(app.srcdir) / "book/claims.yml"))
 
 
