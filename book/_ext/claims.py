@@ -130,10 +130,12 @@ def list_in_chapter(app, document: nodes.document) -> None:
     note = nodes.admonition(
         "", nodes.title(text="Claims that this chapter discusses"), items, classes=["gbm-claims-of", "dropdown"]
     )
-    sections = [number for number, child in enumerate(chapter.children) if isinstance(child, nodes.section)]
-    answers = [number for number in sections if chapter[number].next_node(nodes.title).astext() == "Answer"]
-    place = answers[0] + 1 if answers else sections[0] if sections else len(chapter.children)
-    chapter.insert(place, note)
+    sections = [child for child in chapter.children if isinstance(child, nodes.section)]
+    answers = [section for section in sections if section.next_node(nodes.title).astext() == "Answer"]
+    if answers:
+        answers[0] += note
+    else:
+        chapter.insert(chapter.index(sections[0]) if sections else len(chapter.children), note)
     app.env.note_dependency(str(Path(app.srcdir) / "book/claims.yml"))
 
 

@@ -63,7 +63,8 @@ def site(tmp_path_factory):
         text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
         notebook = json.loads(text)
         title = "".join(notebook["cells"][0]["source"]).splitlines()[0]
-        cell = {"cell_type": "markdown", "id": "cell-00", "metadata": {}, "source": f"{title}\n\nWords.\n\n## Section"}
+        words = f"{title}\n\nWords.\n\n## Answer\n\nSo it is.\n\n## Section"
+        cell = {"cell_type": "markdown", "id": "cell-00", "metadata": {}, "source": words}
         stub = json.dumps(notebook | {"cells": [cell]})
         (root / "notebooks" / f"{name}.ipynb").write_text(stub)
         (root / "book/runs" / f"{name}.ipynb").write_text(stub)
@@ -81,7 +82,7 @@ def test_rows_and_links_both_ways(site):
         assert page.count(f'id="claim-{name}"') == 1
     assert 'href="runs/06_planner.html"' in page
     chapter = (site / "runs/06_planner.html").read_text()
-    assert "Claims that this chapter discusses" in chapter
+    assert chapter.index("So it is.") < chapter.index("Claims that this chapter discusses") < chapter.index("<h2>Section")
     assert 'href="../claims.html#claim-table-1"' in chapter
     assert "claim-squeeze" not in chapter
     first = (site / "intro.html").read_text()
