@@ -82,7 +82,8 @@ def test_rows_and_links_both_ways(site):
         assert page.count(f'id="claim-{name}"') == 1
     assert 'href="runs/06_planner.html"' in page
     chapter = (site / "runs/06_planner.html").read_text()
-    assert chapter.index("So it is.") < chapter.index("Claims that this chapter discusses") < chapter.index("<h2>Section")
+    answer, claims, section = map(chapter.index, ("So it is.", "Claims that this chapter discusses", "<h2>Section"))
+    assert answer < claims < section
     assert 'href="../claims.html#claim-table-1"' in chapter
     assert "claim-squeeze" not in chapter
     first = (site / "intro.html").read_text()
