@@ -188,7 +188,7 @@ def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
         budgets, meant = unequal(cells[one], cells[other])
         unfair += [f"{sentence} ({' under '.join(other)} and {' under '.join(one)})" for sentence in budgets]
         by_design |= dict.fromkeys(meant)
-    return Soundness((*reasons, *unfair[:1]), tuple(by_design))
+    return Soundness((*reasons, *unfair[:1]), (*by_design, *soundness.excused(trained.values())))
 
 
 def margin(cells: Cells) -> float:

@@ -19,7 +19,7 @@ from gbmlib.analysis import intervals
 from gbmlib.analysis.treatments import changed, configuration_of, doubled, networks, unequal, vacuous
 from gbmlib.files import counted
 from gbmlib.study import scales
-from gbmlib.study.records import TRAIN, Record
+from gbmlib.study.records import HELD_OUT, TRAIN, Record
 
 #: Below this mean Dice on its own training cases, a region was not learned.
 LEARNED = 0.1
@@ -58,11 +58,12 @@ def between(
             Then too short a training does not speak against it.
     """
     trained = {record.id: record for record in networks((*base, *other))}
-    reasons = collapsed(trained.values())
+    reasons, cautions = collapsed(trained.values()), []
     if not growing:
         reasons += undertrained(trained.values())
+        cautions += excused(trained.values())
     unfair, by_design = unequal(base, other)
-    return Soundness((*reasons, *vacuous(base, other, change), *unfair), by_design)
+    return Soundness((*reasons, *vacuous(base, other, change), *unfair), (*by_design, *cautions))
 
 
 # ----------------------------------------------------------------------------------------------------------- collapsed
@@ -140,11 +141,8 @@ def undertrained(records: Iterable[Record]) -> list[str]:
     Networks of one configuration, over folds and seeds, are judged together: the validation Dice of a single one is
     over few cases. Where one was trained twice as long, that is the evidence, and how its Dice rose is not looked at.
     """
-    configurations: dict[str, list[Record]] = {}
-    for record in records:
-        configurations.setdefault(configuration_of(record.experiment), []).append(record)
     changes, rising = [], {}
-    for members in configurations.values():
+    for members in _by_configuration(records):
         change = doubled(members[0])
         if change is None:
             for name, value in rises(members).items():
@@ -161,6 +159,25 @@ def undertrained(records: Iterable[Record]) -> list[str]:
         risen = " and ".join(f"{name} by {rising[column]:.3f}" for column, name in names.items() if column in rising)
         sentences.append(f"undertrained: the last sixth of the epochs still raised {risen}")
     return sentences
+
+
+def excused(records: Iterable[Record]) -> list[str]:
+    """A caution on networks that still rose and count as trained because twice their schedule changes little: on how
+    few cases that was tried; empty where there are none."""
+    excused = [of for of in _by_configuration(records) if doubled(of[0]) is not None and rises(of)]
+    pilots = [record for of in excused for record in of if record.experiment.fold == scales.PILOT["fold"]]
+    if not pilots:
+        return []
+    cases = min(record.cases[record.cases.split == HELD_OUT].case.nunique() for record in pilots)
+    return [f"still rising at the end: that training was long enough rests on {counted(cases, 'case')}"]
+
+
+def _by_configuration(records: Iterable[Record]) -> list[list[Record]]:
+    """Networks that differ in fold and seed alone, together."""
+    configurations: dict[str, list[Record]] = {}
+    for record in records:
+        configurations.setdefault(configuration_of(record.experiment), []).append(record)
+    return list(configurations.values())
 
 
 def rises(records: Sequence[Record]) -> dict[str, float]:

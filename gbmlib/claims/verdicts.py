@@ -57,9 +57,9 @@ class Verdict:
     @property
     def label(self) -> str:
         """The word; with the margin where a claimed difference is shown to be small: ``supported, below 0.01``."""
-        small = [comparison.margin for comparison in self.comparisons if comparison.complete and comparison.small]
         one_sided = self.word == SUPPORTED and self.claim.kind in ("better", "worse")
-        return f"{self.word}, below {max(small):g}" if one_sided and small else self.word
+        small = one_sided and all(comparison.small for comparison in self.comparisons)
+        return f"{self.word}, below {max(one.margin for one in self.comparisons):g}" if small else self.word
 
     @property
     def command(self) -> str:

@@ -50,11 +50,15 @@ class Family:
         return self.name.partition("/")[0]
 
 
-def _more_seeds(profile: str, **changes: Any) -> Runs:
-    """The head to head with further seeds; the V-Net as published has the first alone."""
-    seeds = scales.FURTHER_SEEDS.get(profile)
-    cells = head_to_head.by_label(profile, seeds=seeds, **changes) if seeds else {}
-    return {label: runs for label, runs in cells.items() if not label.startswith("V-Net under")}
+def _twice(profile: str) -> Runs:
+    """The cells of both heads to heads trained twice as long, on the pilot's fold: whether their schedules suffice."""
+    cells = {"gliomas": head_to_head.by_label(profile)} if profile in scales.NORMALISED_VNET else {}
+    cells |= {"hippocampus": head_to_head.by_label(profile, head_to_head.of_hippocampus)} if cells else {}
+    return {
+        f"{label}, {where}": [scales.doubled(run) for run in runs if run.fold == scales.PILOT["fold"]]
+        for where, of in cells.items()
+        for label, runs in of.items()
+    }
 
 
 def _external(profile: str) -> Runs:
@@ -148,7 +152,7 @@ FAMILIES: dict[str, Family] = {
             partial(head_to_head.by_label, make=head_to_head.of_hippocampus),
             gliomas=False,
         ),
-        Family("headtohead-seeds", "further seeds of the head to head", "09_head_to_head", _more_seeds),
+        Family("twice", "twice as long", "09_head_to_head", _twice, gliomas=False),
         Family("external", "other hospitals", "09_head_to_head", _external, gliomas=False),
         Family("vnet", "V-Net", "02_baseline_vnet", _vnet),
         Family("vae", "autoencoder branch", "03_vae_ablation", _choice("vae")),

@@ -15,9 +15,10 @@ under pipeline A (``study.scales``), the planned 3D U-Net under pipeline B
   schedule, which is longer, and has no penalty.)
 - *The patch* is the nearest one that the network can take, rounded axis by axis; of two that are as near the larger. At
   3 mm both pipelines' patches fit every network as they are.
-- *The learning rate* at the study's scale goes with the network, the best of those that were tried at home. In the
-  short runs it is the pipeline's, but for networks that do not learn with it (:data:`OWN_RATE`): these keep their own,
-  or the best one that was tried (:data:`TRIED_RATES`). Warm-up takes the same share of the epochs as at home.
+- *The learning rate* at the study's scale goes with the network: of those that were tried at home the best, or one
+  within 0.002 Dice of it. In the short runs it is the pipeline's, but for networks that do not learn with it
+  (:data:`OWN_RATE`): these keep their own, or the best one that was tried (:data:`TRIED_RATES`). Warm-up takes the same
+  share of the epochs as at home.
 
 At the study's scale all cells train on patches of one size and on equally many voxels, pipeline A on one patch a step
 and pipeline B on two, and the V-Net is there twice: as published, and with the normalisation that the other networks
@@ -131,14 +132,14 @@ def of_hippocampus(profile: str) -> Cells:
     """:func:`without_vnet` for the 260 hippocampi, at the scales that ask choices of them, and on the grid of those.
 
     Each network is at home what the single choices start from (``ablations``, ``nnunet_ablations``), but that pipeline
-    B averages over mirrorings, which is part of it.
+    B averages over mirrorings, which is part of it, and shares the other's resampling, as for gliomas.
     """
     if profile not in scales.ON_HIPPOCAMPUS:
         return {}
     folds = scales.FOLDS[profile]
     at_home = {
         "SegVAE": scales.paper_a(profile, folds, **ablations.HIPPOCAMPUS),
-        "U-Net": nnunet.hippocampus(profile, 3, folds, **nnunet_ablations.HIPPOCAMPUS),
+        "U-Net": nnunet.hippocampus(profile, 3, folds, **nnunet_ablations.HIPPOCAMPUS, resampling="average"),
     }
     return _crossed(profile, at_home)
 

@@ -131,6 +131,8 @@ def runs(
     make = nnunet.glioma
     cohort = nnunet.HIPPOCAMPUS_COHORT
     if profile in scales.ON_HIPPOCAMPUS and changes.get("cohort", cohort) == cohort:
+        if comparison.name == "foreground":  # every patch holds a whole hippocampus, so the rule cannot act
+            return {}
         make, changes = nnunet.hippocampus, HIPPOCAMPUS | changes
     if comparison.name == "slicewise":
         changes |= {"spacing": THICK_HIPPOCAMPUS if make is nnunet.hippocampus else thickest(profile)}

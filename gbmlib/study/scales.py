@@ -156,9 +156,6 @@ PAPER_A: dict[str, dict[str, Any]] = {
 #: Seeds that the comparisons of whole networks are repeated with.
 SEEDS = {"test": (0,), "demo": (0,), "short": (0, 1), "study": (0,), "paper": (0,)}
 
-#: Further seeds of the head to head, a family of their own: five folds of one seed decide first.
-FURTHER_SEEDS = {"study": (1,)}
-
 #: The baseline as published has no normalisation, and learns at small rates alone; with instance norm it takes those of
 #: the other networks.
 VNET_NORMS = ("none", "instance")

@@ -114,6 +114,9 @@ def test_twice_the_schedule_outweighs_how_dice_rose(store):
     record(store, last, held=0.5)
     record(store, scales.doubled(last), held=0.505)
     assert undertrained([rising]) == []
+    assert soundness.excused([rising]) == []
+    [caution] = soundness.excused([rising, store.get(last)])
+    assert caution.endswith(f"rests on {len(CASES)} cases")
     flat = record(store, in_five(1, options={"filters": 6}))
     assert undertrained([flat]) == []
     record(store, in_five(4, options={"filters": 6}), held=0.5)

@@ -94,8 +94,10 @@ def test_the_margin_is_that_of_the_cohort():
 
 def test_a_small_gain_is_supported_and_says_so(every):
     claim = next(claim for claim in every if claim.id == "mirroring-helps-hippocampus")
-    found = verdicts._verdict(claim, "study", (comparison(0.004, 0.008), comparison(0.2, 0.4)), None)
+    found = verdicts._verdict(claim, "study", (comparison(0.004, 0.008), comparison(0.002, 0.003)), None)
     assert (found.word, found.label) == (SUPPORTED, "supported, below 0.01")
+    mixed = verdicts._verdict(claim, "study", (comparison(0.004, 0.008), comparison(0.2, 0.4)), None)
+    assert mixed.label == SUPPORTED
     large = verdicts._verdict(claim, "study", (comparison(0.2, 0.4),), None)
     assert large.label == SUPPORTED
 
@@ -255,7 +257,10 @@ def test_the_command_makes_what_a_claim_lacks_and_nothing_else(monkeypatch, ever
 def test_the_networks_that_are_compared_with_the_pipelines_can_be_chosen(every):
     known, store = {claim.id: claim for claim in every}, Store(ROOT / "none", published=RECORDS)
     both = [known["pipeline-matters-more"], known["pipeline-matters-more-of-two"]]
-    assert [len({run.model for run in wanted(claim, "short")}) for claim in both] == [3, 2]
+    assert [len({run.model for run in wanted(claim, "study")}) for claim in both] == [3, 2]
+    assert all("norm" in run.options for run in wanted(both[0], "study") if run.model == "vnet")
+    six = both[0].decided_by.model_copy(update={"networks": (), "scale": "short"})  # as it was first asked
+    both[0] = both[0].model_copy(update={"decided_by": six})
     found = verdicts.decide(both, store, ROOT / "book/facts")
     all_of_them, two = (verdict.comparisons[0] for verdict in found.values())
     runs = head_to_head.cells(found["pipeline-matters-more-of-two"].scale)

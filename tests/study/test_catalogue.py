@@ -78,23 +78,23 @@ def test_a_run_belongs_to_the_first_family_that_has_it_and_needs_its_data_at_han
     every = [run.id for runs in wanted.values() for run in runs]
     assert len(every) == len(set(every))
     # The V-Net is all in the head to head.
-    assert list(wanted)[:5] == ["headtohead", "rates", "headtohead-seeds", "external", "vae"]
+    assert list(wanted)[:5] == ["headtohead", "rates", "twice", "external", "vae"]
     assert "external" not in catalogue.families("study", GLIOMAS[:1])
     cohorts = {
         name for runs in catalogue.families("study", GLIOMAS[:1]).values() for run in runs for name in [run.cohort]
     }
     assert cohorts == {"brats2018-19"}
     assert list(catalogue.families("study", (nnunet.HIPPOCAMPUS_COHORT,)))[:3] == [
-        *("rates", "headtohead-hippocampus", "hippocampus-folds"),
+        *("rates", "headtohead-hippocampus", "twice"),
     ]
 
 
-def test_the_first_seed_of_the_head_to_head_is_whole_before_the_second_begins():
-    assert [run.seed for run in flat("headtohead", "study")] == [0] * 40
-    more = flat("headtohead-seeds", "study")
-    assert [run.seed for run in more] == [1] * 30
-    assert not any(run.model == "vnet" and "norm" not in run.options for run in more)
-    assert flat("headtohead-seeds", "short") == []
+def test_every_cell_is_trained_twice_as_long_on_the_pilots_fold():
+    once, twice = [*flat("headtohead", "study"), *flat("headtohead-hippocampus", "study")], flat("twice", "study")
+    assert len(twice) == 8 + 4
+    bases = {scales.doubled(run).id for run in once if run.fold == 4}
+    assert {run.id for run in twice} == bases
+    assert flat("twice", "short") == []
 
 
 def test_nine_more_runs_search_the_rates_of_all_networks_of_the_head_to_head(tmp_path):

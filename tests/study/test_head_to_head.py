@@ -67,7 +67,9 @@ def test_the_hippocampus_is_asked_the_same_from_where_its_single_choices_start()
     at_home = ablations.runs(ablations.choice("kernel", "study"), "study")["kernel 3"]
     assert cells["SegVAE", "A"] == at_home
     planned = nnunet_ablations.runs(nnunet_ablations.COMPARISONS[0], "study")["leaky ReLU"]
-    assert [run.changed(mirrored_inference=False) for run in cells["U-Net", "B"]] == planned
+    assert [run.changed(mirrored_inference=False, resampling="spline") for run in cells["U-Net", "B"]] == planned
+    # Images and labels are averaged under both: on a grid of twice the size splines move labels against images.
+    assert {run.resampling for runs in cells.values() for run in runs} == {"average"}
     for pipeline, foreign in (("A", "U-Net"), ("B", "SegVAE")):
         ours, theirs = (cells[name, pipeline][0] for name in (foreign, AT_HOME[pipeline]))
         assert differing(ours, theirs) <= {*OF_NETWORK, "patch_size", "learning_rate", "warmup"}

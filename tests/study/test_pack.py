@@ -209,9 +209,9 @@ def test_more_steps_voxels_and_processes_take_longer(runs, released, tmp_path):
 
 
 def test_what_is_made_of_networks_follows_them_at_once():
-    runs = in_order_of_worth("study", ["brats2018-19", "brats2021-11"], ["headtohead", "headtohead-seeds", "external"])
+    runs = in_order_of_worth("study", ["brats2018-19", "brats2021-11"], ["headtohead", "external"])
     place = {of.id: number for number, of in enumerate(runs)}
-    assert len(place) == len(runs) > 80
+    assert len(place) == len(runs) > 60
     for of in runs:
         if of.dependencies:
             last = max(place[need.id] for need in of.dependencies)
