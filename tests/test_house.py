@@ -41,9 +41,9 @@ BUDGETS = {
     "study": 3273,
     "study/pack": 1150,
     "analysis": 3390,
-    "claims": 868,
+    "claims": 873,
     "viewer": 2599,
-    "pages": 3348,
+    "pages": 3368,
     "lab": 1200,
 }
 

@@ -7,7 +7,7 @@ and ``analysis.published``, and builds networks without training them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,10 @@ from gbmlib.evaluation import sliding_window
 from gbmlib.files import RECORDS, listed, sizes
 from gbmlib.models.segvae import CROP
 from gbmlib.models.summary import magnitudes
+from gbmlib.planner import PATCH_VOXELS
 from gbmlib.planner import table_1 as paper_table
 from gbmlib.study import nnunet
 from gbmlib.study.cross_validation import LOW_RESOLUTION, PLUS
-
-BUDGET = 128**3
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,14 @@ def table_1(folder: Path, aspect: str = "mm") -> Finding:
 def small_median_is_patch(folder: Path) -> Finding:
     """Where the median case has fewer voxels than the budget, the patch is that case, rounded up for pooling."""
     rows = _rows(folder, "3D")
-    small = rows[rows.median_shape.map(math.prod) < BUDGET]
+    small = rows[rows.median_shape.map(math.prod) < PATCH_VOXELS]
     wrong = {
         task: f"{task} {sizes(row.patch_size)} where the median is {sizes(row.median_shape)}"
         for task, row in small.iterrows()
-        if any(patch != _rounded_up(size, pools) for patch, size, pools in zip(*_axes(row), strict=True))
+        if any(
+            patch != math.ceil(size / 2**pools) * 2**pools
+            for patch, size, pools in zip(row.patch_size, row.median_shape, row.pools, strict=True)
+        )
     }
     others = len(small) - len(wrong)
     sentences = [f"as stated in {others} of {len(small)} such tasks", *wrong.values()]
@@ -82,7 +84,9 @@ def patch_limit(folder: Path) -> Finding:
     """No three-dimensional patch has more than 128^3 voxels."""
     printed = paper_table.printed(folder)
     volumes = printed[printed.index.get_level_values("network") != "2D"].patch_size.map(math.prod)
-    return Finding(bool((volumes <= BUDGET).all()), f"at most {volumes.max():,} voxels in {len(volumes)} networks")
+    return Finding(
+        bool((volumes <= PATCH_VOXELS).all()), f"at most {volumes.max():,} voxels in {len(volumes)} networks"
+    )
 
 
 def five_per_cent(folder: Path) -> Finding:
@@ -105,7 +109,7 @@ def whole_slices(folder: Path) -> Finding:
 def cascades(folder: Path) -> Finding:
     """The tasks with more than four times the budget's voxels are those for which the table has a cascade."""
     printed, tasks = paper_table.printed(folder), paper_table.tasks(folder)
-    large = {task for task, fingerprint in tasks.items() if math.prod(fingerprint.median_shape) > 4 * BUDGET}
+    large = {task for task, fingerprint in tasks.items() if math.prod(fingerprint.median_shape) > 4 * PATCH_VOXELS}
     cascaded = set(printed.xs("3D low resolution", level="network").index)
     return Finding(large == cascaded, f"the rule gives {listed(sorted(large))}; printed are {listed(sorted(cascaded))}")
 
@@ -215,14 +219,6 @@ def _growth(down: str, seed: int) -> float:
 
 def _rows(folder: Path, network: str) -> pd.DataFrame:
     return paper_table.printed(folder).xs(network, level="network")
-
-
-def _axes(row: pd.Series) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-    return row.patch_size, row.median_shape, row.pools
-
-
-def _rounded_up(size: int, pools: int) -> int:
-    return math.ceil(size / 2**pools) * 2**pools
 
 
 CHECKS: dict[str, Check] = {
