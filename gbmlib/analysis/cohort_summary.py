@@ -21,10 +21,6 @@ from gbmlib.preprocess import pipeline
 #: The grid of thresholds, in deviations from the mean of a case's non-zero voxels.
 THRESHOLDS = np.arange(-1, 6.01, 0.05)
 
-#: Where crops are cut from: the whole frame of the files, air included, as the first paper's code does
-#: (vliu15/3d-brain-tumor-segmentation, 23d955b), or the box of non-zero voxels, as here.
-CUT_FROM = ("frame", "brain")
-
 
 def summary(cohort: Cohort, progress: bool = True) -> pd.DataFrame:
     """One line a case.
@@ -97,7 +93,9 @@ def crop_fractions(cohort: Cohort, size: Sequence[float] = CROP, progress: bool 
 
     Returns:
         Columns: case; ``scheme``, of the channels (``cohorts.regions``; nested ones for a glioma alone);
-        ``cut_from``, one of :data:`CUT_FROM`; ``fraction``.
+        ``cut_from``: ``"frame"``, of the files, air included, as the first paper's code does
+        (vliu15/3d-brain-tumor-segmentation, 23d955b), or ``"brain"``, the box of non-zero voxels, as here;
+        ``fraction``.
     """
     rows = []
     for case in tqdm(cohort, "crops", unit="case", disable=not progress, leave=False):

@@ -15,7 +15,7 @@ that speaks for the other. Cohen's d would divide by a standard deviation that o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,10 +35,8 @@ class Paired:
     Attributes:
         difference: mean and 95 % interval, over cases, and over seeds where there are several.
         p: of Wilcoxon's signed-rank test, two-sided.
-        p_equivalence: of two one-sided such tests (TOST): small where the difference lies within the margin.
         effect: rank-biserial correlation, positive where the other is higher.
         seeds: of the base and of the other.
-        by_seed: the mean difference of each seed that both have.
         adjusted: p after Holm's correction for the family; of a comparison by itself p.
         family: how many comparisons were corrected together.
         margin: what counts as no difference.
@@ -49,10 +47,8 @@ class Paired:
 
     difference: Difference
     p: float
-    p_equivalence: float
     effect: float
     seeds: tuple[int, int]
-    by_seed: Mapping[int, float]
     adjusted: float
     family: int = 1
     margin: float = MARGIN
@@ -149,10 +145,8 @@ def compare_tables(
         difference=_interval(base, other, change),
         p=p,
         adjusted=p,
-        p_equivalence=max(wilcoxon(change + margin, "greater"), wilcoxon(change - margin, "less")),
         effect=rank_biserial(resolved),
         seeds=(base.shape[1], other.shape[1]),
-        by_seed={seed: float((other[seed] - base[seed]).mean()) for seed in base if seed in other},
         margin=margin,
         networks=networks,
     )
@@ -161,15 +155,15 @@ def compare_tables(
 # --------------------------------------------------------------------------------------------------- tests and interval
 
 
-def wilcoxon(differences: Sequence[float], alternative: str = "two-sided") -> float:
-    """p of Wilcoxon's signed-rank test that differences are symmetric about zero; 1 where all are zero.
+def wilcoxon(differences: Sequence[float]) -> float:
+    """p of Wilcoxon's signed-rank test, two-sided, that differences are symmetric about zero; 1 where all are zero.
 
     Cases that do not differ are ranked, and their ranks dropped (Pratt 1959): they speak for no difference.
     """
     values = _clean(differences)
     if not values.any():
         return 1.0
-    return float(stats.wilcoxon(values, zero_method="pratt", alternative=alternative).pvalue)
+    return float(stats.wilcoxon(values, zero_method="pratt").pvalue)
 
 
 def rank_biserial(differences: Sequence[float]) -> float:

@@ -44,13 +44,11 @@ class Maps:
         mean: of the probabilities.
         entropy: of the mean, in bits.
         mutual_information: in bits.
-        split: the share of pairs of members that decide otherwise.
     """
 
     mean: np.ndarray
     entropy: np.ndarray
     mutual_information: np.ndarray
-    split: np.ndarray
 
 
 def entropy(probability: np.ndarray) -> np.ndarray:
@@ -60,7 +58,7 @@ def entropy(probability: np.ndarray) -> np.ndarray:
 
 
 def maps(members: Sequence[np.ndarray]) -> Maps:
-    """Mean, entropies and split decisions of two or more members, probabilities of one shape.
+    """Mean and entropies of two or more members, probabilities of one shape.
 
     Raises:
         ValueError: fewer than two, shapes that differ, or values outside [0, 1]; each of them is named.
@@ -76,10 +74,9 @@ def maps(members: Sequence[np.ndarray]) -> Maps:
     count = len(members)
     mean = sum(member.astype(np.float32) for member in members) / np.float32(count)
     expected = sum(entropy(member.astype(np.float32)) for member in members) / np.float32(count)
-    yes = sum((member >= 0.5).astype(np.float32) for member in members)
     together = entropy(np.clip(mean, 0, 1))
     # Rounding may leave a mean of entropies above the entropy of the mean, which cannot be.
-    return Maps(mean, together, np.maximum(together - expected, 0), 2 * yes * (count - yes) / (count * (count - 1)))
+    return Maps(mean, together, np.maximum(together - expected, 0))
 
 
 def band(truth: np.ndarray, spacing: Sequence[float], width: float = BAND) -> np.ndarray:

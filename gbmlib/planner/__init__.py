@@ -4,9 +4,7 @@
 ``table_1`` what the paper prints.
 """
 
-from gbmlib.planner.planning import ASPECTS, LEAST_VOXELS, PATCH_VOXELS, Network, Plan, plan
-from gbmlib.planner.rule import Grid
+from gbmlib.planner.planning import PATCH_VOXELS, Network, Plan, plan
 from gbmlib.preprocess.fingerprint import Fingerprint, Intensities, fingerprint
 
-__all__ = ["ASPECTS", "LEAST_VOXELS", "PATCH_VOXELS", "Fingerprint", "Grid", "Intensities", "Network", "Plan"]
-__all__ += ["fingerprint", "plan"]
+__all__ = ["PATCH_VOXELS", "Fingerprint", "Intensities", "Network", "Plan", "fingerprint", "plan"]

@@ -99,7 +99,6 @@ class Plan:
         cases, kinds, labels: as in its fingerprint.
         spacing, median_shape: (z, y, x) in mm that every case is resampled to, and the median size of cases then.
         normalisation: the scheme of each channel, by its name in ``preprocess.normalise``.
-        masked: whether normalisation works within the non-zero mask alone, with zero outside.
         voxels: the budget of a patch in 3D.
         two_d, three_d: the networks.
         low_res: the first stage of the cascade, None where the data set needs none. Its second stage is ``three_d``.
@@ -113,7 +112,6 @@ class Plan:
     spacing: tuple[float, float, float]
     median_shape: tuple[int, int, int]
     normalisation: tuple[str, ...]
-    masked: bool
     voxels: int
     two_d: Network
     three_d: Network
@@ -174,7 +172,6 @@ def plan(fingerprint: Fingerprint, voxels: int = PATCH_VOXELS, aspect: str = "mm
         spacing=spacing,
         median_shape=shape,
         normalisation=tuple(scheme_for(kind, masked) for kind in fingerprint.kinds),
-        masked=masked,
         voxels=voxels,
         two_d=network("2D", full, in_plane, pixels, "batch", (reason,)),
         three_d=network("3D", full, all_axes, rule.BATCH * voxels, three_d_dice, ()),

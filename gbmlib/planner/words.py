@@ -10,7 +10,8 @@ from gbmlib.files import listed, number, sizes
 from gbmlib.planner import rule
 
 if TYPE_CHECKING:
-    from gbmlib.planner import Grid, Network
+    from gbmlib.planner import Network
+    from gbmlib.planner.rule import Grid
     from gbmlib.preprocess.fingerprint import Fingerprint
 
 AXES = "zyx"

@@ -75,7 +75,7 @@ def scheme_for(kind: str, masked: bool) -> str:
     """The scheme of Isensee et al. (2018, section 2.2) for a channel of a kind, ``"MR"`` or ``"CT"``.
 
     Args:
-        masked: whether cropping takes away a quarter of the average case or more (``planner.Plan.masked``).
+        masked: whether cropping takes away a quarter of the average case or more.
 
     Raises:
         ValueError: an unknown kind.

@@ -158,7 +158,6 @@ SEEDS = {"test": (0,), "demo": (0,), "short": (0, 1), "study": (0,), "paper": (0
 
 #: The baseline as published has no normalisation, and learns at small rates alone; with instance norm it takes those of
 #: the other networks.
-VNET_NORMS = ("none", "instance")
 VNET_RATES: dict[str, dict[str, float]] = {"study": {"none": 1e-4, "instance": 1e-3}}
 
 #: Those that are trained twice as long at a scale. With instance norm 1,440 steps are too few: 2,880 raised Dice on the
@@ -189,7 +188,7 @@ def vnet(profile: str, folds: Iterable[int] = (0,), norm: str = "none", **change
     The small scales have fewer filters than the published 16.
 
     Args:
-        norm: ``"none"`` as published, or ``"instance"`` (:data:`VNET_NORMS`).
+        norm: ``"none"`` as published, or ``"instance"``.
     """
     options = {"forwarding": "add", "norm": norm} | SMALLER.get(profile, {}) | _output_gain(profile)
     fields = {"model": "vnet", "options": options} | SCALES[profile]

@@ -36,7 +36,7 @@ def test_by_hand():
     # Of the 16 ways to sign four ranks, 3 have a negative sum of at most 2 (0; 1; 2): two-sided 6 / 16.
     assert found.p == pytest.approx(6 / 16)
     assert found.difference.mean == pytest.approx(0.015)
-    assert (found.cases, found.seeds, found.by_seed) == (4, (1, 1), pytest.approx({0: 0.015}))
+    assert (found.cases, found.seeds) == (4, (1, 1))
 
 
 def test_all_signs_by_enumeration():
@@ -45,7 +45,6 @@ def test_all_signs_by_enumeration():
     sums = [sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign) for signs in product((0, 1), repeat=6)]
     seen = ranks[values < 0].sum()
     assert wilcoxon(values) == pytest.approx(2 * np.mean([total <= seen for total in sums]))
-    assert wilcoxon(values, "greater") == pytest.approx(np.mean([total <= seen for total in sums]))
 
 
 def test_with_one_seed_the_interval_is_that_over_cases():
@@ -59,7 +58,6 @@ def test_seeds_are_averaged_within_a_case():
     found = compared(base, other)
     assert found.difference.mean == pytest.approx(np.mean([0.2, 0.0, 0.2]))
     assert found.seeds == (2, 1)
-    assert found.by_seed == pytest.approx({0: np.mean([0.3, 0.1, 0.3])})
     # The two cases that differ speak for the other; one that does not takes its rank away.
     assert found.effect == pytest.approx((2.5 + 2.5) / 6)
 
@@ -120,7 +118,6 @@ def test_turned_round_everything_turns(values):
     there, back = compared(zero, other), compared(other, zero)
     assert there.difference.mean == pytest.approx(-back.difference.mean)
     assert there.p == pytest.approx(back.p)
-    assert there.p_equivalence == pytest.approx(back.p_equivalence)
     assert there.effect == pytest.approx(-back.effect)
     assert -1 <= there.effect <= 1
     assert 0 <= there.p <= 1
@@ -156,11 +153,9 @@ def test_equivalence_needs_the_interval_inside_the_margin():
     small = compared(base, base + 0.002)
     assert small.decided == "higher"  # though it does not matter
     assert intervals.within(small.difference, small.margin)
-    assert small.p_equivalence == pytest.approx(1 / 256)  # all eight are above -0.01 and below 0.01
-    assert small.p == pytest.approx(2 / 256)  # though all are above 0, too
+    assert small.p == pytest.approx(2 / 256)  # all eight are above 0
     large = compared(base, base + 0.02)
     assert large.decided == "higher"
-    assert large.p_equivalence == 1.0
     either = base + np.array([[0.02, -0.02] * 4]).T
     assert (compared(base, either).decided, compared(base, either, 0.05).decided) == ("undecided", "no difference")
     noisy = base + np.array([[0.1, -0.1] * 4]).T

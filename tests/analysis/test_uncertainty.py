@@ -35,13 +35,6 @@ def test_disagreement_by_hand():
     np.testing.assert_allclose(of.mean.ravel(), [1, 0.5, 0.5, 0.75])
     np.testing.assert_allclose(of.entropy.ravel(), [0, 1, 1, 2 - 0.75 * np.log2(3)], atol=1e-6)
     np.testing.assert_allclose(of.mutual_information.ravel(), [0, 0, 1, 1.5 - 0.75 * np.log2(3)], atol=1e-6)
-    np.testing.assert_array_equal(of.split.ravel(), [0, 0, 1, 0])
-
-
-@pytest.mark.parametrize(("yes", "expected"), [(0, 0), (1, 4 / 10), (2, 6 / 10), (5, 0)])
-def test_split_decisions_of_five(yes, expected):
-    of = maps(members_of(*[[0.9 if number < yes else 0.1] for number in range(5)]))
-    assert of.split.item() == pytest.approx(expected)
 
 
 @settings(deadline=None)
@@ -55,7 +48,6 @@ def test_information_lies_between_nothing_and_all(values):
     np.testing.assert_allclose(of.mutual_information, shuffled.mutual_information, atol=1e-6)
     alike = maps([values[0]] * 3)
     assert alike.mutual_information.max() < 1e-6
-    assert alike.split.max() == 0
 
 
 def test_all_that_is_wrong_with_members():

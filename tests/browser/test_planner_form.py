@@ -10,6 +10,7 @@ from gbmlib import planner
 from gbmlib.pages.interactive import script
 from gbmlib.pages.planner_pages import form
 from gbmlib.planner import PATCH_VOXELS, Fingerprint, plan
+from gbmlib.preprocess import normalise
 
 SPACINGS = (0.5, 0.625, 0.8, 1.0, 1.25, 2.0, 2.5, 3.6, 5.0)
 
@@ -63,7 +64,8 @@ def in_python(of: dict) -> dict:
         }
         for network in made.networks
     ]
-    return json.loads(json.dumps({"networks": networks, "masked": made.masked}))
+    masked = made.normalisation[0] in normalise.ZERO_IS_BACKGROUND
+    return json.loads(json.dumps({"networks": networks, "masked": masked}))
 
 
 def test_the_page_plans_as_python_does_number_for_number(browser, tmp_path):

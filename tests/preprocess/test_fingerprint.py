@@ -182,7 +182,7 @@ def test_the_published_fingerprint_of_the_real_cases(brats_folder):
     assert published.cases == 19
     of = plan(published)
     assert of.three_d.patch_size == (128, 128, 128)
-    assert of.masked
+    assert of.normalisation == ("image",) * 4
 
 
 def test_the_phantoms_are_measured_by_the_command_and_have_a_plan(tmp_path):
@@ -192,4 +192,4 @@ def test_the_phantoms_are_measured_by_the_command_and_have_a_plan(tmp_path):
     assert found.spacing == (10, 10, 10)
     assert (found.cases, found.labels, found.kinds, found.intensities) == (2, 3, ("MR",) * 4, ())
     assert found.kept < 0.75
-    assert plan(found).masked
+    assert plan(found).normalisation == ("image",) * 4
