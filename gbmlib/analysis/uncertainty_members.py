@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from gbmlib.analysis import uncertainty
 from gbmlib.analysis.cohort_summary import write
+from gbmlib.augment.warp import cpu_threads
 from gbmlib.cohorts import Case, Cohort, open_cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.cohorts.phantom.spec import Spec
@@ -36,7 +37,6 @@ from gbmlib.study.predicting import device_of, inputs, load_network, prepare, st
 from gbmlib.study.records import Store
 from gbmlib.training import validation
 from gbmlib.training.configuration import Experiment
-from gbmlib.training.loop import cpu_threads
 
 #: The probability of each region (z, y, x), float32, in native space.
 Member = dict[str, np.ndarray]

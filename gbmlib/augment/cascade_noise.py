@@ -31,7 +31,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from gbmlib.augment.warp import one_thread
+from gbmlib.augment.warp import cpu_threads
 
 #: Of the public code: how often a sample is disturbed by operations, by how large a ball, and by a removal.
 P_OPERATION, RADII, P_REMOVAL = 0.4, (1.0, 8.0), 0.2
@@ -103,8 +103,7 @@ def apply(one_hot: Tensor, parameters: Parameters) -> Tensor:
         A new tensor like it, again with a voxel in one class at most.
     """
     out = one_hot.clone()
-    # Hundreds of short operations: see one_thread.
-    with one_thread():
+    with cpu_threads():  # hundreds of short operations
         for sample, operations, numbers in zip(out, parameters.operations, parameters.components, strict=True):
             for operation in operations:
                 changed = OPERATIONS[operation.name](sample[operation.channel], operation.radius)

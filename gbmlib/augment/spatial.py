@@ -170,7 +170,7 @@ def apply(images: Tensor, label: Tensor, parameters: Parameters, patch_size: Seq
             f"images {tuple(images.shape)}, label {tuple(label.shape)} and a draw for {len(parameters.matrix)} samples "
             "do not fit each other"
         )
-    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), warp.one_thread():
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), warp.cpu_threads():
         images, slices = images.float(), parameters.slices
         maps = label if label.ndim == 5 else label[:, None]
         volumes = [images, maps]

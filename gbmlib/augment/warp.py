@@ -103,13 +103,14 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one CPU thread: for many short operations, which several threads would spend on waiting.
+def cpu_threads(number: int = 1) -> Iterator[None]:
+    """Compute with this many CPU threads: their number decides the order of sums, and so the last bits of a result.
 
-    On a machine that is busy with something else, two threads can take a hundred times longer for them.
+    Many short operations take one, as several threads would spend them on waiting: on a machine that is busy with
+    something else, two threads can take a hundred times longer for them.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(number)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 import gbmlib
 from gbmlib import models
+from gbmlib.augment.warp import cpu_threads
 from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import components
@@ -48,7 +49,7 @@ def fit_network(
     held_in, held_out = split(cohort, experiment.folds, experiment.fold)
     names = list(regions.members(experiment.regions, cohort.labels))
     clock = provenance.Clock()
-    with loop.cpu_threads(experiment.threads):
+    with cpu_threads(experiment.threads):
         shown = tqdm([*held_in, *held_out], "preparing", unit="case", disable=not progress, leave=False)
         statistics = _statistics(experiment, cohort, held_in)
         prepared = {case_id: prepare(experiment, cohort[case_id], statistics, store.prepared) for case_id in shown}

@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from gbmlib.augment.warp import cpu_threads
 from gbmlib.cohorts import Case, Cohort, regions
 from gbmlib.cohorts.folds import split
 from gbmlib.evaluation import components
@@ -27,7 +28,6 @@ from gbmlib.study.predicting import decide, inputs, load_network, predict, prepa
 from gbmlib.study.records import Record, Store
 from gbmlib.training.configuration import Experiment
 from gbmlib.training.ensemble import Ensemble
-from gbmlib.training.loop import cpu_threads
 from gbmlib.training.validation import SLICES
 
 #: Called with the share of a prediction that is done, from 0 to 1; whatever it raises ends the prediction.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,17 +112,6 @@ def train(
                 _save(state, checkpoint, origin)
                 saved = time.monotonic()
     return state
-
-
-@contextlib.contextmanager
-def cpu_threads(number: int) -> Iterator[None]:
-    """Compute with this many CPU threads: their number decides the order of sums, and so the last bits of a result."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _start(experiment: Experiment, channels: int, device: torch.device) -> State:

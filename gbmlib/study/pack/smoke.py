@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gbmlib.augment.warp import cpu_threads
 from gbmlib.study.pack.expected import Card, forward_operations
 from gbmlib.study.predicting import device_of, full_float32
 from gbmlib.study.runner import Run
@@ -102,7 +103,7 @@ def side_by_side(
 def _step_by_turns(mine, experiment, device, rounds, seconds, barrier, answers) -> None:
     """The work of one process of :func:`side_by_side`."""
     place = device_of(device)
-    with loop.cpu_threads(experiment.threads):
+    with cpu_threads(experiment.threads):
         state, patches = _state(experiment, place), batch(experiment, place)
         state.network.train()
         for _ in range(3):
