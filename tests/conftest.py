@@ -74,10 +74,11 @@ def small_runs(tmp_path_factory):
 def turned_files(tmp_path_factory):
     """A phantom as files by modality, in a scanner's orientation that is not the library's."""
     import nibabel as nib
+    from small_data import write_brats
 
-    from gbmlib.cohorts import open_cohort, phantom
+    from gbmlib.cohorts import open_cohort
 
-    folder = phantom.write_brats("cases=2,spacing=6,seed=4", tmp_path_factory.mktemp("turned"), progress=False)
+    folder = write_brats("cases=2,spacing=6,seed=4", tmp_path_factory.mktemp("turned"))
     turned = {}
     for name, file in open_cohort(f"brats:{folder}").cases[0].files.items():
         turned[name] = folder / f"turned_{name}.nii.gz"

@@ -1,9 +1,11 @@
-"""Small data sets as readers have them, in the layout of the Decathlon."""
+"""Small data sets as readers have them: in the layout of the Decathlon, and phantoms in that of BraTS 2018."""
 
 import json
 
 import nibabel as nib
 import numpy as np
+
+from gbmlib.cohorts import phantom
 
 SIZE = (24, 22, 20)
 
@@ -32,6 +34,16 @@ def decathlon(folder, modalities=("MR",), labels=("organ",), cases=4, shift=0):
     }
     (folder / "dataset.json").write_text(json.dumps(described))
     return f"msd:{folder}"
+
+
+def write_brats(spec, folder):
+    """Write phantoms, of a spec without ``phantom:``, as ``HGG/ID/ID_flair.nii.gz`` …, labels 1, 2, 4; the folder."""
+    for case in phantom.cohort(spec):
+        home = folder / "HGG" / case.id
+        for modality, image in zip(case.modalities, case.images(), strict=True):
+            case.save(home / f"{case.id}_{modality}.nii.gz", image.astype(np.int16))
+        case.write(home / f"{case.id}_seg.nii.gz", case.label())
+    return folder
 
 
 def _save(path, volume):

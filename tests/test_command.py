@@ -7,10 +7,10 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from small_data import decathlon
+from small_data import decathlon, write_brats
 
 from gbmlib.__main__ import COMMANDS, main
-from gbmlib.cohorts import open_cohort, phantom
+from gbmlib.cohorts import open_cohort
 from gbmlib.files import CASES
 from gbmlib.planner import Fingerprint
 from gbmlib.study import run, scales
@@ -78,7 +78,7 @@ def test_a_run_of_ones_own(tmp_path, capsys):
 
 def test_a_scan_becomes_a_segmentation(tmp_path, capsys):
     (record,) = run(scales.vnet("test", cohort=COHORT, epochs=1), Store(tmp_path / "runs"), progress=False)
-    phantom.write_brats("cases=2,spacing=6,seed=4", tmp_path / "data", progress=False)
+    write_brats("cases=2,spacing=6,seed=4", tmp_path / "data")
     asked = ["segment", f"brats:{tmp_path / 'data'}", "--to", str(tmp_path / "out"), "--store", str(tmp_path / "runs")]
     assert main([*asked, "--run", record.id]) == 0
     paths = capsys.readouterr().out.split()
@@ -90,7 +90,7 @@ def test_a_scan_becomes_a_segmentation(tmp_path, capsys):
 
 
 def test_the_network_that_comes_with_the_study_needs_no_training(tmp_path, capsys):
-    phantom.write_brats("cases=1,spacing=6,seed=4", tmp_path / "data", progress=False)
+    write_brats("cases=1,spacing=6,seed=4", tmp_path / "data")
     assert main(["segment", f"brats:{tmp_path / 'data'}", "--to", str(tmp_path / "out"), "--view"]) == 0
     volume, page = capsys.readouterr().out.split()
     assert nib.load(volume).shape == nib.load(next((tmp_path / "data").rglob("*_t1ce.nii.gz"))).shape
@@ -145,7 +145,7 @@ def test_corrected_labels_are_noticed_before_any_work(tmp_path, capsys):
 
 def test_one_patient_needs_no_folds_to_be_segmented(tmp_path, capsys):
     (record,) = run(scales.vnet("test", cohort=COHORT, epochs=1), Store(tmp_path / "runs"), progress=False)
-    phantom.write_brats("cases=1,spacing=6,seed=4", tmp_path / "data", progress=False)
+    write_brats("cases=1,spacing=6,seed=4", tmp_path / "data")
     asked = [f"brats:{tmp_path / 'data'}", "--store", str(tmp_path / "runs")]
     assert main(["segment", *asked, "--run", record.id, "--to", str(tmp_path / "out")]) == 0
     assert len(capsys.readouterr().out.split()) == 1

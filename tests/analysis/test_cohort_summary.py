@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_data import write_brats
 
 from gbmlib.analysis import cohort_summary
-from gbmlib.cohorts import open_cohort, phantom, regions
+from gbmlib.cohorts import open_cohort, regions
 from gbmlib.evaluation import metrics
 from gbmlib.preprocess import pipeline
 from gbmlib.training import patches
@@ -95,7 +96,7 @@ def test_every_case_target_and_place_has_a_line():
 
 
 def test_published_tables_are_found_by_the_cohorts_name(tmp_path):
-    folder = phantom.write_brats("cases=2,spacing=6", tmp_path / "data", progress=False)
+    folder = write_brats("cases=2,spacing=6", tmp_path / "data")
     paths = cohort_summary.publish(f"brats:{folder}", tmp_path / "records", progress=False)
     name = open_cohort(f"brats:{folder}").name
     assert paths == [cohort_summary.path_of(name, tmp_path / "records", what) for what in ("cohort", "crops")]

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from lab_server import nothing_to_complain_of, opened, run
-
-from gbmlib.cohorts import phantom
+from small_data import write_brats
 
 CELLS = [
     """
@@ -21,7 +20,7 @@ display(panels)
 
 @pytest.mark.slow
 def test_from_nothing_run_to_a_segmentation_on_disk(lab, browser_page, tmp_path):
-    folder = phantom.write_brats("cases=2,spacing=6,seed=4", tmp_path / "mine", progress=False)
+    folder = write_brats("cases=2,spacing=6,seed=4", tmp_path / "mine")
     files = {name: next(iter(sorted(folder.rglob(f"*_{name}.nii.gz")))) for name in ("t1ce", "flair")}
     width = int(os.environ.get("GBM_WIDTH", "1400"))
     page = opened(browser_page, lab, timeout=120_000, width=width, height=1800)

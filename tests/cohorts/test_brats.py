@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from folders import NEW, OLD, label_of, noise, save
+from small_data import write_brats
 
-from gbmlib.cohorts import GLIOMA, CaseError, check, layouts, open_cohort, opening, phantom
+from gbmlib.cohorts import GLIOMA, CaseError, check, layouts, open_cohort, opening
 from gbmlib.cohorts.case import digest
 from gbmlib.cohorts.layouts import brats
 
@@ -336,7 +337,7 @@ def test_a_name_of_two_data_sets_stands_for_neither(tmp_path, brats_case, monkey
 
 
 def test_a_set_with_two_modalities_throughout_opens_with_these(tmp_path):
-    folder = phantom.write_brats("cases=2,spacing=8", tmp_path / "data", progress=False)
+    folder = write_brats("cases=2,spacing=8", tmp_path / "data")
     for name in ("t1", "t2"):
         for path in folder.rglob(f"*_{name}.nii.gz"):
             path.unlink()

@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from small_data import write_brats
 
-from gbmlib.cohorts import GLIOMA, CaseError, open_cohort, own_files, phantom
+from gbmlib.cohorts import GLIOMA, CaseError, open_cohort, own_files
 from gbmlib.lab import runs
 from gbmlib.study import out_of_fold, predicting, scales
 from gbmlib.study.out_of_fold import UnsuitableRuns
@@ -30,7 +31,7 @@ def held(record, cohort):
 
 
 def test_data_opens_by_its_folder_whatever_its_layout(tmp_path, hippocampus_folder):
-    folder = phantom.write_brats("cases=2,spacing=6,seed=4", tmp_path / "mine", progress=False)
+    folder = write_brats("cases=2,spacing=6,seed=4", tmp_path / "mine")
     assert runs.open_data(f" {folder} ").name == "brats-2"
     assert runs.open_data(str(hippocampus_folder)).name == "msd-task04-hippocampus-260"
     assert runs.open_data(COHORT).name == COHORT

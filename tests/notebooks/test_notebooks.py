@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from chapter_cells import shown_by, started, wanted_by
+from small_data import write_brats
 
-from gbmlib.cohorts import phantom
 from gbmlib.cohorts.problems import CaseError
 from gbmlib.pages.parameters import ParameterError
 from gbmlib.study import ablations
@@ -115,7 +115,7 @@ def test_a_comparison_that_does_not_exist_stops_before_training(name, near, tmp_
 
 
 def test_the_data_chapter_on_a_readers_own_folder(tmp_path):
-    folder = phantom.write_brats("cases=3,spacing=6,seed=3", tmp_path / "mine", progress=False)
+    folder = write_brats("cases=3,spacing=6,seed=3", tmp_path / "mine")
     shown = shown_by("01_the_data", cohort=f"brats:{folder}", modalities="flair,t2")
     assert "3 cases" in shown
     assert "modalities flair, t2" in shown

@@ -1,12 +1,13 @@
 """The chapter on the planner, on a reader's own folder."""
 
 from chapter_cells import shown_by
+from small_data import write_brats
 
-from gbmlib.cohorts import open_cohort, phantom
+from gbmlib.cohorts import open_cohort
 
 
 def test_the_page_gives_every_cell_and_plans_for_a_readers_own_folder(tmp_path):
-    folder = phantom.write_brats("cases=2,spacing=6,seed=3", tmp_path / "mine", progress=False)
+    folder = write_brats("cases=2,spacing=6,seed=3", tmp_path / "mine")
     shown = shown_by("06_planner", profile="test", cohort=f"brats:{folder}")
     assert shown.count("72 of 72 cells") == 2
     assert "**Prostate, Lung, Pancreas**" in shown

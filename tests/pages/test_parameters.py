@@ -4,9 +4,9 @@ import math
 
 import few_records
 import pytest
+from small_data import write_brats
 
 from gbmlib import cohorts
-from gbmlib.cohorts import phantom
 from gbmlib.pages.parameters import ParameterError, Vocabulary, check, chosen, refuse_faulty, start
 from gbmlib.study.records import RecordError, Store
 
@@ -66,7 +66,7 @@ def test_a_chapter_starts_with_its_settings_store_and_cohort(tmp_path):
     assert (settings.profile, store.path) == ("test", tmp_path)
     assert (cohort.name, cohort.modalities) == ("phantom:cases=4,spacing=6,seed=0", ("flair",))
     assert store.all()  # the published records
-    own = phantom.write_brats("cases=2,spacing=8,seed=1", tmp_path / "own", progress=False)
+    own = write_brats("cases=2,spacing=8,seed=1", tmp_path / "own")
     _, store, cohort = start({"cohort": f"brats:{own}"}, "profile", "cohort")
     assert (len(cohort), store.path.name) == (2, "runs")
     few_records.put(Store(tmp_path / "old"), tiny := few_records.run(), {"a": 1.0}, fingerprint="0123456789abcdef")
@@ -75,7 +75,7 @@ def test_a_chapter_starts_with_its_settings_store_and_cohort(tmp_path):
 
 
 def test_nothing_is_trained_on_faulty_data(tmp_path):
-    folder = phantom.write_brats("cases=2,spacing=8,seed=1", tmp_path / "own", progress=False)
+    folder = write_brats("cases=2,spacing=8,seed=1", tmp_path / "own")
     cohort = cohorts.open_cohort(f"brats:{folder}")
     refuse_faulty(cohort)
     next(folder.rglob("*flair*")).write_bytes(b"no image")

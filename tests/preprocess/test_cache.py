@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases_in_memory import bodies, brains, case_of
+from small_data import write_brats
 
 import gbmlib
 from gbmlib.cohorts import CaseError, open_cohort
-from gbmlib.cohorts.phantom import write_brats
 from gbmlib.preprocess import cache, normalise, pipeline
 from gbmlib.preprocess.grids import restore
 
@@ -23,7 +23,7 @@ HOW = {"spacing": (2, 2, 1.5), "resampling": "spline", "normalisation": "whole",
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Two phantoms as files."""
-    return write_brats("cases=2,spacing=10,seed=0", tmp_path_factory.mktemp("data") / "phantoms", progress=False)
+    return write_brats("cases=2,spacing=10,seed=0", tmp_path_factory.mktemp("data") / "phantoms")
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from small_data import write_brats
 
 from gbmlib.__main__ import main
-from gbmlib.cohorts import open_cohort, phantom
+from gbmlib.cohorts import open_cohort
 from gbmlib.study import Ensemble, run, scales
 from gbmlib.study.pack import expected, making, running, shards
 from gbmlib.study.pack.command import in_order_of_worth
@@ -27,8 +28,8 @@ SAME = ("config.json", "history.csv", "cases.csv")
 def released(tmp_path_factory):
     """Four phantoms as files, and two of another kind of them."""
     folder = tmp_path_factory.mktemp("released")
-    phantom.write_brats("cases=4,spacing=6,seed=0", folder / "own", progress=False)
-    phantom.write_brats("cases=3,spacing=6,seed=5", folder / "other", progress=False)
+    write_brats("cases=4,spacing=6,seed=0", folder / "own")
+    write_brats("cases=3,spacing=6,seed=5", folder / "other")
     return [open_cohort(f"brats:{folder / name}") for name in ("own", "other")]
 
 

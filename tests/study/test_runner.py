@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_data import write_brats
 
-from gbmlib.cohorts import CaseError, open_cohort, opening, phantom, regions
+from gbmlib.cohorts import CaseError, open_cohort, opening, regions
 from gbmlib.evaluation.metrics import DISTANCES, NAMES
 from gbmlib.preprocess import normalise
 from gbmlib.study import Experiment, fit, out_of_fold, predicting, run, scales
@@ -222,7 +223,7 @@ def test_what_the_data_lacks_is_told_before_training(tmp_path):
 
 
 def test_a_written_phantom_cohort_trains_like_any_other(tmp_path):
-    phantom.write_brats("cases=4,spacing=6,seed=0", tmp_path / "data", progress=False)
+    write_brats("cases=4,spacing=6,seed=0", tmp_path / "data")
     cohort = open_cohort(f"brats:{tmp_path / 'data'}")
     record = run([tiny(cohort=cohort.name, epochs=1)], Store(tmp_path / "runs"), progress=False)[0]
     assert record.provenance["cases"] == 4

@@ -2,9 +2,8 @@
 
 ``phantom:cases=24,spacing=3,seed=0`` is a cohort of 24 patients at 3 mm. A patient is fixed by (seed, number): the same
 one appears at every spacing and in a cohort of any size; only the noise of the scanner differs between spacings. At
-1 mm the frame is that of BraTS, and :func:`write_brats` writes a folder in the layout of BraTS 2018. The module
-``anatomy`` bends the template, ``tumour`` grows a tumour in it, ``scanner`` adds what looks like one but is not, and
-takes the four images.
+1 mm the frame is that of BraTS. The module ``anatomy`` bends the template, ``tumour`` grows a tumour in it, ``scanner``
+adds what looks like one but is not, and takes the four images.
 
 Phantoms beside 19 real cases of BraTS 2018, at 3 mm (means over seeds 0 to 3, of 24 cases each): 10th, 50th and 90th
 percentile of the whole tumour 41, 85, 139 ml (real 30, 80, 166), of the core 10, 34, 78 (7, 36, 100), of the enhancing
@@ -24,7 +23,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from gbmlib.cohorts import nifti
 from gbmlib.cohorts.case import Case
@@ -35,7 +33,6 @@ from gbmlib.cohorts.phantom.scanner import MODALITIES, Scene, acquire, scene
 from gbmlib.cohorts.phantom.spec import Spec
 from gbmlib.cohorts.phantom.tumour import GROWTH, Tumour, grow
 from gbmlib.cohorts.problems import CaseError
-from gbmlib.files import written
 
 #: Bumped by hand whenever the same spec would give other voxels.
 GENERATOR = 1
@@ -171,30 +168,3 @@ def _image(seed: int, number: int, spacing: tuple[float, float, float], modality
 @lru_cache(maxsize=16)
 def _label(seed: int, number: int, spacing: tuple[float, float, float]) -> np.ndarray:
     return _scene(seed, number, spacing).label
-
-
-def write_brats(phantoms: str | Cohort, folder: str | Path, progress: bool = True) -> Path:
-    """Write a phantom cohort as a folder in the layout of BraTS 2018 (``HGG/ID/ID_flair.nii.gz`` …, labels 1, 2, 4).
-
-    Args:
-        phantoms: a cohort, or its spec with or without ``phantom:``.
-        folder: must not exist yet, or be empty; it appears when it is complete.
-        progress: show a bar.
-
-    Raises:
-        CaseError: not a phantom cohort, an invalid spec, or a folder that holds something.
-    """
-    if isinstance(phantoms, str):
-        phantoms = cohort(phantoms.removeprefix("phantom:"))
-    if not all(isinstance(case, PhantomCase) for case in phantoms):
-        raise CaseError(f"cohort {phantoms.name} holds no phantoms; only phantoms are written out")
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CaseError(f"{folder} holds something already; give a new folder, or empty it first")
-    with written(folder) as unfinished:
-        for case in tqdm(phantoms, desc=f"writing {phantoms.name}", unit="case", disable=not progress):
-            home = unfinished / "HGG" / case.id
-            for modality, image in zip(case.modalities, case.images(), strict=True):
-                case.save(home / f"{case.id}_{modality}.nii.gz", image.astype(np.int16))
-            case.write(home / f"{case.id}_seg.nii.gz", case.label())
-    return folder
