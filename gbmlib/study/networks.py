@@ -6,40 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from gbmlib.cohorts import Case, Cohort, layouts, open_cohort, own_files
 from gbmlib.cohorts.opening import spec_of
 from gbmlib.files import NETWORKS, listed, sizes
-from gbmlib.models import TRAINED_ALONE
 from gbmlib.study import out_of_fold
 from gbmlib.study.predicting import tomographic
-from gbmlib.study.records import BOOK, RUNS, WEIGHTS, Record, Store
-from gbmlib.training import tensors
+from gbmlib.study.records import BOOK, RUNS, Record, Store
 
 #: What the networks that come with the study segment, and their runs.
 NAMED = {"glioma": "segvae-023fabfca2cc", "hippocampus": "unet-8484642d6003"}
 
 #: No side of an image that the network for the hippocampus has seen is longer than 59 mm. A head is.
 LONGEST = 100
-
-
-def publish(record: Record, folder: str | Path = NETWORKS) -> Path:
-    """Copy a record to a folder, with the weights that segmenting needs, as 16-bit numbers.
-
-    Raises:
-        FileNotFoundError: the weights are not on this machine.
-    """
-    if record.weights is None:
-        raise FileNotFoundError(f"the weights of {record.id} are not on this machine; run its experiment to make them")
-    weights = {
-        name: tensor.half() if tensor.dtype is torch.float32 else tensor
-        for name, tensor in tensors.load(record.weights).items()
-        if not name.startswith(TRAINED_ALONE)
-    }
-    path = Store(folder).publish(record, folder).path
-    tensors.save(path / WEIGHTS, weights)
-    return path
 
 
 def fitting(cohort: Cohort, folder: str | Path = NETWORKS) -> Record:

@@ -1,5 +1,6 @@
 """The networks that come with the study."""
 
+import importlib.util
 import shutil
 
 import nibabel as nib
@@ -19,6 +20,10 @@ from gbmlib.training import tensors
 
 COHORT = "phantom:cases=4,spacing=6,seed=0"
 
+_spec = importlib.util.spec_from_file_location("make", NETWORKS / "make.py")
+make = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(make)
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -28,7 +33,7 @@ def trained(tmp_path_factory):
 
 
 def test_a_published_network_predicts_as_its_run_does_and_lacks_what_only_training_needs(trained, tmp_path):
-    path = networks.publish(trained, tmp_path)
+    path = make.publish(trained, tmp_path)
     cohort = cohorts.open_cohort(COHORT, trained.experiment.modalities)
     own, given = (predicting.load_network(record, cohort) for record in (trained, networks.fitting(cohort, tmp_path)))
     images = torch.randn(1, 2, 32, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -41,7 +46,7 @@ def test_a_published_network_predicts_as_its_run_does_and_lacks_what_only_traini
 
 
 def test_weights_of_another_network_are_refused(trained, tmp_path):
-    path = networks.publish(trained, tmp_path)
+    path = make.publish(trained, tmp_path)
     kept = tensors.load(path / "weights.safetensors")
     tensors.save(path / "weights.safetensors", {name: kept[name] for name in list(kept)[1:]})
     with pytest.raises(
@@ -54,7 +59,7 @@ def test_without_a_network_that_suits_the_data_the_reason_is_said():
     with pytest.raises(ValueError, match=rf"name a run of yours with --run; {NAMED['glioma']}: it takes t1ce"):
         networks.fitting(cohorts.open_cohort(COHORT, ("flair", "t1")))
     with pytest.raises(FileNotFoundError, match="are not on this machine"):
-        networks.publish(Store("none", published="book/records").named("segvae-023fabfca2cc"))
+        make.publish(Store("none", published="book/records").named("segvae-023fabfca2cc"))
 
 
 def test_the_networks_are_those_that_are_named_and_small():
