@@ -1,10 +1,9 @@
-"""What a network consists of and costs: stages, parameters, activations, memory."""
+"""What a network needs for a training step, and what is in it: activations, weights of squeeze-and-excitation."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 import torch
@@ -16,31 +15,15 @@ from gbmlib.models.blocks import SqueezeExcitation
 _BYTES_PER_PARAMETER = 16
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A network on a patch.
-
-    Attributes:
-        stages: a row for each stage in order of computation: its output's size and its parameters.
-        parameters: the number of trainable ones.
-        activations_mb: of the tensors kept for the backward pass, in MB.
-        memory_mb: of a training step, in MB: activations, weights, gradients, and the optimiser's averages. The
-            convolutions' working space comes on top.
-    """
-
-    stages: pd.DataFrame
-    parameters: int
-    activations_mb: float
-    memory_mb: float
-
-
-def explain(
+def step_mb(
     network: nn.Module, in_channels: int, patch_size: Sequence[int], precision: str = "float32", batch_size: int = 1
-) -> Summary:
-    """Summarise a network on a patch (z, y, x) in voxels, without computing or allocating anything.
+) -> float:
+    """The memory of a training step on a patch (z, y, x) in MB: activations, weights, gradients, and the optimiser's
+    averages. The convolutions' working space comes on top.
 
-    The forward pass runs on torch's meta device, where tensors have shapes alone; each piece of memory that it would
-    keep for the backward pass counts once. In mixed precision (``"bfloat16"``) activations count half.
+    The forward pass runs on torch's meta device, where tensors have shapes alone, so that nothing is computed or
+    allocated; each piece of memory that it would keep for the backward pass counts once. In mixed precision
+    (``"bfloat16"``) activations count half.
     """
     network = copy.deepcopy(network).to("meta").train()
     stored: dict[int, int] = {}
@@ -53,35 +36,23 @@ def explain(
             stored[storage._cdata] = max(stored.get(storage._cdata, 0), storage.nbytes())
         return tensor
 
-    image = torch.zeros((batch_size, in_channels, *patch_size), device="meta")
     with torch.autograd.graph.saved_tensors_hooks(store, lambda tensor: tensor):
-        stages = _stages(network, image, lambda stage, _: {"parameters": sum(p.numel() for p in stage.parameters())})
+        network(torch.zeros((batch_size, in_channels, *patch_size), device="meta"))
     count = sum(p.numel() for p in network.parameters() if p.requires_grad)
     activations = sum(stored.values()) * (0.5 if precision == "bfloat16" else 1) / 1e6
-    return Summary(stages, count, activations, activations + count * _BYTES_PER_PARAMETER / 1e6)
+    return activations + count * _BYTES_PER_PARAMETER / 1e6
 
 
 @torch.no_grad()
 def magnitudes(network: nn.Module, images: Tensor) -> pd.DataFrame:
-    """How large the activations are through the network's depth: a row for each stage, with its root mean square.
+    """How large the activations are through the network's depth: a row for each stage in order of computation, with its
+    output's size and root mean square.
 
-    Adeniji and Liu (2019, section 3.2.5) saw them explode through strided convolutions without normalisation.
+    Stages are what a reader knows by name: the members of the network's lists, and what stands alone. Adeniji and Liu
+    (2019, section 3.2.5) saw activations explode through strided convolutions without normalisation.
 
     Args:
         images: (batch, channel, z, y, x); the network predicts, in evaluation mode, and is left as it was.
-    """
-    training = network.training
-    table = _stages(
-        network.eval(), images, lambda _, out: {"root mean square": float(out.float().square().mean().sqrt())}
-    )
-    network.train(training)
-    return table
-
-
-def _stages(network: nn.Module, images: Tensor, measure: Callable[[nn.Module, Tensor], dict]) -> pd.DataFrame:
-    """Run a network; a row for each stage in order of computation: its output's size, and what ``measure`` returns.
-
-    Stages are what a reader knows by name: the members of the network's lists, and what stands alone.
     """
     rows: list[dict] = []
 
@@ -89,7 +60,7 @@ def _stages(network: nn.Module, images: Tensor, measure: Callable[[nn.Module, Te
         def record(stage: nn.Module, _: tuple, output: Tensor | tuple) -> None:
             tensor = output if isinstance(output, Tensor) else output[0]
             size = {"channels": tensor.shape[1], "size (z, y, x)": tuple(tensor.shape[2:])}
-            rows.append({"stage": name} | size | measure(stage, tensor))
+            rows.append({"stage": name} | size | {"root mean square": float(tensor.float().square().mean().sqrt())})
 
         return record
 
@@ -98,7 +69,9 @@ def _stages(network: nn.Module, images: Tensor, measure: Callable[[nn.Module, Te
         several = isinstance(child, nn.ModuleList)
         for number, stage in enumerate(child if several else [child]):
             hooks.append(stage.register_forward_hook(recorder(f"{name} {number}" if several else name)))
-    network(images)
+    training = network.training
+    network.eval()(images)
+    network.train(training)
     for hook in hooks:
         hook.remove()
     return pd.DataFrame(rows).set_index("stage")

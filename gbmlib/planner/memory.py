@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gbmlib import models
-from gbmlib.models.summary import explain
+from gbmlib.models.summary import step_mb
 from gbmlib.planner.planning import Network
 from gbmlib.planner.rule import FEATURES
 
@@ -26,10 +26,10 @@ def build(network: Network, channels: int, labels: int) -> torch.nn.Module:
 
 @lru_cache(maxsize=512)
 def memory_mb(network: Network, channels: int, labels: int, precision: str = "float32") -> float:
-    """The memory of a training step in MB, as ``models.summary.Summary`` counts it.
+    """The memory of a training step in MB, as ``models.summary.step_mb`` counts it.
 
     The count leaves out the working space of convolutions, and gradients of activations.
     """
     with models.shapes_only():
         built = build(network, channels, labels)
-    return explain(built, channels, network.training_patch, precision, network.batch_size).memory_mb
+    return step_mb(built, channels, network.training_patch, precision, network.batch_size)
