@@ -2,18 +2,16 @@
 
 Isensee et al. (2018, section 2.6) train three models (2D, 3D, cascade), average all pairs of them, and submit the one
 of the highest mean foreground Dice over the held-out cases; their table 2 lists them. The first network of the cascade
-has a row there, but is no candidate here unless it is named as one. (The public code takes it for one. Table 2 does not
-tell the two readings apart: that row is the best of no task.) What cannot be compared keeps its row, with all that is
-wrong with it, and is never chosen.
+has a row there, but is no candidate here. (The public code takes it for one. Table 2 does not tell the two readings
+apart: that row is the best of no task.) What lacks a fold keeps its row, which says so, and is never chosen.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +25,6 @@ from gbmlib.study.records import HELD_OUT, Record
 
 #: Means of Dice that differ by less are the same number, added up in another order.
 TIE = 1e-9
-
-Value = TypeVar("Value", bound=Hashable)
 
 
 class SelectionError(ValueError):
@@ -94,8 +90,7 @@ class Choice:
 def read(groups: Groups, classes: Sequence[str] | None = None, folds: Iterable[int] | None = None) -> dict[str, Row]:
     """Read groups of records (label -> records, possibly none) into comparable rows.
 
-    Rows are comparable if each has every fold that is needed, under each of its seeds, and all hold out the same cases
-    in the same folds. Where they do not, those that agree with most others stay.
+    A row is comparable if it has every fold that is needed, under each of its seeds.
 
     Args:
         classes: regions whose mean decides; by default what the networks were trained on (exclusive labels, though
@@ -103,23 +98,21 @@ def read(groups: Groups, classes: Sequence[str] | None = None, folds: Iterable[i
         folds: the folds that are needed, and that alone are looked at; by default all of the cross-validation.
 
     Raises:
-        SelectionError: no group has a record, or the cross-validation has no such fold.
+        SelectionError: no group has a record, the cross-validation has no such fold, or rows that are complete do not
+            hold out the same cases in the same folds.
     """
     all_records = [record for records in groups.values() for record in records]
     if not all_records:
         raise SelectionError(f"no record of {', '.join(groups) or 'anything'}; run them first")
-    design = _usual((record.experiment.cohort, record.experiment.folds) for record in all_records)
-    needed = sorted(set(range(design[1]) if folds is None else folds))
-    if not needed or needed[-1] >= design[1] or needed[0] < 0:
-        raise SelectionError(f"folds {needed} of {design[1]}; they are counted from 0 to {design[1] - 1}")
+    there = all_records[0].experiment.folds
+    needed = sorted(set(range(there) if folds is None else folds))
+    if not needed or needed[-1] >= there or needed[0] < 0:
+        raise SelectionError(f"folds {needed} of {there}; they are counted from 0 to {there - 1}")
     classes = list(classes) if classes is not None else classes_of(all_records[0])
-    rows = {label: _row(records, design, needed, classes) for label, records in groups.items()}
-    complete = {label: frozenset(row.fold_of.items()) for label, row in rows.items() if not row.problems}
-    usual = _usual(complete.values()) if complete else frozenset()
-    for label, pairs in complete.items():
-        if pairs != usual:
-            faults = _listed("does not hold out", usual - pairs) + _listed("holds out besides", pairs - usual)
-            rows[label] = replace(rows[label], problems=(f"is not paired with the others: {'; '.join(faults)}",))
+    rows = {label: _row(records, needed, classes) for label, records in groups.items()}
+    complete = {label: row.fold_of for label, row in rows.items() if not row.problems}
+    if any(fold_of != next(iter(complete.values())) for fold_of in complete.values()):
+        raise SelectionError(f"{', '.join(complete)} do not hold out the same cases in the same folds")
     return rows
 
 
@@ -146,27 +139,19 @@ def table(board: Leaderboard) -> pd.DataFrame:
     return pd.DataFrame([{name: row.get(name, "") for name in names} for row in rows.values()], list(rows))
 
 
-def choose(board: Leaderboard, candidates: Iterable[str] | None = None) -> Choice:
-    """The candidate of the highest mean foreground Dice (section 2.6); ties go to the one that averages fewer networks,
-    then to the one that comes first.
-
-    Args:
-        candidates: labels; by default all but the cascade's first network and its pairs.
+def choose(board: Leaderboard) -> Choice:
+    """The candidate (:func:`candidates_of`) of the highest mean foreground Dice (section 2.6); ties go to the one that
+    averages fewer networks, then to the one that comes first.
 
     Raises:
-        SelectionError: labels that the leaderboard has not, or no candidate can be compared; says why.
+        SelectionError: no candidate can be compared; says why.
     """
     eligible = candidates_of(board)
-    if candidates is not None:
-        wanted = list(candidates)
-        if unknown := [label for label in wanted if label not in board]:
-            raise SelectionError(f"no row {', '.join(unknown)} in the leaderboard; it has {', '.join(board)}")
-        eligible = [label for label in board if label in wanted]
     left_out = {label: board[label].problems for label in eligible if board[label].problems}
     fit = sorted((label for label in eligible if label not in left_out), key=lambda label: board[label].networks)
     if not fit:
         reasons = "; ".join(f"{label}: {', '.join(problems)}" for label, problems in left_out.items())
-        raise SelectionError(f"no candidate can be compared ({reasons or 'none is named'})")
+        raise SelectionError(f"no candidate can be compared ({reasons or 'there is none'})")
     merits = pd.DataFrame({label: board[label].merit for label in fit})
     best, means = _best(merits), merits.mean()
     return Choice(
@@ -200,49 +185,25 @@ def candidates_of(labels: Iterable[str]) -> list[str]:
     return [label for label in labels if LOW_RESOLUTION not in label.split(PLUS) and "," not in label]
 
 
-def _row(records: Sequence[Record], design: tuple[str, int], needed: Sequence[int], classes: Sequence[str]) -> Row:
-    designs = {(record.experiment.cohort, record.experiment.folds) for record in records} - {design}
-    problems = [
-        f"is of {cohort} in {folds} folds, the others of {design[0]} in {design[1]}"
-        for cohort, folds in sorted(designs)
-    ]
+def _row(records: Sequence[Record], needed: Sequence[int], classes: Sequence[str]) -> Row:
     records = [record for record in records if record.experiment.fold in needed]
-    runs = Counter((record.experiment.seed, record.experiment.fold) for record in records)
+    runs = {(record.experiment.seed, record.experiment.fold) for record in records}
     seeds, folds = ({run[index] for run in runs} for index in (0, 1))
     networks = max((len(getattr(record.experiment, "members", (record,))) for record in records), default=0)
     row = Row(pd.DataFrame(columns=list(classes)), {}, networks, len(seeds), len(folds), len(needed))
     if not records:
-        return replace(row, problems=(*problems, "has no record"))
-    for seed in sorted(seeds):
-        if missing := [str(fold) for fold in needed if (seed, fold) not in runs]:
-            problems.append(f"has no record of fold {', '.join(missing)} with seed {seed}")
-    problems += [f"has {n} runs of fold {fold} with seed {seed}" for (seed, fold), n in runs.items() if n > 1]
+        return replace(row, problems=("has no record",))
+    problems = tuple(
+        f"has no record of fold {', '.join(missing)} with seed {seed}"
+        for seed in sorted(seeds)
+        if (missing := [str(fold) for fold in needed if (seed, fold) not in runs])
+    )
+    if problems:
+        return replace(row, problems=problems)
     held = scores.tidy(records)
     held = held[(held.split == HELD_OUT) & (held.metric == "dice") & held.region.isin(list(classes))]
-    problems += _gaps(held, runs, classes)
-    if problems:
-        return replace(row, problems=tuple(problems))
     dices = scores.by_case(records, regions=classes)
     return replace(row, dices=dices, fold_of=dict(zip(held.case, held.fold, strict=True)), records=tuple(records))
-
-
-def _gaps(held: pd.DataFrame, runs: Mapping[tuple[int, int], int], classes: Sequence[str]) -> list[str]:
-    """Sentences on held-out cases whose Dice is missing or occurs twice."""
-    if lacking := [name for name in classes if name not in set(held.region)]:
-        return [f"was not measured on {', '.join(lacking)}"]
-    empty = sorted(set(runs) - set(zip(held.seed, held.fold, strict=True)))
-    problems = [f"measured no held-out case in fold {fold} with seed {seed}" for seed, fold in empty]
-    counts = held.groupby(["fold", "seed", "case"]).value.count()  # NaN does not count
-    for (fold, seed, case), count in counts[counts < len(classes)].items():
-        problems.append(f"has a Dice in {count} of {len(classes)} classes for case {case} (fold {fold}, seed {seed})")
-    folds = held.groupby("case").fold.unique()
-    for case, several in folds[folds.map(len) > 1].items():
-        problems.append(f"holds out case {case} in folds {', '.join(map(str, sorted(several)))}")
-    seeds = Counter(fold for _, fold in runs)
-    for (fold, case), count in held.groupby(["fold", "case"]).seed.nunique().items():
-        if count < seeds[fold]:
-            problems.append(f"holds out case {case} in fold {fold} with {count} of {seeds[fold]} seeds")
-    return problems
 
 
 def _others(board: Leaderboard, best: str, candidates: Sequence[str]) -> pd.DataFrame:
@@ -284,15 +245,3 @@ def _chosen_elsewhere(merits: pd.DataFrame, fold_of: Mapping[str, int]) -> dict[
     """For each fold the candidate that does best on the others; empty where there is one fold."""
     folds = merits.index.map(fold_of)
     return {fold: _best(merits[folds != fold]) for fold in folds.unique()} if folds.nunique() > 1 else {}
-
-
-def _usual(values: Iterable[Value]) -> Value:
-    """The value that occurs most often; of several the first."""
-    return Counter(values).most_common(1)[0][0]
-
-
-def _listed(what: str, pairs: Iterable[tuple[str, int]]) -> list[str]:
-    by_fold: dict[int, list[str]] = {}
-    for case, fold in sorted(pairs):
-        by_fold.setdefault(fold, []).append(case)
-    return [f"{what}, in fold {fold}: {', '.join(cases)}" for fold, cases in sorted(by_fold.items())]
