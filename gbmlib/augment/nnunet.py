@@ -23,8 +23,9 @@ from gbmlib.augment.simple import draw_mirror, mirror
 
 #: What can be left out, by name.
 TRANSFORMS = ("rotation", "scaling", "elastic", "gamma", "mirror")
-#: How many times longer than the shortest edge the longest may be before slices are augmented each in its plane.
-ANISOTROPIC = {"paper": 2.0, "code": 3.0}
+#: How many times longer than the shortest edge the longest may be before slices are augmented each in its plane. (The
+#: code: three times.)
+ANISOTROPIC = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,26 +60,24 @@ class Parameters:
 def paper_b(
     patch_size: Sequence[int],
     without: Collection[str] = (),
-    constants: str = "code",
     spare_zeros: bool = False,
     slicewise: bool | None = None,
 ) -> Settings:
     """The augmentation that a patch (z, y, x) gets.
 
-    Where its longest edge is over twice (paper, section 2.3; the code: three times) the shortest, the two-dimensional
-    one: slices across the shortest axis, each moved in its plane and all alike, with a weaker elastic deformation
-    and rotation by up to 180 degrees, or 15 where the plane is longer than 1.5 to 1. A patch of one slice, a
-    two-dimensional network's, is the same thing. (The code asks for the plane's shape only with those networks.)
+    Where its longest edge is over twice the shortest (section 2.3), the two-dimensional one: slices across the shortest
+    axis, each moved in its plane and all alike, with a weaker elastic deformation and rotation by up to 180 degrees, or
+    15 where the plane is longer than 1.5 to 1. A patch of one slice, a two-dimensional network's, is the same thing.
+    (The code asks for the plane's shape only with those networks.)
 
     Args:
         without: names of :data:`TRANSFORMS` to leave out.
-        constants: "code" or "paper", for the one value in which they differ.
         spare_zeros: see :class:`Settings`.
         slicewise: whether slices are moved in their plane, whatever the rule above says; None follows it.
     """
     moves = spatial.Settings()
     if slicewise is None:
-        slicewise = max(patch_size) > ANISOTROPIC[constants] * min(patch_size)
+        slicewise = max(patch_size) > ANISOTROPIC * min(patch_size)
     if slicewise:
         slices = min(range(3), key=patch_size.__getitem__)
         plane = [patch_size[axis] for axis in spatial.moving_axes(slices)]

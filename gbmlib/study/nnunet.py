@@ -42,16 +42,6 @@ PAPER: dict[str, Any] = {
     "mirrored_inference": True,
 }
 
-#: The same with the constants of the first public code (MIC-DKFZ/nnUNet, 2019), which halves by strides.
-CODE = PAPER | {
-    "foreground": "code",
-    "augmentation": "nnunet_code",
-    "schedule": "plateau_code",
-    "weight_decay": 3e-5,
-    "amsgrad": True,
-    "down": "stride",
-}
-
 #: What each scale changes. Where the schedule is short, the rate decays along a polynomial: the paper's waits for 30
 #: epochs without progress before its first step. Adam moves a weight by no more than the rate in a step, and an output
 #: without bias has far to go, so few steps want a higher rate: 3e-3 was the best of 1e-3, 3e-3 and 1e-2 on fold 2. The

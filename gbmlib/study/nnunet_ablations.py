@@ -98,7 +98,7 @@ COMPARISONS = (
         "Adam, or the public code's variant of it?",
         "Adam; the code adds weight decay and AMSGrad, of which the text says nothing.",
         "section 2.3",
-        {"Adam": {}, "AMSGrad, weight decay": {name: nnunet.CODE[name] for name in ("amsgrad", "weight_decay")}},
+        {"Adam": {}, "AMSGrad, weight decay": {"amsgrad": True, "weight_decay": 3e-5}},
     ),
     Comparison(
         "slicewise",

@@ -124,6 +124,5 @@ def _nnunet(
 
 def settings(experiment: Experiment) -> nnunet.Settings:
     """The settings of the second paper's augmentation for a configuration."""
-    constants = "code" if experiment.augmentation == "nnunet_code" else "paper"
     masked = set(schemes_of(experiment.normalisation, len(experiment.modalities))) <= set(ZERO_IS_BACKGROUND)
-    return nnunet.paper_b(experiment.patch_size, experiment.without, constants, masked, experiment.slicewise)
+    return nnunet.paper_b(experiment.patch_size, experiment.without, masked, experiment.slicewise)

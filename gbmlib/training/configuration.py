@@ -26,7 +26,7 @@ from gbmlib.preprocess.normalise import NORMALISATION, schemes_of
 from gbmlib.preprocess.pipeline import CROPPING, RESAMPLING
 from gbmlib.training.losses import LOSSES, SOFTMAX
 from gbmlib.training.patches import FOREGROUND
-from gbmlib.training.schedules import PLATEAUS, SCHEDULES
+from gbmlib.training.schedules import PLATEAUS
 
 
 def as_triplet(value: Any) -> Any:
@@ -89,20 +89,20 @@ class Experiment(Run):
         epochs, crops, batch_size: an epoch takes ``crops`` random patches of every training case.
         batches: instead, an epoch takes this many batches of patches drawn at random (nnU-Net: 250; the 780 of Adeniji
             and Liu), so that a schedule means the same on cohorts of any size.
-        foreground: how many patches of a batch must hold foreground: ``"none"``, ``"paper"``, or ``"code"``, which no
-            record uses (``training.patches.forced``).
+        foreground: how many patches of a batch must hold foreground: ``"none"`` or ``"paper"``
+            (``training.patches.forced``).
         validation_batches: an epoch is judged by this many batches of held-out patches instead of whole volumes.
         fixed_crops: the same patches in every epoch, as Adeniji and Liu (section 4.2) keep theirs; else drawn anew.
         learning_rate, schedule, warmup: the peak, the learning-rate schedule, and epochs of linear warm-up
             (``training.schedules``). A plateau schedule depends on the losses and ends the training by itself, at
-            ``epochs`` at the latest. No record uses ``"plateau_code"``.
+            ``epochs`` at the latest.
         weight_decay, amsgrad: of Adam.
         loss: by name (``training.losses``); it also says whether channels exclude each other (a softmax).
         reconstruction_weight, kl_weight: of the terms that a VAE branch adds (equation 2 of Adeniji and Liu).
         kl_voxels: N of equation 5; None for the voxels of a patch.
         l2: weight of the sum of squared convolution kernels, added to the loss.
         augmentation: ``"simple"``, the first paper's: flips, mirroring and intensity, below; or the second paper's,
-            ``"nnunet"`` (``augment.nnunet``). No record uses ``"nnunet_code"``, the constants of its public code.
+            ``"nnunet"`` (``augment.nnunet``).
         without: names of transforms that the second paper's augmentation leaves out.
         slicewise: whether the second paper's augmentation moves slices in their plane; None follows its rule.
         flips: probability of mirroring each axis.
@@ -146,7 +146,7 @@ class Experiment(Run):
     foreground: Literal[FOREGROUND] = "none"
     validation_batches: PositiveInt | None = None
     learning_rate: PositiveFloat
-    schedule: Literal[(*SCHEDULES, *PLATEAUS)] = "polynomial"
+    schedule: Literal[("polynomial", *PLATEAUS)] = "polynomial"
     warmup: NonNegativeInt = 0
     weight_decay: NonNegativeFloat = 0.0
     amsgrad: bool = False
@@ -155,7 +155,7 @@ class Experiment(Run):
     kl_weight: NonNegativeFloat = 0.1
     kl_voxels: PositiveInt | None = None
     l2: NonNegativeFloat = 0.0
-    augmentation: Literal["simple", "nnunet", "nnunet_code"] = "simple"
+    augmentation: Literal["simple", "nnunet"] = "simple"
     without: tuple[Literal[TRANSFORMS], ...] = ()
     slicewise: bool | None = None
     flips: Probability = 0.75

@@ -254,9 +254,7 @@ def _set_rate(state: State, experiment: Experiment, epoch: int) -> float:
     if experiment.schedule in PLATEAUS:
         rate = plateau_rate(PLATEAUS[experiment.schedule], state.history, experiment.learning_rate)
     else:
-        rate = learning_rate(
-            experiment.schedule, epoch, experiment.learning_rate, experiment.epochs, warmup=experiment.warmup
-        )
+        rate = learning_rate(epoch, experiment.learning_rate, experiment.epochs, experiment.warmup)
     for group in state.optimiser.param_groups:
         group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
     return rate

@@ -44,19 +44,16 @@ def crop(volume: Tensor, corner: Sequence[int], patch_size: Sequence[int]) -> Te
     return out
 
 
-#: The rules of :func:`forced`. No record uses "code".
-FOREGROUND = ("none", "paper", "code")
+#: The rules of :func:`forced`.
+FOREGROUND = ("none", "paper")
 
 
 def forced(rule: str, batch_size: int) -> int:
     """How many patches of a batch must hold foreground (Isensee et al. 2018, section 2.3).
 
-    "More than a third" of the samples: 1 of 2, 4 of 9. The public code forces sample j from
-    round((1 - 0.33) batch) on: 1 of 2, 3 of 9, which is a third and not more.
+    "More than a third" of the samples: 1 of 2, 4 of 9. (The public code: 1 of 2, 3 of 9, a third and not more.)
     """
-    if rule == "none":
-        return 0
-    return batch_size // 3 + 1 if rule == "paper" else batch_size - round((1 - 0.33) * batch_size)
+    return batch_size // 3 + 1 if rule == "paper" else 0
 
 
 def draw_foreground_corner(

@@ -1,7 +1,7 @@
 """Learning-rate schedules: pure functions of the epoch, or of the history so far.
 
 Adeniji and Liu (2019) describe their decay twice: equation 1 is polynomial, and section 5.1.3 says "linear annealing".
-The polynomial is the default: it is an equation, it is Myronenko's, whom they say they follow (section 3.1), and their
+The polynomial is taken: it is an equation, it is Myronenko's, whom they say they follow (section 3.1), and their
 code computes it. The difference is small: the polynomial lies above the line by at most 3.9 % of the peak.
 """
 
@@ -12,19 +12,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 
-def constant(epoch: int, peak: float, epochs: int) -> float:
-    """The same rate throughout."""
-    return peak
-
-
 def polynomial(epoch: int, peak: float, epochs: int, power: float = 0.9) -> float:
     """Decay to zero over ``epochs``: peak (1 - e / N)^0.9, equation 1 of Adeniji and Liu, from Myronenko."""
     return peak * (1 - epoch / epochs) ** power
-
-
-def linear(epoch: int, peak: float, epochs: int) -> float:
-    """Decay to zero over ``epochs`` along a line: peak (1 - e / N), the annealing of Adeniji and Liu, section 5.1.3."""
-    return peak * (1 - epoch / epochs)
 
 
 @dataclass(frozen=True)
@@ -41,8 +31,6 @@ class Plateau:
         watched: the column of the history whose average decides the end.
         stop_threshold, stop_patience: likewise for the end.
         least_rate: training does not end before the rate is at most this.
-        rewinds: where training would end too early, the code waits for half the patience once more; by the paper's rule
-            the end is simply not reached yet.
     """
 
     smoothing: float
@@ -53,14 +41,10 @@ class Plateau:
     stop_threshold: float
     stop_patience: int
     least_rate: float
-    rewinds: bool
 
 
-#: The constants of the paper's text, and of its first public code (MIC-DKFZ/nnUNet, 2019), which no record uses.
-PLATEAUS = {
-    "plateau_paper": Plateau(0.93, 0.2, 5e-3, 30, "val_loss", 5e-3, 60, 1e-6, rewinds=False),
-    "plateau_code": Plateau(0.93, 0.2, 1e-3, 30, "train_loss", 5e-4, 50, 1e-6, rewinds=True),
-}
+#: The constants of the paper's text. (Its first public code, MIC-DKFZ/nnUNet, 2019, has others.)
+PLATEAUS = {"plateau_paper": Plateau(0.93, 0.2, 5e-3, 30, "val_loss", 5e-3, 60, 1e-6)}
 
 
 def averaged(values: Sequence[float], smoothing: float) -> list[float]:
@@ -96,24 +80,18 @@ def plateau_over(rule: Plateau, history: Sequence[Mapping[str, float]]) -> bool:
             best, waited = average, 0
         else:
             waited += 1
-        if waited > rule.stop_patience:
-            if rate <= rule.least_rate:
-                return True
-            if rule.rewinds:
-                waited = rule.stop_patience // 2
+        if waited > rule.stop_patience and rate <= rule.least_rate:
+            return True
     return False
 
 
-SCHEDULES = {"constant": constant, "polynomial": polynomial, "linear": linear}
-
-
-def learning_rate(schedule: str, epoch: int, peak: float, epochs: int, warmup: int = 0, start: float = 0.1) -> float:
-    """The rate of an epoch, counted from 0: the smaller of the schedule's and, for ``warmup`` epochs, a rising line.
+def learning_rate(epoch: int, peak: float, epochs: int, warmup: int = 0, start: float = 0.1) -> float:
+    """The rate of an epoch, counted from 0: the smaller of the polynomial's and, for ``warmup`` epochs, a rising line.
 
     The line goes from ``start`` times the peak at epoch 0 to the peak at epoch ``warmup`` (Adeniji and Liu, section
     3.2.4: from 1e-6 to 1e-5 over ten epochs; their code takes the smaller of the two).
     """
-    rate = SCHEDULES[schedule](epoch, peak, epochs)
+    rate = polynomial(epoch, peak, epochs)
     if warmup:
         rate = min(rate, peak * (start + (1 - start) * epoch / warmup))
     return rate

@@ -161,22 +161,6 @@ def test_the_paper_scale_is_what_the_paper_states():
     assert {name: getattr(experiment, name) for name in stated} == stated
 
 
-def test_the_codes_constants_are_a_preset():
-    experiment = nnunet.glioma("paper", 3, **nnunet.CODE)[0]
-    coded = {
-        "foreground": "code",
-        "augmentation": "nnunet_code",
-        "schedule": "plateau_code",
-        "weight_decay": 3e-5,
-        "amsgrad": True,
-        "batches": 250,
-        "epochs": 1000,
-        "options": {"down": "stride"},
-    }
-    assert {name: getattr(experiment, name) for name in coded} == coded
-    assert experiment.id != nnunet.glioma("paper", 3)[0].id
-
-
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("profile", scales.PROFILES)
 def test_every_scale_is_valid(profile, dimensions):

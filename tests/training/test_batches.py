@@ -86,7 +86,7 @@ def test_so_many_batches_of_fixed_crops_draw_every_crop_of_every_case():
 # ------------------------------------------------------------------------------------------------------------- batches
 
 
-@pytest.mark.parametrize(("rule", "forced"), [("none", 0), ("paper", 2), ("code", 1)])
+@pytest.mark.parametrize(("rule", "forced"), [("none", 0), ("paper", 2)])
 def test_the_last_of_a_batch_hold_foreground(rule, forced, samples):
     experiment = configured(foreground=rule, batch_size=4)
     generator = torch.Generator().manual_seed(0)
@@ -186,7 +186,7 @@ def test_images_and_target_are_moved_alike(monkeypatch):
             assert ((image > image.max() / 2) == region).float().mean() > 0.97
 
 
-@pytest.mark.parametrize("augmentation", ["simple", "nnunet", "nnunet_code"])
+@pytest.mark.parametrize("augmentation", ["simple", "nnunet"])
 def test_the_same_generator_gives_the_same_batch(augmentation, samples):
     experiment = configured(augmentation=augmentation)
     first, again, other = (
@@ -220,13 +220,11 @@ def test_a_volume_smaller_than_the_patch_is_padded(monkeypatch):
 
 def test_settings_follow_the_configuration():
     cube = (8, 8, 8)
-    assert batches.settings(configured()) == nnunet.paper_b(cube, constants="paper", spare_zeros=True)
-    assert batches.settings(configured(normalisation="whole")) == nnunet.paper_b(cube, constants="paper")
-    flat = configured(patch_size=(2, 6, 6), augmentation="nnunet_code", without=("gamma",))
-    assert batches.settings(flat) == nnunet.paper_b((2, 6, 6), ("gamma",), "code", spare_zeros=True)
-    # 6 is three times 2, not more: slices for the paper alone.
-    assert batches.settings(flat).spatial.slices is None
-    assert batches.settings(flat.changed(augmentation="nnunet")).spatial.slices == 0
+    assert batches.settings(configured()) == nnunet.paper_b(cube, spare_zeros=True)
+    assert batches.settings(configured(normalisation="whole")) == nnunet.paper_b(cube)
+    flat = configured(patch_size=(2, 6, 6), without=("gamma",))
+    assert batches.settings(flat) == nnunet.paper_b((2, 6, 6), ("gamma",), spare_zeros=True)
+    assert batches.settings(flat).spatial.slices == 0
 
 
 # ---------------------------------------------------------------------------------------------------- a whole training
@@ -285,7 +283,7 @@ def test_a_training_that_has_ended_does_not_begin_again(samples, tmp_path, monke
 
 
 def test_a_plateau_ends_with_its_last_epoch_at_the_latest(samples, tmp_path):
-    experiment = configured(schedule="plateau_code", validation_batches=1, batches=1)
+    experiment = configured(schedule="plateau_paper", validation_batches=1, batches=1)
     assert len(trained(experiment, samples, tmp_path).history) == 2
 
 

@@ -99,7 +99,6 @@ def test_new_fields_enter_the_name_where_they_say_something():
         {"foreground": "paper"},
         {"validation_batches": 50},
         {"schedule": "plateau_paper"},
-        {"schedule": "plateau_code"},
         {"amsgrad": True},
         {"weight_decay": 3e-5},
         {"loss": "dice_ce_batch"},
@@ -180,7 +179,7 @@ def test_refusals_of_the_second_papers_fields(changes, words):
 def test_all_that_is_wrong_with_a_planned_network_is_told_at_once():
     wrong = {"regions": "brats", "without": ("mirror",), "axes": (2, 2, 2), "batches": 3, "crops": 2}
     with pytest.raises(ValidationError) as caught:
-        Experiment(**UNET | wrong | {"schedule": "plateau_code", "warmup": 1, "patch_size": (3, 16, 24)})
+        Experiment(**UNET | wrong | {"schedule": "plateau_paper", "warmup": 1, "patch_size": (3, 16, 24)})
     for words in ("'labels'", "without", "axes (2, 2, 2)", "fixed_crops", "no warmup", "divisible by (4, 8, 8)"):
         assert words in str(caught.value)
 

@@ -62,14 +62,11 @@ def test_intensity_moves_the_brain_alone_channel_by_channel():
 
 
 def test_how_many_patches_of_a_batch_must_hold_foreground():
-    """More than a third of them in the paper; the code forces sample j from round(0.67 batch) on."""
+    """More than a third of them."""
     sizes = (1, 2, 3, 4, 9, 10, 366)
     assert [patches.forced("paper", size) for size in sizes] == [1, 1, 2, 2, 4, 4, 123]
-    assert [patches.forced("code", size) for size in sizes] == [0, 1, 1, 1, 3, 3, 121]
     assert all(patches.forced("none", size) == 0 for size in sizes)
     for size in range(1, 400):
-        in_the_code = [not j < round(size * (1 - 0.33)) for j in range(size)]
-        assert patches.forced("code", size) == sum(in_the_code)
         assert patches.forced("paper", size) * 3 > size >= (patches.forced("paper", size) - 1) * 3
 
 
