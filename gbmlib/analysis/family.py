@@ -66,7 +66,7 @@ def table(comparisons: Mapping[Key, Paired | None]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))
 
 
-def contrasts(groups: Groups, against: str = "first", metric: str = "dice", split: str = HELD_OUT) -> pd.DataFrame:
+def contrasts(groups: Groups, against: str = "first", split: str = HELD_OUT) -> pd.DataFrame:
     """Every group but the first minus the first, or the one before it, on the folds that both ran.
 
     Args:
@@ -86,7 +86,7 @@ def contrasts(groups: Groups, against: str = "first", metric: str = "dice", spli
         pair = scores.on_shared_folds(groups[base], groups[label])
         problem = ""
         try:
-            comparisons[label] = paired.compare(*pair, metric, regions, split)
+            comparisons[label] = paired.compare(*pair, regions=regions, split=split)
         except UnpairedError as error:
             comparisons[label], problem = None, str(error)
         rows[label] = (base, len({scores.fold_of(record) for record in pair[0]}), problem)

@@ -84,10 +84,10 @@ def compared(groups: Groups, description: str = "") -> Any:
     return plots.finish(figure, description, 640, -0.1, "solid: validation, dotted: training", l=40)
 
 
-def per_case(records: Sequence[Record], description: str, metric: str = "dice") -> Any:
-    """A metric of every case in every region, training and held out: a point a case, named on hover."""
+def per_case(records: Sequence[Record], description: str) -> Any:
+    """Dice of every case in every region, training and held out: a point a case, named on hover."""
     cases = scores.tidy(records)
-    cases = cases[cases.metric == metric]
+    cases = cases[cases.metric == "dice"]
     cases = cases.groupby(["split", "region", "case"], sort=False).value.mean().reset_index()
     figure = go.Figure()
     for region, colour in plots.region_colours(cases.region.unique()).items():
@@ -107,7 +107,7 @@ def per_case(records: Sequence[Record], description: str, metric: str = "dice") 
                 hovertemplate="%{text}: %{y:.3f}<extra></extra>",
                 showlegend=False,
             )
-    figure.update_yaxes(range=[-0.02, 1.02], title_text=metric.capitalize())
+    figure.update_yaxes(range=[-0.02, 1.02], title_text="Dice")
     return plots.finish(figure, description, 380)
 
 

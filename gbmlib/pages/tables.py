@@ -119,10 +119,10 @@ def trained(groups: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def schedules(profiles: Sequence[str] = ("demo", "short", "study", "paper")) -> pd.DataFrame:
+def schedules() -> pd.DataFrame:
     """What the first paper's network is trained with at each scale, a row a scale."""
     rows = {}
-    for profile in profiles:
+    for profile in ("demo", "short", "study", "paper"):
         run = scales.paper_a(profile, folds=(0,), seeds=(0,))[0]
         rows[profile] = {
             "cohort": run.cohort,

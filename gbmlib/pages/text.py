@@ -118,7 +118,7 @@ def because(row: pd.Series) -> str:
 # ------------------------------------------------------------------------------------------------------------ captions
 
 
-def finding(label: str, row: pd.Series, measure: str = "Dice") -> str:
+def finding(label: str, row: pd.Series) -> str:
     """A comparison as a phrase for a caption: ``with SE: Dice higher by 0.013 (0.002 to 0.029) than without SE, 19
     cases``, or that it is undecided, or why it is not decided yet."""
     difference, base = row.difference, _quoted(row.against) if row.get("against") else ""
@@ -129,19 +129,19 @@ def finding(label: str, row: pd.Series, measure: str = "Dice") -> str:
     if row.decided in (HIGHER, LOWER):
         size = difference if row.decided == HIGHER else -difference
         interval = f"{size.mean:.3f} ({size.low:.3f} to {size.high:.3f})"
-        return f"{label}: {measure} {row.decided} by {interval}{than}{inside_margin(row)}, {cases}"
+        return f"{label}: Dice {row.decided} by {interval}{than}{inside_margin(row)}, {cases}"
     outcome = f"{row.decided} ({_kinds([row.unsound])})" if row.decided == NOT_YET else word(row)
     return f"{label}: {outcome}{than}, {difference}, {cases}"
 
 
-def findings(table: pd.DataFrame, measure: str = "Dice") -> str:
+def findings(table: pd.DataFrame) -> str:
     """A table in a sentence or two for a caption: what is decided, with its size, and what is not."""
     decided = table[table.decided.isin((HIGHER, LOWER))]
     if len(table) == 1 or 0 < len(decided) <= FEW:
         rows = decided if len(decided) else table
-        sentences = ["; ".join(finding(label, row, measure) for label, row in rows.iterrows())]
+        sentences = ["; ".join(finding(label, row) for label, row in rows.iterrows())]
     else:
-        sentences = [_together(f"{measure} {word}", table[table.decided == word]) for word in (HIGHER, LOWER)]
+        sentences = [_together(f"Dice {word}", table[table.decided == word]) for word in (HIGHER, LOWER)]
     if len(table) > 1:
         none, unsound = table[table.decided == NONE], table[table.decided == NOT_YET]
         sentences += [

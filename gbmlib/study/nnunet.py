@@ -93,9 +93,7 @@ def published_fingerprint(cohort_name: str, folder: str = BOOK) -> Fingerprint |
     return Fingerprint.read(path) if path.exists() else None
 
 
-def plan_of(
-    cohort: Cohort | str, spacing: Sequence[float] | None = None, folder: str = BOOK, cascade: bool = False
-) -> Plan:
+def plan_of(cohort: Cohort | str, spacing: Sequence[float] | None = None, cascade: bool = False) -> Plan:
     """The plan of a cohort, by its name where its fingerprint is published or the cohort is open; else it is measured.
 
     A published fingerprint counts where the data are not here, or are those that it was measured on.
@@ -109,14 +107,14 @@ def plan_of(
     """
     name = cohort if isinstance(cohort, str) else cohort.name
     here = opened(name) if isinstance(cohort, str) else cohort
-    measured = published_fingerprint(name, folder)
+    measured = published_fingerprint(name)
     if measured is None or (here is not None and measured.digest not in ("", here.fingerprint)):
         try:
             measured = _measured(here or open_cohort(name))
         except CaseError as error:
             if not isinstance(cohort, str):
                 raise
-            raise ValueError(f"{path_of(name, folder)} is missing; open the cohort first ({error})") from error
+            raise ValueError(f"{path_of(name, BOOK)} is missing; open the cohort first ({error})") from error
     return planner.plan(at_spacing(measured, spacing), cascade=cascade)
 
 
