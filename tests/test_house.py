@@ -40,7 +40,7 @@ BUDGETS = {
     "training": 1575,
     "study": 3250,
     "study/pack": 1150,
-    "analysis": 3355,
+    "analysis": 3370,
     "claims": 873,
     "viewer": 2599,
     "pages": 3368,

@@ -105,7 +105,9 @@ def compare(
         folds = {fold: fold for fold in index}
     networks = intervals.over_networks(*sides, folds) if sides[0].index.isin(folds).any() else None
     change = tables[1].mean(axis=1) - tables[0].mean(axis=1)
-    return judged(compare_tables(*tables, intervals.margin(cohort), networks), base, other, change)
+    comparison = judged(compare_tables(*tables, intervals.margin(cohort), networks), base, other, change)
+    drifts = soundness.drifting(base, other) if split == HELD_OUT and not comparison.unsound else ()
+    return replace(comparison, unsound=(*comparison.unsound, *drifts))
 
 
 def judged(

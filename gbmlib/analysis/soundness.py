@@ -161,6 +161,18 @@ def undertrained(records: Iterable[Record]) -> list[str]:
     return sentences
 
 
+def drifting(base: Sequence[Record], other: Sequence[Record]) -> list[str]:
+    """A sentence where twice the schedule was run on both sides, and changes their difference by the margin or more."""
+    changes = [[doubled(record) for record in networks(records)[:1]] for records in (base, other)]
+    if not all(changes) or None in (*changes[0], *changes[1]):
+        return []
+    change = changes[1][0] - changes[0][0]
+    if abs(change) < intervals.margin(base[0].experiment.cohort):
+        return []
+    fold = scales.PILOT["fold"]
+    return [f"undertrained: twice the schedule changes the difference itself by {change:+.3f} on fold {fold}"]
+
+
 def excused(records: Iterable[Record]) -> list[str]:
     """A caution on networks that still rose and count as trained because twice their schedule changes little: on how
     few cases that was tried; empty where there are none."""

@@ -124,6 +124,19 @@ def test_twice_the_schedule_outweighs_how_dice_rose(store):
     assert undertrained([flat]) == ["undertrained: twice the schedule changes held-out Dice by +0.020 on fold 4"]
 
 
+def test_a_difference_that_twice_the_schedule_changes_is_not_final(store):
+    """Each side changes by less than the margin, one up and one down."""
+    base, other = ([record(store, in_five(4, options={"filters": size}), held=0.5 + size / 100)] for size in (4, 6))
+    assert soundness.drifting(base, other) == []
+    record(store, scales.doubled(base[0].experiment), held=0.534)
+    assert soundness.drifting(base, other) == []
+    record(store, scales.doubled(other[0].experiment), held=0.566)
+    [sentence] = soundness.drifting(base, other)
+    assert sentence == "undertrained: twice the schedule changes the difference itself by +0.012 on fold 4"
+    assert undertrained([*base, *other]) == []
+    assert paired.compare(base, other).unsound == (sentence,)
+
+
 def test_a_gap_may_count_before_the_end_and_a_dead_channel_never(store):
     rising = [record(store, run(), training=(0.5, 0.6))]
     assert between(rising, rising, growing=True).unsound == ()
