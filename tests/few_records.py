@@ -1,5 +1,7 @@
 """Made-up records of real configurations on phantoms, for the tests of what the published ones hold."""
 
+from functools import cache
+
 import pandas as pd
 
 from gbmlib.study import catalogue, scales
@@ -19,7 +21,8 @@ def families(monkeypatch, **makes):
         family = catalogue.Family(name, name, "page", make)
         monkeypatch.setitem(catalogue.FAMILIES, name, family)
         monkeypatch.setitem(catalogue.SETS, name, [family])
-    catalogue._runs.cache_clear()
+    # A cache of the test's own: a family may have the name of a real one.
+    monkeypatch.setattr(catalogue, "_runs", cache(catalogue._runs.__wrapped__))
     return list(makes)
 
 
