@@ -240,8 +240,8 @@ def over_networks(table: pd.DataFrame, cells: Cells) -> OverNetworks:
 def carried_by(table: pd.DataFrame) -> list[str]:
     """The cases without any one of which :func:`networks_minus_pipelines` has an interval that no longer excludes 0."""
     word = intervals.outcome([networks_minus_pipelines(table)], 0)
-    without = {case: networks_minus_pipelines(table.drop(index=case)) for case in table.index}
-    return [case for case, change in without.items() if word != UNDECIDED and intervals.outcome([change], 0) != word]
+    without = ((case, networks_minus_pipelines(table.drop(index=case))) for case in table.index)
+    return [] if word == UNDECIDED else [case for case, change in without if intervals.outcome([change], 0) != word]
 
 
 def leaving_out(table: pd.DataFrame) -> pd.DataFrame:

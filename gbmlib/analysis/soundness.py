@@ -163,10 +163,10 @@ def undertrained(records: Iterable[Record]) -> list[str]:
 
 def drifting(base: Sequence[Record], other: Sequence[Record]) -> list[str]:
     """A sentence where twice the schedule was run on both sides, and changes their difference by the margin or more."""
-    changes = [[doubled(record) for record in networks(records)[:1]] for records in (base, other)]
-    if not all(changes) or None in (*changes[0], *changes[1]):
+    changes = [doubled(records[0]) for records in map(networks, (base, other)) if records]
+    if len(changes) < 2 or None in changes:
         return []
-    change = changes[1][0] - changes[0][0]
+    change = changes[1] - changes[0]
     if abs(change) < intervals.margin(base[0].experiment.cohort):
         return []
     fold = scales.PILOT["fold"]
@@ -176,8 +176,8 @@ def drifting(base: Sequence[Record], other: Sequence[Record]) -> list[str]:
 def excused(records: Iterable[Record]) -> list[str]:
     """A caution on networks that still rose and count as trained because twice their schedule changes little: on how
     few cases that was tried; empty where there are none."""
-    excused = [of for of in _by_configuration(records) if doubled(of[0]) is not None and rises(of)]
-    pilots = [record for of in excused for record in of if record.experiment.fold == scales.PILOT["fold"]]
+    cleared = [group for group in _by_configuration(records) if doubled(group[0]) is not None and rises(group)]
+    pilots = [record for group in cleared for record in group if record.experiment.fold == scales.PILOT["fold"]]
     if not pilots:
         return []
     cases = min(record.cases[record.cases.split == HELD_OUT].case.nunique() for record in pilots)

@@ -61,10 +61,12 @@ def answer(tables_by_measure: Mapping[str, pd.DataFrame], name: str, store: Stor
                 reasons.append(row.unsound)
                 why = ""
             size = f"{row.difference}{text.inside_margin(row)} on {counted(row.cases, 'case')}"
-            said = f"**{word}.** From *{row.against}* to *{label}*, {measure} changes by {size}{why}."
+            sentence = f"**{word}.** From *{row.against}* to *{label}*, {measure} changes by {size}{why}."
             if row.decided == UNDECIDED and row.detectable > 0:
-                said += f" A study like this finds a difference of {row.detectable:.2f}; smaller ones need more runs."
-            lines.append(said)
+                sentence += (
+                    f" A study like this finds a difference of {row.detectable:.2f}; smaller ones need more runs."
+                )
+            lines.append(sentence)
     if reasons:
         lines.append(f"These runs decide nothing ({'; '.join(dict.fromkeys(reasons))}). {longer_runs(name, store)}")
     return Prose("\n\n".join(lines) or text.NOTHING_YET)

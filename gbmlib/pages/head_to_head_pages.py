@@ -1,7 +1,4 @@
-"""What the chapter on the two papers' head to head shows of its records: the cells, and what each factor changes.
-
-Groups are (network, pipeline) -> records, as ``study.head_to_head.cells`` asks for them; some may be missing.
-"""
+"""What the chapter on the head to head shows of its cells, (network, pipeline) -> records; some may be missing."""
 
 from __future__ import annotations
 
@@ -33,6 +30,7 @@ WORDS = {
     "architecture": {HIGHER: "the plain U-Net is better", LOWER: "theirs is better"},
     "pipeline": {HIGHER: "nnU-Net's way is better", LOWER: "theirs is better"},
 }
+#: A network's colour is its place here, whichever others are shown.
 COLOURED = (*head_to_head.WITHOUT_VNET, *head_to_head.NETWORKS[:1], head_to_head.NORMALISED)
 SAME = {NONE: "no difference that matters", UNDECIDED: "too close to tell", NOT_YET: "not decided yet"}
 
@@ -123,7 +121,7 @@ def interaction(table: pd.DataFrame) -> Any:
     for number, network in enumerate(networks):
         known = {p: mean_interval(table[network, p]) for p in pipelines if (network, p) in table}
         places = [pipelines.index(p) + (number - (len(networks) - 1) / 2) * 0.04 for p in known]
-        colour = plots.series(COLOURED.index(network))  # one colour, whichever others are shown
+        colour = plots.series(COLOURED.index(network))
         style = {"mode": "lines+markers", "line": {"color": colour, "width": 2.5}, "marker": {"size": 9}}
         style |= {"name": network, "hovertemplate": "%{text}<extra>" + network + "</extra>", "showlegend": True}
         figure.add_trace(plots.means(places, list(known.values()), thickness=1.5, **style))
