@@ -278,9 +278,9 @@ class OwnPanel:
 
             def then(label_map: np.ndarray) -> None:
                 self.result, self.save_button.disabled = (cohort, label_map), False
+                widgets.show_case(self.pictures, cohort, case.id, records, None, {"prediction": label_map})
                 volumes = runs.volumes(label_map, case, cohort, records[0].experiment.regions)
                 self.numbers.value = widgets.table("What was found", volumes)
-                widgets.show_case(self.pictures, cohort, case.id, records, None, {"prediction": label_map})
 
             self.work.start(
                 f"Segmenting {case.id}",

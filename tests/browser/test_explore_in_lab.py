@@ -80,6 +80,7 @@ def test_from_nothing_run_to_a_segmentation_on_disk(lab, browser_page, tmp_path)
         field.press("Tab")
     panel.get_by_role("button", name="Segment", exact=True).click()
     panel.get_by_text("What was found").wait_for()
+    panel.locator(".gbm-viewer[data-ready]:visible").wait_for()  # it pushes the button down, from under a pointer
     target = panel.get_by_role("textbox", name="Save as")
     target.fill("mine.nii.gz")
     target.press("Tab")
