@@ -29,7 +29,8 @@ from gbmlib.study.records import HELD_OUT, Record
 FACTORS = ("network", "pipeline")
 Cell = tuple[str, str]
 Cells = Mapping[Cell, Sequence[Record]]
-Pairs = Sequence[tuple[Cell, Cell]]
+#: What a cell counts in an effect, which is a weighted sum of cells.
+Weights = Mapping[Cell, float]
 
 
 def shared_folds(cells: Cells) -> list[tuple[int, int]]:
@@ -119,25 +120,22 @@ def effects(cells: Cells, region: str | None = None) -> pd.DataFrame:
     rows: dict[str, tuple[str, str, str]] = {}
     families: dict[str, dict[str, Paired]] = {}
 
-    def add(label: str, effect: str, against: str, over: Sequence[str], values: pd.Series, pairs: Pairs) -> None:
+    def add(label: str, effect: str, against: str, over: Sequence[str], weights: Weights) -> None:
         rows[label] = (effect, against, ", ".join(over))
-        families.setdefault(effect, {})[label] = _paired(values, cells, pairs)
+        families.setdefault(effect, {})[label] = _paired(table, cells, weights)
 
     for a, b in combinations(networks, 2):
         if over := [p for p in pipelines if {(a, p), (b, p)} <= set(table)]:
-            values = sum(table[b, p] - table[a, p] for p in over) / len(over)
-            pairs = [((a, p), (b, p)) for p in over]
-            add(f"{b} − {a}", "architecture", a, [f"pipeline {p}" for p in over], values, pairs)
+            weights = {(n, p): sign / len(over) for p in over for n, sign in ((a, -1), (b, 1))}
+            add(f"{b} − {a}", "architecture", a, [f"pipeline {p}" for p in over], weights)
     for p, q in combinations(pipelines, 2):
         both = [n for n in networks if {(n, p), (n, q)} <= set(table)]
         if both:
-            values = sum(table[n, q] - table[n, p] for n in both) / len(both)
-            pairs = [((n, p), (n, q)) for n in both]
-            add(f"pipeline {q} − {p}", "pipeline", f"pipeline {p}", both, values, pairs)
+            weights = {(n, level): sign / len(both) for n in both for level, sign in ((p, -1), (q, 1))}
+            add(f"pipeline {q} − {p}", "pipeline", f"pipeline {p}", both, weights)
         for a, b in combinations(both, 2):
-            values = (table[b, q] - table[b, p]) - (table[a, q] - table[a, p])
-            pairs = [((a, p), (b, p)), ((a, q), (b, q))]
-            add(f"gain by {q}: {b} − {a}", "interaction", f"the gain of {a}", [], values, pairs)
+            weights = {(a, p): 1, (b, p): -1, (a, q): -1, (b, q): 1}
+            add(f"gain by {q}: {b} − {a}", "interaction", f"the gain of {a}", [], weights)
     tables = [family.table(comparisons) for comparisons in families.values()] or [family.table({})]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "against", "over"]).join(pd.concat(tables))
 
@@ -157,37 +155,40 @@ def within(cells: Cells) -> pd.DataFrame:
             for one, other in combinations([cell for cell in table if cell[same] == level], 2):
                 label = f"{level if same == 0 else f'pipeline {level}'}: {other[changed]} − {one[changed]}"
                 against[label] = f"{one[0]} under pipeline {one[1]}"
-                comparisons[label] = _paired(table[other] - table[one], cells, [(one, other)])
+                comparisons[label] = _paired(table, cells, {one: -1, other: 1})
     return pd.Series(against, name="against", dtype=object).to_frame().join(family.table(comparisons))
 
 
-def _paired(values: pd.Series, cells: Cells, pairs: Pairs) -> Paired:
-    """An effect by (case, seed), against none at all; ``pairs`` are the cells whose differences it is made of."""
-    table = values.unstack("seed")
-    nothing = table.where(table.isna(), 0.0)
-    networks = intervals.over_networks(nothing, table, _folds_of(cells))
-    judgement = judged(cells, pairs)
-    comparison = paired.compare_tables(nothing, table, margin(cells), networks)
+def _paired(table: pd.DataFrame, cells: Cells, weights: Weights) -> Paired:
+    """A weighted sum of cells by (case, seed), ``table``, against none at all."""
+    values = sum(weight * table[cell] for cell, weight in weights.items()).unstack("seed")
+    nothing = values.where(values.isna(), 0.0)
+    networks = intervals.over_networks(nothing, values, _folds_of(cells))
+    judgement = judged(cells, weights)
+    comparison = paired.compare_tables(nothing, values, margin(cells), networks)
     return replace(comparison, unsound=judgement.unsound, cautions=judgement.cautions)
 
 
-def judged(cells: Cells, pairs: Pairs | None = None) -> Soundness:
-    """The soundness of an effect: of all its networks, and of the first pair of cells with unequal budgets.
-
-    One pair with unequal budgets suffices, so the others are not told.
+def judged(cells: Cells, weights: Weights | None = None) -> Soundness:
+    """The soundness of an effect: of its networks, of their budgets (the first unequal pair is told), and of the effect
+    itself where every cell was trained twice as long.
 
     Args:
-        pairs: None for all that share a network or a pipeline.
+        weights: None for cells that are looked at together, all pairs that share a network or a pipeline.
     """
-    if pairs is None:
-        pairs = [(one, other) for one, other in combinations(cells, 2) if one[0] == other[0] or one[1] == other[1]]
-    trained = {record.id: record for pair in pairs for cell in pair for record in cells[cell]}
+    members = weights or dict.fromkeys(cells)
+    pairs = [(one, other) for one, other in combinations(members, 2) if one[0] == other[0] or one[1] == other[1]]
+    if weights:
+        pairs = [(one, other) for one, other in pairs if weights[one] * weights[other] < 0]
+    trained = {record.id: record for cell in members for record in cells[cell]}
     reasons = soundness.collapsed(trained.values()) + soundness.undertrained(trained.values())
     unfair, by_design = [], {}
     for one, other in pairs:
         budgets, meant = unequal(cells[one], cells[other])
         unfair += [f"{sentence} ({' under '.join(other)} and {' under '.join(one)})" for sentence in budgets]
         by_design |= dict.fromkeys(meant)
+    if weights and not reasons:
+        reasons = soundness.drifting([(cells[cell], weight) for cell, weight in weights.items()])
     return Soundness((*reasons, *unfair[:1]), (*by_design, *soundness.excused(trained.values())))
 
 

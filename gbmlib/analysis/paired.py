@@ -106,7 +106,8 @@ def compare(
     networks = intervals.over_networks(*sides, folds) if sides[0].index.isin(folds).any() else None
     change = tables[1].mean(axis=1) - tables[0].mean(axis=1)
     comparison = judged(compare_tables(*tables, intervals.margin(cohort), networks), base, other, change)
-    drifts = soundness.drifting(base, other) if split == HELD_OUT and not comparison.unsound else ()
+    sound = split == HELD_OUT and not comparison.unsound
+    drifts = soundness.drifting([(base, -1), (other, 1)]) if sound else ()
     return replace(comparison, unsound=(*comparison.unsound, *drifts))
 
 

@@ -161,13 +161,17 @@ def undertrained(records: Iterable[Record]) -> list[str]:
     return sentences
 
 
-def drifting(base: Sequence[Record], other: Sequence[Record]) -> list[str]:
-    """A sentence where twice the schedule was run on both sides, and changes their difference by the margin or more."""
-    changes = [doubled(records[0]) for records in map(networks, (base, other)) if records]
-    if len(changes) < 2 or None in changes:
+def drifting(sides: Sequence[tuple[Sequence[Record], float]]) -> list[str]:
+    """A sentence where twice the schedule was run on all sides, and changes what is compared by the margin or more.
+
+    Args:
+        sides: groups of records, with what each counts: -1 and 1 for a difference.
+    """
+    each = [(doubled(trained[0]), weight) for records, weight in sides if (trained := networks(records))]
+    if len(each) < len(sides) or any(change is None for change, _ in each):
         return []
-    change = changes[1] - changes[0]
-    if abs(change) < intervals.margin(base[0].experiment.cohort):
+    change = sum(weight * change for change, weight in each)
+    if abs(change) < intervals.margin(sides[0][0][0].experiment.cohort):
         return []
     fold = scales.PILOT["fold"]
     return [f"undertrained: twice the schedule changes the difference itself by {change:+.3f} on fold {fold}"]

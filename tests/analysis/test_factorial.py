@@ -10,7 +10,7 @@ from grouped_records import configured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbmlib.analysis import factorial, intervals, scores
+from gbmlib.analysis import factorial, intervals, scores, soundness
 from gbmlib.analysis.intervals import bootstrap, difference_interval, jackknife, over_folds
 from gbmlib.analysis.scores import UnpairedError
 
@@ -214,6 +214,19 @@ def test_effects_of_unequal_runs_are_not_decided_yet(cells):
     assert "unequal" in found.unsound["two − one"]
     assert "(two under A and one under A)" in found.unsound["two − one"]
     assert found.unsound["three − one"] == ""
+
+
+def test_an_effect_that_twice_the_schedule_changes_is_not_decided_yet(cells, monkeypatch):
+    """Every cell changes by less than the margin; the two networks' gains from B change by more, against each other."""
+    four = {cell: records for cell, records in cells.items() if cell[0] != "three"}
+    almost = 0.9 * factorial.margin(four)
+    changes = {LEVELS[cell]: sign * almost for cell, sign in zip(four, (0, 1, 1, 0), strict=True)}
+    monkeypatch.setattr(soundness, "doubled", lambda record: changes[float(record.id.split("-")[1])])
+    table = factorial.effects(four)
+    [twice] = table.unsound[table.effect == "interaction"]
+    assert twice.startswith(f"undertrained: twice the schedule changes the difference itself by {-2 * almost:+.3f}")
+    assert set(table.unsound[table.effect != "interaction"]) == {""}
+    assert set(factorial.within(four).unsound) == {""}
 
 
 @given(st.lists(st.integers(0, 1000), min_size=6, max_size=6))

@@ -127,11 +127,12 @@ def test_twice_the_schedule_outweighs_how_dice_rose(store):
 def test_a_difference_that_twice_the_schedule_changes_is_not_final(store):
     """Each side changes by less than the margin, one up and one down."""
     base, other = ([record(store, in_five(4, options={"filters": size}), held=0.5 + size / 100)] for size in (4, 6))
-    assert soundness.drifting(base, other) == []
+    sides = [(base, -1), (other, 1)]
+    assert soundness.drifting(sides) == []
     record(store, scales.doubled(base[0].experiment), held=0.534)
-    assert soundness.drifting(base, other) == []
+    assert soundness.drifting(sides) == []
     record(store, scales.doubled(other[0].experiment), held=0.566)
-    [sentence] = soundness.drifting(base, other)
+    [sentence] = soundness.drifting(sides)
     assert sentence == "undertrained: twice the schedule changes the difference itself by +0.012 on fold 4"
     assert undertrained([*base, *other]) == []
     assert paired.compare(base, other).unsound == (sentence,)
