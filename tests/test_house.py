@@ -40,7 +40,7 @@ BUDGETS = {
     "training": 1575,
     "study": 3250,
     "study/pack": 1150,
-    "analysis": 3370,
+    "analysis": 3430,
     "claims": 873,
     "viewer": 2599,
     "pages": 3368,
@@ -181,7 +181,7 @@ def test_a_room_keeps_within_its_files_and_lines(room):
     lengths = {path.name: len(path.read_text().splitlines()) for path in code}
     assert {name: length for name, length in lengths.items() if name.endswith(".py") and length > LINES} == {}
     assert sum(lengths.values()) <= BUDGETS[room], f"shorten {room}, or raise BUDGETS and say why in the commit"
-    assert sum(name.endswith(".py") for name in lengths) <= FILES
+    assert sum(name.endswith(".py") and name != "__init__.py" for name in lengths) <= FILES
 
 
 def test_every_budget_is_of_a_room():

@@ -2,11 +2,7 @@
 
 *Cells* are (network, pipeline) -> records. A case counts with its Dice in every cell, mean over regions, so that all
 comparisons are paired: an effect is computed within each case and seed, and worded by ``analysis.intervals.decide``.
-No rank test tames an outlier of spreads; in its place no single case may carry what they decide (:func:`carried_by`).
-
-For cell means m with row means r, column means c and grand mean g, the mean of (m - g)^2 over cells is exactly the sum
-of three parts: the mean of (r - g)^2, the mean of (c - g)^2, and what is left, the interaction. Their square roots are
-the *spreads* of :func:`spreads`, in Dice.
+Which of the two factors matters more is asked of their ``analysis.spreads``.
 """
 
 from __future__ import annotations
@@ -15,11 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 
 from gbmlib.analysis import family, intervals, paired, scores, soundness
-from gbmlib.analysis.intervals import MARGIN, UNDECIDED, Difference, OverNetworks
 from gbmlib.analysis.paired import Paired
 from gbmlib.analysis.scores import UnpairedError, fold_of
 from gbmlib.analysis.soundness import Soundness
@@ -163,7 +157,7 @@ def _paired(table: pd.DataFrame, cells: Cells, weights: Weights) -> Paired:
     """A weighted sum of cells by (case, seed), ``table``, against none at all."""
     values = sum(weight * table[cell] for cell, weight in weights.items()).unstack("seed")
     nothing = values.where(values.isna(), 0.0)
-    networks = intervals.over_networks(nothing, values, _folds_of(cells))
+    networks = intervals.over_networks(nothing, values, folds_of(cells))
     judgement = judged(cells, weights)
     comparison = paired.compare_tables(nothing, values, margin(cells), networks)
     return replace(comparison, unsound=judgement.unsound, cautions=judgement.cautions)
@@ -197,104 +191,6 @@ def margin(cells: Cells) -> float:
     return intervals.margin(next(record for records in cells.values() for record in records).experiment.cohort)
 
 
-def _folds_of(cells: Cells) -> dict[str, tuple[int, int]]:
+def folds_of(cells: Cells) -> dict[str, tuple[int, int]]:
+    """The fold that holds out each case."""
     return scores.folds_of(record for records in cells.values() for record in records)
-
-
-# ------------------------------------------------------------------------------------------------------------- spreads
-
-
-def spreads(table: pd.DataFrame) -> pd.DataFrame:
-    """How far the means of the networks, of the pipelines, and of both together lie apart: the module's text says how.
-
-    A spread is never negative: chance alone makes some, and a little more of it the more levels a factor has.
-
-    Args:
-        table: :func:`by_case` of all cells.
-
-    Returns:
-        Index: ``network``, ``pipeline``, ``interaction``; columns ``spread`` (root mean square in Dice), ``share`` (of
-        the mean square between cells), both with intervals.
-
-    Raises:
-        ValueError: a cell is missing.
-    """
-    values, rows = _cube(table), {}
-    for number, name in enumerate((*FACTORS, "interaction")):
-        spread = intervals.bootstrap(values, lambda means, n=number: np.sqrt(_mean_squares(means)[n]))
-        share = intervals.bootstrap(values, lambda means, n=number: _shares(means)[n])
-        rows[name] = {"spread": spread, "share": share}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def networks_minus_pipelines(table: pd.DataFrame) -> Difference:
-    """The spread of the networks minus that of the pipelines: which of the two matters more; arguments and errors as of
-    :func:`spreads`."""
-    return Difference(**vars(intervals.bootstrap(_cube(table), _apart)))
-
-
-def over_networks(table: pd.DataFrame, cells: Cells) -> OverNetworks:
-    """:func:`networks_minus_pipelines` over networks; ``table`` is :func:`by_case` of all the cells."""
-    return intervals.jackknife(table, lambda rows: _apart(_cube(rows).mean(0)), _folds_of(cells))
-
-
-def carried_by(table: pd.DataFrame) -> list[str]:
-    """The cases without any one of which :func:`networks_minus_pipelines` has an interval that no longer excludes 0."""
-    word = intervals.outcome([networks_minus_pipelines(table)], 0)
-    without = ((case, networks_minus_pipelines(table.drop(index=case))) for case in table.index)
-    return [] if word == UNDECIDED else [case for case, change in without if intervals.outcome([change], 0) != word]
-
-
-def leaving_out(table: pd.DataFrame) -> pd.DataFrame:
-    """The spreads with all networks and, of three or more, with each left out: whether one carries the answer.
-
-    Returns:
-        Index: ``None`` (all networks), then each network that is left out; columns ``network`` and ``pipeline``
-        (:func:`spreads`) and ``difference`` (:func:`networks_minus_pipelines`).
-
-    Raises:
-        ValueError: a cell is missing.
-    """
-    rows, networks = {}, table.columns.unique(FACTORS[0])
-    for name in (None, *(networks if len(networks) > 2 else ())):
-        rest = table if name is None else table.drop(columns=name, level=FACTORS[0])
-        rows[name] = {**spreads(rest).spread[list(FACTORS)], "difference": networks_minus_pipelines(rest)}
-    return pd.DataFrame(list(rows.values()), index=pd.Index(rows, dtype=object))
-
-
-def otherwise_without(left_out: pd.DataFrame) -> dict[str, Difference]:
-    """The networks whose omission changes the decision over cases, with the interval then (:func:`leaving_out`)."""
-    (_, with_all), *rest = left_out.difference.items()
-    word = intervals.outcome([with_all], MARGIN)
-    return {name: change for name, change in rest if intervals.outcome([change], MARGIN) != word}
-
-
-def _mean_squares(means: np.ndarray) -> np.ndarray:
-    """Mean squares of cell means (…, network, pipeline) between networks, pipelines, and of the rest: (3, …)."""
-    grand_mean = means.mean((-1, -2), keepdims=True)
-    rows, columns = means.mean(-1, keepdims=True), means.mean(-2, keepdims=True)
-    effects = (rows - grand_mean, columns - grand_mean, means - rows - columns + grand_mean)
-    return np.stack([np.square(effect).mean((-1, -2)) for effect in effects])
-
-
-def _shares(means: np.ndarray) -> np.ndarray:
-    """Each mean square's share of their sum, (3, …); 0 where the sum is 0."""
-    parts = _mean_squares(means)
-    total = sum(parts)
-    return np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
-
-
-def _apart(means: np.ndarray) -> np.ndarray:
-    """The spread of the networks minus that of the pipelines, of cell means."""
-    between_networks, between_pipelines, _ = _mean_squares(means)
-    return np.sqrt(between_networks) - np.sqrt(between_pipelines)
-
-
-def _cube(table: pd.DataFrame) -> np.ndarray:
-    """The cells as an array (case, network, pipeline)."""
-    networks, pipelines = levels = [list(table.columns.unique(level)) for level in FACTORS]
-    lacking = [f"{n} under pipeline {p}" for n in networks for p in pipelines if (n, p) not in table]
-    lacking += [f"a second {name}" for name, values in zip(FACTORS, levels, strict=True) if len(values) < 2]
-    if lacking:
-        raise ValueError(f"all cells are needed; missing: {', '.join(lacking)}")
-    return np.moveaxis(np.array([[table[n, p].to_numpy(float) for p in pipelines] for n in networks]), -1, 0)

@@ -231,7 +231,9 @@ def sign_flip(values: Sequence[float]) -> float:
 # ----------------------------------------------------------------------------------------------------- what they decide
 
 
-def decide(difference: Difference, p: float, margin: float, networks: OverNetworks | None) -> str:
+def decide(
+    difference: Difference, p: float, margin: float, networks: OverNetworks | None, carried_by: Sequence[str] = ()
+) -> str:
     """The decision on a comparison in a word, by one rule for the whole study.
 
     *Higher*, *lower*: the intervals over cases and over networks leave out zero, p of Wilcoxon's test is at most 0.05
@@ -242,11 +244,15 @@ def decide(difference: Difference, p: float, margin: float, networks: OverNetwor
         difference: with its 95 % interval over cases; without one nothing is decided.
         p: corrected for the family; NaN where there is no test of cases.
         networks: the same over networks; without their interval nothing is decided.
+        carried_by: the cases without any one of which the interval over cases no longer leaves out zero; where there is
+            no test of cases, there must be none.
     """
     if networks is None:
         return UNDECIDED
     both = [difference, networks.difference]
     word = outcome(both, margin)
+    if carried_by and word in (HIGHER, LOWER):
+        return UNDECIDED
     unconfirmed = word in (HIGHER, LOWER) and (p > LEVEL or networks.p > LEVEL)
     return outcome(both, margin, reliable=False) if unconfirmed else word
 

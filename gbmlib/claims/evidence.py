@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gbmlib.analysis import factorial, intervals, leaderboard, paired, scores
+from gbmlib.analysis import factorial, intervals, leaderboard, paired, scores, spreads
 from gbmlib.analysis.intervals import MARGIN, Difference, OverNetworks, within
 from gbmlib.analysis.paired import Paired
 from gbmlib.analysis.scores import UnpairedError
@@ -223,15 +223,16 @@ def _spread(by: ByFactorial, this: str, that: str, runs: Runs, evidence: Evidenc
         return comparison
     cells = {tuple(label.split(" under pipeline ")): evidence.records(of_cell) for label, of_cell in runs.items()}
     table = factorial.by_case(cells)
-    left_out, over = factorial.leaving_out(table), factorial.over_networks(table, cells)
-    otherwise = [f"{-change} without {name}" for name, change in factorial.otherwise_without(left_out).items()]
+    apart = spreads.apart(table, cells)
+    otherwise = spreads.otherwise_without(spreads.leaving_out(table), apart.margin)
+    otherwise = [f"{-change} without {name}" for name, change in otherwise.items()]
     return replace(
         comparison,
-        difference=-left_out.difference.iloc[0],
-        networks=replace(over, difference=-over.difference),
-        margin=factorial.margin(cells),
-        unsound=factorial.judged(cells).unsound,
-        carried_by=tuple(factorial.carried_by(table)),
+        difference=-apart.change,
+        networks=replace(apart.networks, difference=-apart.networks.difference),
+        margin=apart.margin,
+        unsound=apart.unsound,
+        carried_by=apart.carried_by,
         ids=tuple(wanted),
         caution=f"decided otherwise if one network is left out: {', '.join(otherwise)}" if otherwise else "",
     )

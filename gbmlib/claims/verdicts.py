@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from gbmlib.analysis import family, intervals
-from gbmlib.analysis.intervals import Difference
 from gbmlib.claims.checks import CHECKS
 from gbmlib.claims.evidence import Comparison, Evidence, compared, question, wanted
 from gbmlib.claims.ledger import ByCheck, Claim, Open
@@ -115,15 +114,13 @@ def word_of(kind: str, comparison: Comparison) -> tuple[str, str]:
         return UNDECIDED, f"{difference.cases} cases are too few for an interval"
     if over is None or np.isnan(over.difference.low):
         return UNDECIDED, "there are too few folds for an interval over networks"
-    both, word = [difference, over.difference], intervals.decide(difference, comparison.adjusted, margin, over)
-    if comparison.carried_by and word in (intervals.HIGHER, intervals.LOWER):
-        needed = few(comparison.carried_by)
-        return UNDECIDED, f"the interval holds zero once any one of these cases is left out: {needed}"
+    both = [difference, over.difference]
+    word = intervals.decide(difference, comparison.adjusted, margin, over, comparison.carried_by)
     if kind in ("better", "worse"):
         if word == intervals.NONE:
             return NOT_SUPPORTED, f"a difference above {margin:g} is ruled out"
         if word == intervals.UNDECIDED:
-            return UNDECIDED, _open(both, comparison.adjusted, over.p)
+            return UNDECIDED, _open(comparison)
         as_claimed = (word == intervals.HIGHER) == (kind == "better")
         return (SUPPORTED, "") if as_claimed else (NOT_SUPPORTED, "the difference is the other way round")
     if comparison.small:
@@ -135,22 +132,20 @@ def word_of(kind: str, comparison: Comparison) -> tuple[str, str]:
         return UNDECIDED, f"an interval reaches beyond the margin of {margin:g}"
     if word in (intervals.HIGHER, intervals.LOWER):
         return NOT_SUPPORTED, f"both intervals lie beyond the margin of {margin:g}"
-    return UNDECIDED, _open(both, comparison.adjusted, over.p)
+    return UNDECIDED, _open(comparison)
 
 
-def _open(both: Sequence[Difference], adjusted: float, flipped: float) -> str:
-    """Why a difference between two sides is undecided.
-
-    Args:
-        both: its intervals over cases and over networks.
-        adjusted, flipped: p of Wilcoxon's test within the family, and of flipping the signs of networks.
-    """
+def _open(comparison: Comparison) -> str:
+    """Why a difference between two sides is undecided."""
+    both = [comparison.difference, comparison.networks.difference]
     over = [where for one, where in zip(both, ("cases", "networks"), strict=True) if one.low <= 0 <= one.high]
     if over:
         return f"the interval over {' and that over '.join(over)} {'hold' if len(over) > 1 else 'holds'} zero"
-    if adjusted > intervals.LEVEL:
-        return f"the intervals leave out zero, but p is {adjusted:.2g} within the family"
-    return f"the intervals leave out zero, but p is {flipped:.2g} over networks"
+    if comparison.carried_by:
+        return f"the interval holds zero once any one of these cases is left out: {few(comparison.carried_by)}"
+    if comparison.adjusted > intervals.LEVEL:
+        return f"the intervals leave out zero, but p is {comparison.adjusted:.2g} within the family"
+    return f"the intervals leave out zero, but p is {comparison.networks.p:.2g} over networks"
 
 
 def _verdict(claim: Claim, scale: str, comparisons: tuple[Comparison, ...], evidence: Evidence) -> Verdict:

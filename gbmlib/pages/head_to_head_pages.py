@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import product
@@ -11,10 +10,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from gbmlib.analysis import factorial, intervals, scores
-from gbmlib.analysis.factorial import Cells, judged, margin
+from gbmlib.analysis import factorial, intervals, scores, spreads
+from gbmlib.analysis.factorial import Cells, margin
 from gbmlib.analysis.intervals import HIGHER, LOWER, NONE, NOT_YET, UNDECIDED, Difference, mean_interval
 from gbmlib.analysis.scores import UnpairedError
+from gbmlib.analysis.spreads import Apart
 from gbmlib.files import counted, few, listed
 from gbmlib.pages import comparison, curves, plots, provenance, tables, text
 from gbmlib.pages.text import Prose
@@ -51,14 +51,13 @@ def _or_why_not(show: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 # -------------------------------------------------------------------------------------------------------------- answer
 
 
-def sentences(effects: pd.DataFrame, apart: Difference, carried_by: Sequence[str] = ()) -> list[str]:
+def sentences(effects: pd.DataFrame, apart: Apart) -> list[str]:
     """The study's answer in three sentences, in Markdown: what the network changes, what everything around it changes,
     and which of the two changes more.
 
     Args:
         effects: of the two networks that the papers put forward (``analysis.factorial.effects``).
-        apart: how much further these lie from their mean than the two pipelines (``networks_minus_pipelines``).
-        carried_by: ``analysis.factorial.carried_by``.
+        apart: how much further these lie from their mean than the two pipelines.
     """
     [network], [pipeline] = ([row for _, row in effects.iterrows() if row.effect == effect] for effect in WORDS)
     each = [
@@ -73,25 +72,24 @@ def sentences(effects: pd.DataFrame, apart: Difference, carried_by: Sequence[str
         )
     ]
     # Two levels lie twice as far from each other as from their mean.
-    twice = Difference(2 * apart.mean, 2 * apart.low, 2 * apart.high, apart.cases)
-    first, second = ("pipeline", "network") if apart.mean < 0 else ("network", "pipeline")
-    more = f"changing the {first} moves Dice by {-twice if apart.mean < 0 else twice} more than changing the {second}"
-    if NOT_YET in (pipeline.decided, network.decided):
+    change = apart.change
+    twice = Difference(2 * change.mean, 2 * change.low, 2 * change.high, change.cases)
+    first, second = ("pipeline", "network") if change.mean < 0 else ("network", "pipeline")
+    more = f"changing the {first} moves Dice by {-twice if change.mean < 0 else twice} more than changing the {second}"
+    if NOT_YET in (pipeline.decided, network.decided, apart.decided):
         return [*each, f"**Which matters more: not decided yet.** So far {more}."]
-    if apart.low <= 0 <= apart.high:
-        return [*each, f"**Which matters more cannot be told**: {more}."]
-    if carried_by:
-        without = f"once any one of {counted(len(carried_by), 'patient')} is left out"
+    if larger := {"higher": "the network", "lower": "everything around it"}.get(apart.decided):
+        return [*each, f"**Which matters more: {larger}.** {more[0].upper()}{more[1:]}."]
+    if apart.decided == UNDECIDED and apart.carried_by:
+        without = f"once any one of {counted(len(apart.carried_by), 'patient')} is left out"
         return [*each, f"**Which matters more cannot be told yet**: {more}, but {without}, the interval holds zero."]
-    larger = "everything around it" if apart.high < 0 else "the network"
-    return [*each, f"**Which matters more: {larger}.** {more[0].upper()}{more[1:]}."]
+    return [*each, f"**Which matters more cannot be told**: {more}."]
 
 
 def answer(groups: Cells) -> Prose:
     """The study's answer (:func:`sentences`), as a list; of all four cells of the two networks."""
-    table = factorial.by_case(groups)
-    apart, carried_by = factorial.networks_minus_pipelines(table), factorial.carried_by(table)
-    return Prose("\n".join(f"- {sentence}" for sentence in sentences(factorial.effects(groups), apart, carried_by)))
+    apart = spreads.apart(factorial.by_case(groups), groups)
+    return Prose("\n".join(f"- {sentence}" for sentence in sentences(factorial.effects(groups), apart)))
 
 
 # ------------------------------------------------------------------------------------------------------------- results
@@ -223,19 +221,19 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
             lines += [f"  {line}" for line in text.verdict(rows, words).splitlines()]
     if not complete(table, networks):
         return "\n".join([*lines, "- Which of them matters more cannot be said before all cells have a record."])
-    left_out = factorial.leaving_out(table)
+    left_out, apart = spreads.leaving_out(table), spreads.apart(table, groups)
     network, pipeline, change = left_out.iloc[0]
-    over = factorial.over_networks(table, groups)
-    word = MATTERS.get(matters(table, groups), intervals.UNDECIDED)
-    if unsound := judged(groups).unsound:
-        word = f"{intervals.NOT_YET} ({'; '.join(unsound)})"
+    word, over = MATTERS.get(apart.decided, UNDECIDED), apart.networks
+    if apart.unsound:
+        word = f"{NOT_YET} ({'; '.join(apart.unsound)})"
     otherwise = [
         f"without {name} it is {_by_cases(difference, groups)}, {difference}"
-        for name, difference in factorial.otherwise_without(left_out).items()
+        for name, difference in spreads.otherwise_without(left_out, apart.margin).items()
     ]
     carried = "The answer is the same without any one of the networks." if len(left_out) > 1 else ""
-    if word == UNDECIDED and (by_cases := factorial.carried_by(table)):
-        word = f"{word}, since the interval holds zero once any one of these cases is left out: {few(by_cases)}"
+    if word == UNDECIDED and apart.carried_by:
+        without = f"once any one of these cases is left out: {few(apart.carried_by)}"
+        word = f"{word}, since the interval holds zero {without}"
     if otherwise:
         carried = f"The answer depends on which networks are compared: {'; '.join(otherwise)}."
     return "\n".join(
@@ -249,29 +247,21 @@ def verdict(effects: pd.DataFrame, table: pd.DataFrame, groups: Cells, networks:
     )
 
 
-def matters(table: pd.DataFrame, groups: Cells) -> str:
-    """What the spread of the networks minus that of the pipelines decides; ``table`` is of all the cells."""
-    if judged(groups).unsound:
-        return intervals.NOT_YET
-    change, over = factorial.networks_minus_pipelines(table), factorial.over_networks(table, groups)
-    return UNDECIDED if factorial.carried_by(table) else intervals.decide(change, math.nan, margin(groups), over)
-
-
 @_or_why_not
-def spreads(groups: Cells, decides: bool = True) -> list[Any]:
-    """``analysis.factorial.spreads``, and ``leaving_out`` with what it decides, once all cells have a record."""
+def far_apart(groups: Cells, decides: bool = True) -> list[Any]:
+    """The spreads (``analysis.spreads``), and ``leaving_out`` with what it decides, once all cells have a record."""
     table = factorial.by_case(groups)
     if not complete(table):
         return [Prose("*Not before all cells have a record.*")]
-    out = factorial.leaving_out(table).set_axis(["spread of networks", "of pipelines", "difference"], axis=1)
+    out = spreads.leaving_out(table).set_axis(["spread of networks", "of pipelines", "difference"], axis=1)
     if decides:
         out.insert(0, "matters more, by cases", [_by_cases(change, groups) for change in out.difference])
-    return [factorial.spreads(table), out.set_axis(["all networks", *(f"without {name}" for name in out.index[1:])])]
+    return [spreads.spreads(table), out.set_axis(["all networks", *(f"without {name}" for name in out.index[1:])])]
 
 
 def _by_cases(change: Difference, groups: Cells) -> str:
-    """Which matters more by the interval over cases alone (``analysis.factorial.networks_minus_pipelines``)."""
-    return MATTERS.get(intervals.outcome([change], margin(groups)), intervals.UNDECIDED)
+    """Which matters more by the interval over cases alone (``analysis.spreads.networks_minus_pipelines``)."""
+    return MATTERS.get(intervals.outcome([change], margin(groups)), UNDECIDED)
 
 
 def complete(table: pd.DataFrame, networks: Sequence[str] = head_to_head.NETWORKS) -> bool:

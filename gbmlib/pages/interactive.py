@@ -10,7 +10,7 @@ from typing import Any
 from IPython.display import HTML
 from scipy import stats
 
-from gbmlib.analysis import factorial, intervals, prevalence, published
+from gbmlib.analysis import factorial, intervals, prevalence, published, spreads
 from gbmlib.analysis.factorial import Cells
 from gbmlib.pages import head_to_head_pages, patients, plots, provenance
 from gbmlib.study import catalogue, head_to_head
@@ -71,7 +71,7 @@ def reviewer(store: Store) -> list[Any]:
                     "scale": scale,
                     "networks": names,
                     "dice": drawn.to_numpy().reshape(len(drawn), len(names), -1).tolist(),
-                    "verdicts": [*by_effect, head_to_head_pages.matters(table, groups)],
+                    "verdicts": [*by_effect, spreads.apart(table, groups).decided],
                     "margin": factorial.margin(groups),
                 }
             )

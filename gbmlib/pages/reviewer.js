@@ -1,6 +1,6 @@
 // "Be the reviewer": how many patients decide what the chapter on the head to head asks, and how much counts as equal.
-// Effects and spreads are those of gbmlib/analysis/factorial.py, intervals those of intervals.jackknife over patients;
-// a test in a browser holds the numbers together. Dice is [patient][network][pipeline].
+// Effects are those of gbmlib/analysis/factorial.py, spreads of spreads.py, intervals of intervals.jackknife over
+// patients; a test in a browser holds the numbers together. Dice is [patient][network][pipeline].
 
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const centred = (values) => values.map((value) => value - average(values));

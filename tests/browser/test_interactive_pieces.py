@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gbmlib.analysis import factorial, intervals, prevalence, published
+from gbmlib.analysis import factorial, intervals, prevalence, published, spreads
 from gbmlib.pages.interactive import repair_table_1, reviewer, script
 from gbmlib.study import catalogue, head_to_head
 from gbmlib.study.records import Store
@@ -119,7 +119,7 @@ def test_on_all_patients_the_means_are_the_books(browser, made, store):
         [(scale, groups)] = catalogue.published(wanted, store).items()
         effects = factorial.effects(groups)
         effects = effects[effects.effect != "interaction"]
-        apart = factorial.networks_minus_pipelines(factorial.by_case(groups))
+        apart = spreads.networks_minus_pipelines(factorial.by_case(groups))
         means = {label: row.difference.mean for label, row in effects.iterrows()}
         assert dict(found) == pytest.approx(means | {"spread of networks − of pipelines": apart.mean}, abs=1e-12)
         assert [label for label, _ in found[:-1]] == list(effects.index)

@@ -11,7 +11,7 @@ import pytest
 
 from gbmlib import cohorts
 from gbmlib.__main__ import main
-from gbmlib.analysis import factorial
+from gbmlib.analysis import factorial, spreads
 from gbmlib.analysis.intervals import Difference, OverNetworks
 from gbmlib.claims import ledger, verdicts
 from gbmlib.claims.evidence import wanted
@@ -265,6 +265,6 @@ def test_the_networks_that_are_compared_with_the_pipelines_can_be_chosen(every):
     all_of_them, two = (verdict.comparisons[0] for verdict in found.values())
     runs = head_to_head.cells(found["pipeline-matters-more-of-two"].scale)
     cells = {cell: list(map(store.get, of)) for cell, of in runs.items() if cell[0] in ("SegVAE", "U-Net")}
-    assert two.difference == -factorial.networks_minus_pipelines(factorial.by_case(cells))
+    assert two.difference == -spreads.networks_minus_pipelines(factorial.by_case(cells))
     assert "without V-Net" in all_of_them.caution
     assert not two.caution

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbmlib.analysis import factorial, treatments
+from gbmlib.analysis import factorial, spreads, treatments
 from gbmlib.analysis.soundness import Soundness
 from gbmlib.cohorts import GLIOMA
 from gbmlib.evaluation.metrics import NAMES
@@ -145,11 +145,11 @@ def test_phantoms_give_no_verdict(groups, wanted):
 
 
 def test_spreads_and_single_differences(groups):
-    spreads, table = pages.spreads(groups)
+    spreads, table = pages.far_apart(groups)
     assert spreads.spread["pipeline"].mean == pytest.approx(0.1)
     assert list(table.index) == ["all networks", "without V-Net", "without SegVAE", "without U-Net"]
     assert list(table["matters more, by cases"].unique()) == ["the pipeline"]  # of networks that are equal on average
-    assert "matters more, by cases" not in pages.spreads(groups, decides=False)[1]
+    assert "matters more, by cases" not in pages.far_apart(groups, decides=False)[1]
     [table] = pages.within(groups)
     assert table.difference["U-Net: B − A"].mean == pytest.approx(0.2)
     assert table.decided["pipeline A: SegVAE − V-Net"] == "higher, below 0.03"
@@ -170,7 +170,7 @@ def test_missing_cells_and_folds_are_named_and_nothing_is_concluded_from_the_res
     assert "**pipeline B − A**: undecided; +0.20" in answers
     assert "4 folds, too few for an interval over networks" in answers
     assert "cannot be said before all cells have a record" in answers
-    assert "Not before all cells" in words(pages.spreads(groups))
+    assert "Not before all cells" in words(pages.far_apart(groups))
 
 
 @pytest.mark.parametrize("cells", [[("V-Net", "A")], [("V-Net", "A"), ("U-Net", "B")]], ids=["one", "two"])
@@ -179,7 +179,7 @@ def test_cells_that_share_nothing_are_shown_without_a_difference(cells, groups, 
     assert isinstance(pages.results(few, wanted)[-1], pd.DataFrame)
     assert "no difference to show" in words(pages.changes(few))
     assert pages.details(few) == []
-    assert "Not before all cells" in words(pages.spreads(few))
+    assert "Not before all cells" in words(pages.far_apart(few))
     assert pages.within(few)[0].empty
 
 
@@ -195,7 +195,7 @@ def test_cells_without_a_common_fold_say_so(groups, wanted):
     groups["V-Net", "A"], groups["U-Net", "A"] = groups["V-Net", "A"][:1], groups["U-Net", "A"][1:]
     said = "*Nothing can be compared yet: there is no fold that every cell has run.*"
     assert said in words(pages.results(groups, wanted))
-    for show in (pages.changes, pages.details, pages.within, pages.spreads):
+    for show in (pages.changes, pages.details, pages.within, pages.far_apart):
         assert show(groups) == [said]
 
 
@@ -221,7 +221,7 @@ def test_patients_are_a_row_and_an_entry_of_the_list_each_the_best_first(groups)
 
 
 def test_the_reviewers_piece_has_what_the_store_has(groups, tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "judged", lambda groups: Soundness((), ()))
+    monkeypatch.setattr(spreads, "judged", lambda groups: Soundness((), ()))
     [piece] = interactive.reviewer(Store(tmp_path))
     [data] = re.findall(r'<script type="application/json">(.*?)</script>', piece.data)
     two, three = json.loads(data)["settings"]
