@@ -152,23 +152,30 @@ def contrasts_of(name: str, store: Store) -> pd.DataFrame:
     return pd.concat([table for table in differences if len(table)] or differences)
 
 
-def overview(name: str, store: Store) -> list[Any]:
-    """Every choice of a set of the catalogue at a glance: what was found, and what would decide the rest; a figure for
-    each cohort that some are asked of, the one with the finest margin first; how it is read."""
+def overview(name: str, store: Store) -> tuple[list[Any], list[Any]]:
+    """Every choice of a set of the catalogue at a glance.
+
+    Returns:
+        First, for each cohort that some are asked of, the one with the finest margin first: what was found, and a
+        figure; how it is read, and what would decide the rest. Then, to be folded away, the figures of cohorts on which
+        nothing is decided yet, unless there is no other.
+    """
     differences = contrasts_of(name, store).sort_values("margin", kind="stable")
     if differences.empty:
-        return [Prose(text.NOTHING_YET)]
-    shows, shown = "Change in mean Dice of each variant against the paper's network", []
+        return [Prose(text.NOTHING_YET)], []
+    shows, shown, folded = "Change in mean Dice of each variant against the paper's network", [], []
+    unsound = differences.decided == NOT_YET
     for cohort, asked in differences.groupby("asked_of", sort=False):
         found, whom = text.findings(asked), f"{asked.cases.max()} {CASES.get(cohort, f'cases of {cohort}')}"
         rows = [
             label if any(word in label for word in of.split("_")) else f"{of}: {label}"
             for label, of in asked.choice.items()
         ]
-        shown += [Prose(f"On {whom}: **{found}**"), plots.forest(asked.set_axis(rows), f"{shows}, {whom}. {found}")]
+        shown.append(Prose(f"On {whom}: **{found}**"))
+        aside = (asked.decided == NOT_YET).all() and not unsound.all()
+        (folded if aside else shown).append(plots.forest(asked.set_axis(rows), f"{shows}, {whom}. {found}"))
     read = f"{shows}, paired by case, with intervals over cases and seeds. Shaded: the margin."
-    unsound = (differences.decided == NOT_YET).any()
-    return [*shown, text.caption(f"{read} {longer_runs(name, store)}" if unsound else read)]
+    return [*shown, text.caption(f"{read} {longer_runs(name, store)}" if unsound.any() else read)], folded
 
 
 def longer_runs(name: str, store: Store) -> str:

@@ -7,6 +7,7 @@ import pytest
 from grouped_records import HELD_OUT_IN, configured, hardness, stored
 
 from gbmlib.analysis.family import contrasts
+from gbmlib.analysis.intervals import NOT_YET
 from gbmlib.evaluation.metrics import NAMES
 from gbmlib.pages import comparison, tables, text
 from gbmlib.pages.text import Prose
@@ -139,7 +140,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path):
     found = comparison.contrasts_of("choices", store)
     assert found.empty
     assert list(found.columns) == list(contrasts({}).columns)
-    assert comparison.overview("choices", store)[0] == text.NOTHING_YET
+    assert comparison.overview("choices", store) == ([text.NOTHING_YET], [])
 
 
 def test_gliomas_are_shown_on_the_nested_regions(tmp_path):
@@ -177,7 +178,8 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
         put("short", label, down)
     put("study", "instance norm", 0)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.1)
-    found, figure, caption = comparison.overview("untested", store)
+    (found, figure, caption), folded = comparison.overview("untested", store)
+    assert folded == []  # there is no other figure
     assert found.startswith("On 4 gliomas: **batch norm: ")
     assert list(figure.data[-1].x) == pytest.approx([-0.1])
     assert caption.startswith("*Change in mean Dice of each variant against the paper's network")
@@ -187,12 +189,18 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
     put("short", "ReLU", 0.2, "activation")
     both = comparison.contrasts_of("untested", store)
     assert dict(both.asked_of) == {"batch norm": "msd-task04-hippocampus-260", "ReLU": "brats2018-19"}
-    first, _, second, figure, _ = comparison.overview("untested", store)
+    (first, _, second, figure, _), _ = comparison.overview("untested", store)
     assert " hippocampi: **batch norm" in first
     assert " gliomas: **ReLU" in second
     assert list(figure.data[-1].x) == pytest.approx([-0.2])
+    both["decided"] = ["lower", NOT_YET]
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "contrasts_of", lambda *_: both)
+        (_, _, second, caption), [figure] = comparison.overview("untested", store)
+    assert "ReLU" in second
+    assert list(figure.data[-1].x) == pytest.approx([-0.2])
     put("study", "ReLU", 0.2, "activation")
-    assert len(comparison.overview("untested", store)) == 3
+    assert [len(part) for part in comparison.overview("untested", store)] == [3, 0]
     assert "--only untested --profile paper` " in comparison.longer_runs("untested", store)
 
 
