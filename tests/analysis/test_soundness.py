@@ -257,15 +257,16 @@ def test_a_folder_by_itself_is_judged_by_its_own_numbers(store):
 
 
 def test_the_published_short_runs():
-    """How many of the published networks each reason holds of, and the two pairs whose scores are the same."""
+    """Of how many of the published networks each reason holds, and the two pairs whose scores are the same. Short runs
+    leave as longer ones replace them, so shares are asked for."""
     store = Store(ROOT / "none", published=ROOT / "book/records")
     short = [record for record in store.all() if "members" not in record.provenance]
     short = [record for record in short if record.experiment.draws == "seed"]
     dead = [record.id for record in short if dead_regions(record)]
     twins = {record.id for record in short if soundness.twins_of(record)}
     rising = [record for record in short if soundness.rises([record])]
-    assert len(short) >= 260
+    assert short
     assert {"segvae-1a5eab2bd59f", "segvae-d74fe67739f6", "segvae-1e3e292c5dd2", "segvae-a7c9b6e05f68"} <= twins
     assert twins <= set(dead)
-    assert len(dead) >= 47
-    assert len(rising) >= 210
+    assert len(dead) >= len(short) / 6
+    assert len(rising) >= 3 / 4 * len(short)
