@@ -62,7 +62,7 @@ def spreads(table: pd.DataFrame) -> pd.DataFrame:
     A spread is never negative: chance alone makes some, and a little more of it the more levels a factor has.
 
     Args:
-        table: :func:`by_case` of all cells.
+        table: of all cells.
 
     Returns:
         Index: ``network``, ``pipeline``, ``interaction``; columns ``spread`` (root mean square in Dice), ``share`` (of

@@ -175,7 +175,8 @@ def overview(name: str, store: Store) -> tuple[list[Any], list[Any]]:
         aside = (asked.decided == NOT_YET).all() and not unsound.all()
         (folded if aside else shown).append(plots.forest(asked.set_axis(rows), f"{shows}, {whom}. {found}"))
     read = f"{shows}, paired by case, with intervals over cases and seeds. Shaded: the margin."
-    return [*shown, text.caption(f"{read} {longer_runs(name, store)}" if unsound.any() else read)], folded
+    caption = text.caption(f"{read} {longer_runs(name, store)}" if unsound.any() else read)
+    return [*shown, caption], folded or [Prose("*No other figure: all stand above.*")]
 
 
 def longer_runs(name: str, store: Store) -> str:

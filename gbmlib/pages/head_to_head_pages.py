@@ -24,7 +24,7 @@ from gbmlib.study.head_to_head import named
 EFFECTS = {"architecture": "the architecture", "pipeline": "the pipeline", "interaction": "both together"}
 
 #: What the spread of the networks minus that of the pipelines decides.
-MATTERS = {"higher": "the architecture", "lower": "the pipeline", "no difference": "neither"}
+MATTERS = {HIGHER: "the architecture", LOWER: "the pipeline", NONE: "neither"}
 
 WORDS = {
     "architecture": {HIGHER: "the plain U-Net is better", LOWER: "theirs is better"},
@@ -78,9 +78,10 @@ def sentences(effects: pd.DataFrame, apart: Apart) -> list[str]:
     more = f"changing the {first} moves Dice by {-twice if change.mean < 0 else twice} more than changing the {second}"
     if NOT_YET in (pipeline.decided, network.decided, apart.decided):
         return [*each, f"**Which matters more: not decided yet.** So far {more}."]
-    if larger := {"higher": "the network", "lower": "everything around it"}.get(apart.decided):
-        return [*each, f"**Which matters more: {larger}.** {more[0].upper()}{more[1:]}."]
-    if apart.decided == UNDECIDED and apart.carried_by:
+    if apart.decided != UNDECIDED:
+        which = {HIGHER: "the network", LOWER: "everything around it", NONE: "neither"}[apart.decided]
+        return [*each, f"**Which matters more: {which}.** {more[0].upper()}{more[1:]}."]
+    if apart.carried_by:
         without = f"once any one of {counted(len(apart.carried_by), 'patient')} is left out"
         return [*each, f"**Which matters more cannot be told yet**: {more}, but {without}, the interval holds zero."]
     return [*each, f"**Which matters more cannot be told**: {more}."]

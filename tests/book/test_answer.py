@@ -47,7 +47,7 @@ def test_what_leaves_a_clear_interval_undecided_is_named():
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [((0.02, 0.01, 0.03), "more: the network."), ((0.0, -0.01, 0.02), "cannot be told")]
+    ("change", "words"), [((0.02, 0.01, 0.05), "more: the network."), ((0.0, -0.01, 0.02), "more: neither.")]
 )
 def test_the_third_sentence_follows_both_intervals(change, words):
     assert words in sentences(effects(), apart(Difference(*change, 19)))[2]

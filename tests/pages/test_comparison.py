@@ -179,7 +179,7 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
     put("study", "instance norm", 0)
     assert comparison.contrasts_of("untested", store).difference["batch norm"].mean == pytest.approx(-0.1)
     (found, figure, caption), folded = comparison.overview("untested", store)
-    assert folded == []  # there is no other figure
+    assert folded == ["*No other figure: all stand above.*"]
     assert found.startswith("On 4 gliomas: **batch norm: ")
     assert list(figure.data[-1].x) == pytest.approx([-0.1])
     assert caption.startswith("*Change in mean Dice of each variant against the paper's network")
@@ -200,7 +200,7 @@ def test_each_choice_is_shown_at_the_largest_scale_that_has_all_of_it(tmp_path, 
     assert "ReLU" in second
     assert list(figure.data[-1].x) == pytest.approx([-0.2])
     put("study", "ReLU", 0.2, "activation")
-    assert [len(part) for part in comparison.overview("untested", store)] == [3, 0]
+    assert [len(part) for part in comparison.overview("untested", store)] == [3, 1]
     assert "--only untested --profile paper` " in comparison.longer_runs("untested", store)
 
 
